@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bounded explanation texts; see reason.h for the error contract of the whole project.
+ */
+#include "base/reason.h"
+
+#include <stdio.h>
+
+int reason_set(struct reason *reason, int error, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!reason)
+		return error;
+	va_start(ap, fmt);
+	vsnprintf(reason->text, sizeof(reason->text), fmt, ap);
+	va_end(ap);
+	return error;
+}
