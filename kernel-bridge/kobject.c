@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Identity of kernel objects.
+ */
+#include "kernel-bridge/kobject.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bpf_abi.h"
+#include "base/cleanup.h"
+#include "base/sys.h"
+
+int kobject_info(int fd, void *info, uint32_t *len)
+{
+	struct abi_info attr = {
+		.bpf_fd = (uint32_t)fd, .info_len = *len, .info = (uintptr_t)info};
+	int r = sys_bpf(BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr));
+
+	if (r == 0)
+		*len = attr.info_len;
+	return r;
+}
+
+int kobject_identify(int fd, enum kobject_kind *ret_kind, uint32_t *ret_id)
+{
+	static const struct {
+		const char *name;
+		enum kobject_kind kind;
+	} names[] = {
+		{"anon_inode:bpf-map", KOBJECT_MAP},	    {"anon_inode:bpf-prog", KOBJECT_PROG},
+		{"anon_inode:btf", KOBJECT_BTF},	    {"anon_inode:bpf_link", KOBJECT_LINK},
+		{"anon_inode:bpf-link", KOBJECT_LINK},	    {"anon_inode:[perf_event]", KOBJECT_PERF_EVENT},
+		{"anon_inode:bpf_link [perf]", KOBJECT_LINK},
+	};
+	enum kobject_kind kind = KOBJECT_OTHER;
+	char path[40], target[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n < 0)
+		return -errno;
+	target[n] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(target, names[i].name) == 0)
+			kind = names[i].kind;
+	if (strncmp(target, "socket:", 7) == 0)
+		kind = KOBJECT_SOCKET;
+	*ret_kind = kind;
+	*ret_id = 0;
+	if (kind == KOBJECT_MAP || kind == KOBJECT_PROG || kind == KOBJECT_LINK) {
+		/* All three begin with type and id. */
+		uint32_t head[2] = {0}, len = sizeof(head);
+		int r = kobject_info(fd, head, &len);
+
+		*ret_id = head[1];
+		return r;
+	}
+	if (kind == KOBJECT_BTF) {
+		struct bpf_btf_info info = {0};
+		uint32_t len = sizeof(info);
+		int r = kobject_info(fd, &info, &len);
+
+		*ret_id = info.id;
+		return r;
+	}
+	return 0;
+}
+
+int kobject_open(enum kobject_kind kind, uint32_t id)
+{
+	static const int commands[] = {
+		[KOBJECT_MAP] = BPF_MAP_GET_FD_BY_ID,
+		[KOBJECT_PROG] = BPF_PROG_GET_FD_BY_ID,
+		[KOBJECT_BTF] = BPF_BTF_GET_FD_BY_ID,
+		[KOBJECT_LINK] = BPF_LINK_GET_FD_BY_ID,
+	};
+	struct abi_get_id attr = {.id = id};
+
+	return sys_bpf(commands[kind], &attr, sizeof(attr));
+}
+
+bool kobject_alive(enum kobject_kind kind, uint32_t id)
+{
+	int fd = kobject_open(kind, id);
+
+	/* Only a clear "no such id" ends an object: being out of descriptors says nothing. */
+	if (fd < 0)
+		return fd != -ENOENT;
+	close_fd(fd);
+	return true;
+}
+
+uint32_t kobject_attr_size(void)
+{
+	static uint32_t found;
+	unsigned char attr[512] = {0};
+
+	/* An unknown non-zero byte is E2BIG, before the command is even looked at. */
+	for (uint32_t size = 512; !found && size > 112; size--) {
+		attr[size - 1] = 1;
+		if (sys_bpf(-1, attr, size) != -E2BIG)
+			found = size;
+		attr[size - 1] = 0;
+	}
+	return found ? found : 112;
+}

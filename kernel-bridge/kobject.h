@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which kernel object a descriptor stands for. Numbers given by a guest are never trusted: the
+ * descriptor is duplicated to us and the kernel is asked.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum kobject_kind {
+	KOBJECT_OTHER, /* not an eBPF object */
+	KOBJECT_MAP,
+	KOBJECT_PROG,
+	KOBJECT_BTF,
+	KOBJECT_LINK,
+	KOBJECT_PERF_EVENT,
+	KOBJECT_SOCKET,
+};
+
+/**
+ * kobject_identify() - kind and kernel id behind one of our descriptors
+ * @ret_id: kernel id of a map, prog, BTF or link; 0 for the others
+ *
+ * Return: 0 or -errno.
+ */
+int kobject_identify(int fd, enum kobject_kind *ret_kind, uint32_t *ret_id);
+
+/** kobject_open() - descriptor for a kernel id. Return: fd, owned by the caller, or -ENOENT. */
+int kobject_open(enum kobject_kind kind, uint32_t id);
+
+/** kobject_alive() - whether the kernel still has an object of this id */
+bool kobject_alive(enum kobject_kind kind, uint32_t id);
+
+/**
+ * kobject_info() - BPF_OBJ_GET_INFO_BY_FD
+ * @info: zeroed or prepared struct bpf_*_info
+ * @len: in: room; out: what the kernel filled
+ */
+int kobject_info(int fd, void *info, uint32_t *len);
+
+/** kobject_attr_size() - sizeof(union bpf_attr) of the running kernel, found by asking it */
+uint32_t kobject_attr_size(void);

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Perf events and links: what makes a program run.
+ *
+ * The real kernel object stays with us. The tenant holds an *anchor*: one end of a socket pair whose
+ * other end we watch, so the last close is noticed at once, whoever made it, and a daemon that dies
+ * takes every attachment with it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "notifier/loop.h"
+#include "notifier/pool.h"
+#include "policy/policy.h"
+
+struct tenant;
+
+enum attachment_kind {
+	ATTACHMENT_EVENT, /* from perf_event_open() */
+	ATTACHMENT_LINK, /* from BPF_LINK_CREATE or BPF_RAW_TRACEPOINT_OPEN */
+};
+
+/**
+ * struct attachment - one real event or link held for the tenant
+ * @refs: anchors alive plus calls using it
+ * @real_fd: the kernel object; owned
+ * @id: link: id as the tenant sees it
+ * @what, @target, @offset: for bpfshimctl ps and policy; @target is what the tool asked for
+ * @fd_type: BPF_FD_TYPE_* as BPF_TASK_FD_QUERY reports it
+ * @timer: event: a clock without a subject, may run a program's variant without guard
+ * @prog_id: program attached, tenant's numbering; 0 for none
+ */
+struct attachment {
+	struct list node;
+	struct pool_job job;
+	struct tenant *tenant;
+	unsigned int refs;
+	enum attachment_kind kind;
+	int real_fd;
+	uint32_t id, real_id, fd_type, prog_id;
+	enum policy_attach what;
+	char target[256];
+	uint64_t offset;
+	bool timer;
+};
+
+/** attachment_new() - @real_fd is taken over, also on failure. Return: 0 or -ENOMEM. */
+int attachment_new(struct tenant *tenant, enum attachment_kind kind, int real_fd,
+		   struct attachment **ret_attachment);
+
+/** attachment_unref() - drop a reference; the last one closes the kernel object. Return: NULL. */
+struct attachment *attachment_unref(struct attachment *attachment);
+
+/**
+ * attachment_anchor() - make a descriptor for the tenant that stands for @attachment
+ *
+ * Return: descriptor, owned by the caller (send it, close it), or -errno.
+ */
+int attachment_anchor(struct attachment *attachment);
+
+/** attachment_by_fd() - which attachment one of our duplicates of a guest's descriptor stands for;
+ *  takes a reference. Return: NULL for none of this tenant. */
+struct attachment *attachment_by_fd(struct tenant *tenant, int fd);
+
+/** attachment_by_id() - a link by the tenant's id, with a reference, or NULL */
+struct attachment *attachment_by_id(struct tenant *tenant, uint32_t id);

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a notification to its answer. Runs partly in the loop's thread (receive, calls decided by
+ * their registers alone) and partly in a pool thread (everything that looks at guest memory).
+ */
+#include "notifier/call.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "notifier/listener.h"
+
+int call_reply_fd(struct call *call, int fd)
+{
+	call->reply_fd = fd;
+	return 0;
+}
+
+static int call_dispatch(struct call *call)
+{
+	switch (call->notif.data.nr) {
+	case SYS_bpf:
+		return call_bpf(call);
+	case SYS_perf_event_open:
+		return call_perf_event_open(call);
+	case SYS_ioctl:
+		return call_ioctl(call);
+	case SYS_prlimit64:
+		return call_prlimit(call);
+	default:
+		return reason_set(&call->reason, -ENOSYS, "system call %d is not ours",
+				  call->notif.data.nr);
+	}
+}
+
+static const char *call_name(const struct call *call)
+{
+	if (call->name[0])
+		return call->name;
+	switch (call->notif.data.nr) {
+	case SYS_bpf:
+		return "bpf";
+	case SYS_perf_event_open:
+		return "perf_event_open";
+	case SYS_ioctl:
+		return "ioctl";
+	default:
+		return "prlimit64";
+	}
+}
+
+static void call_log(const struct call *call, int result)
+{
+	const char *tenant = call->tenant->name;
+
+	if (call->reason.text[0])
+		log_notice("tenant=%s pid=%u %s: refused: %s", tenant, call->notif.pid,
+			   call_name(call), call->reason.text);
+	else if (result == CALL_CONTINUE)
+		log_debug("tenant=%s pid=%u %s: left to the kernel", tenant, call->notif.pid,
+			  call_name(call));
+	else if (result < 0)
+		log_debug("tenant=%s pid=%u %s: %s", tenant, call->notif.pid, call_name(call),
+			  strerrordesc_np(-result));
+	else
+		log_debug("tenant=%s pid=%u %s: ok", tenant, call->notif.pid, call_name(call));
+}
+
+static void call_answer(struct call *call, int result)
+{
+	int listener = call->guest.listener;
+	uint64_t id = call->notif.id;
+	int r;
+
+	if (result == CALL_CONTINUE)
+		r = listener_send_continue(listener, id);
+	else if (result < 0)
+		r = listener_send_error(listener, id, result);
+	else if (call->reply_fd >= 0)
+		r = listener_send_fd(listener, id, call->reply_fd, call->reply_flags);
+	else
+		r = listener_send_value(listener, id, result);
+	/* The guest's own descriptor limit: the call fails, the caller lives. */
+	if (r == -EMFILE || r == -ENFILE || r == -EBADF)
+		r = listener_send_error(listener, id, -EMFILE);
+	if (r < 0 && r != -ENOENT)
+		log_error("tenant=%s pid=%u %s: cannot answer: %s", call->tenant->name,
+			  call->notif.pid, call_name(call), strerrordesc_np(-r));
+}
+
+static void call_run(struct pool_job *job)
+{
+	struct call *call = container_of(job, struct call, job);
+	int result;
+
+	if (call->notif.pid == 0)
+		result = reason_set(&call->reason, -EPERM,
+				    "the caller is outside the daemon's pid namespace");
+	else
+		result = call_dispatch(call);
+	call_log(call, result);
+	call_answer(call, result);
+	/* Closing our copy of an anchor nobody received ends what it stood for. */
+	close_fd(call->reply_fd);
+	guest_deinit(&call->guest);
+	free(call);
+}
+
+/* bpf(): unsigned int cmd is all the kernel looks at, so garbage above bit 31 changes nothing. */
+static bool call_is_native(const struct tenant *tenant, const struct seccomp_notif *notif)
+{
+	return notif->data.nr == SYS_bpf && command_is_native(tenant, (int)notif->data.args[0]);
+}
+
+void call_receive(struct tenant *tenant)
+{
+	struct seccomp_notif notif;
+	struct call *call;
+
+	if (listener_receive(tenant->listener, &notif) < 0)
+		return;
+	if (call_is_native(tenant, &notif)) {
+		listener_send_continue(tenant->listener, notif.id);
+		return;
+	}
+	call = calloc(1, sizeof(*call));
+	if (!call) {
+		listener_send_error(tenant->listener, notif.id, -ENOMEM);
+		return;
+	}
+	call->tenant = tenant;
+	call->notif = notif;
+	call->reply_fd = -1;
+	call->reply_flags = O_CLOEXEC;
+	guest_init(&call->guest, tenant->listener, notif.id, (pid_t)notif.pid);
+	call->job.fn = call_run;
+	pool_submit(tenant->pool, &call->job);
+}
+
+int call_get_object(struct call *call, int guest_fd, enum kobject_kind kind, int *ret_fd,
+		    struct object *ret_object)
+{
+	cleanup_fd int fd = guest_get_fd(&call->guest, guest_fd);
+	struct object *object;
+	enum kobject_kind found;
+	uint32_t real_id;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = kobject_identify(fd, &found, &real_id);
+	if (r < 0)
+		return r;
+	if (found != kind)
+		return -EINVAL;
+	pthread_mutex_lock(&call->tenant->lock);
+	object = object_by_real_id(&call->tenant->table, kind, real_id);
+	if (object)
+		*ret_object = *object;
+	pthread_mutex_unlock(&call->tenant->lock);
+	if (!object)
+		return reason_set(&call->reason, -EPERM,
+				  "descriptor %d stands for an object of somebody else", guest_fd);
+	if (ret_fd)
+		*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+int call_timer_variant(struct call *call, uint32_t real_id)
+{
+	struct object *object;
+	int fd = -ENOENT;
+
+	pthread_mutex_lock(&call->tenant->lock);
+	object = object_by_real_id(&call->tenant->table, KOBJECT_PROG, real_id);
+	if (object && object->timer_fd >= 0) {
+		fd = fcntl(object->timer_fd, F_DUPFD_CLOEXEC, 0);
+		if (fd < 0)
+			fd = -errno;
+	}
+	pthread_mutex_unlock(&call->tenant->lock);
+	return fd;
+}
+
+int call_add_object(struct call *call, enum kobject_kind kind, int fd, struct object *object)
+{
+	struct tenant *tenant = call->tenant;
+	enum kobject_kind found;
+	struct object *entry;
+	uint32_t real_id;
+	int r;
+
+	r = kobject_identify(fd, &found, &real_id);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&tenant->lock);
+	r = object_add(&tenant->table, kind, real_id, &entry);
+	if (r == 0) {
+		entry->type = object->type;
+		entry->attach_type = object->attach_type;
+		entry->size = object->size;
+		entry->timer_fd = take_fd(&object->timer_fd);
+		memcpy(entry->name, object->name, sizeof(entry->name));
+		entry->name[sizeof(entry->name) - 1] = '\0';
+	}
+	pthread_mutex_unlock(&tenant->lock);
+	if (r == 0)
+		tenant_watch_objects(tenant);
+	return r;
+}
+
+int call_write_attr(struct call *call, uint32_t offset, const void *value, uint32_t len)
+{
+	if (offset + len > call->attr_size)
+		return 0;
+	return guest_write(&call->guest, call->notif.data.args[1] + offset, value, len);
+}

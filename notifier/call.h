@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One intercepted system call on its way through the daemon.
+ *
+ * A handler reads what it needs from the guest once, decides, acts, and returns the result the
+ * guest gets: a value >= 0 or a -errno, as the kernel's own functions do. Two results go another
+ * way: call_reply_fd() hands over a descriptor, and CALL_CONTINUE lets the kernel carry out the
+ * call with the caller's own rights. CONTINUE is safe only where nothing was decided from guest
+ * memory or descriptor numbers that the caller could not have done without us.
+ */
+#pragma once
+
+#include <linux/seccomp.h>
+#include <stdint.h>
+
+#include "base/bpf_abi.h"
+#include "base/reason.h"
+#include "notifier/guest.h"
+#include "notifier/tenant.h"
+
+#define CALL_CONTINUE (-10000)
+
+/**
+ * struct call
+ * @attr: copy of the guest's union bpf_attr, zero behind @attr_size
+ * @attr_size: bytes of @attr that the guest gave and this kernel would read
+ * @reply_fd: descriptor to hand over, owned until sent; -1 for none
+ * @reply_flags: of that descriptor; O_CLOEXEC unless the call says otherwise
+ * @reason: why we (not the kernel) refused; ends up in the log buffer and the journal
+ */
+struct call {
+	struct pool_job job;
+	struct tenant *tenant;
+	struct seccomp_notif notif;
+	struct guest guest;
+	union abi_attr attr;
+	uint32_t attr_size;
+	int reply_fd;
+	uint32_t reply_flags;
+	struct reason reason;
+	char name[32];
+};
+
+/** call_receive() - take one notification off the tenant's listener and see it answered */
+void call_receive(struct tenant *tenant);
+
+/** call_reply_fd() - result is @fd, taken over. Return: 0, for `return call_reply_fd(...)`. */
+int call_reply_fd(struct call *call, int fd);
+
+/** call_get_object() - the tenant's object behind the guest's descriptor @guest_fd
+ * @kind: what it must be
+ * @ret_fd: our duplicate, owned by the caller; may be NULL
+ * @ret_object: a copy of the table's entry (its timer_fd belongs to the table)
+ *
+ * Return: 0, -EBADF, -EINVAL for another kind, -EPERM with a reason for another tenant's object.
+ */
+int call_get_object(struct call *call, int guest_fd, enum kobject_kind kind, int *ret_fd,
+		    struct object *ret_object);
+
+/**
+ * call_timer_variant() - variant of a program that may run on timers whoever is current
+ *
+ * Return: duplicate descriptor, owned by the caller, or -ENOENT when there is none.
+ */
+int call_timer_variant(struct call *call, uint32_t real_id);
+
+/**
+ * call_add_object() - register a kernel object made for this tenant
+ * @fd: the object, stays the caller's
+ * @object: type, attach_type, size and name to record; timer_fd is taken over
+ *
+ * Return: 0 or -errno.
+ */
+int call_add_object(struct call *call, enum kobject_kind kind, int fd, struct object *object);
+
+/** call_write_attr() - write @len bytes at @offset of the guest's own attr, where it gave that much */
+int call_write_attr(struct call *call, uint32_t offset, const void *value, uint32_t len);
+
+/* Entry points by system call; each returns a result as described above. */
+int call_bpf(struct call *call);
+int call_perf_event_open(struct call *call);
+int call_ioctl(struct call *call);
+int call_prlimit(struct call *call);
+
+/** command_is_native() - whether a bpf() command is left to the kernel without a look */
+bool command_is_native(const struct tenant *tenant, int cmd);

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Maps. Creation needs privilege and is carried out here; element commands are native (commands.c)
+ * but for lookups that return ids.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/sys.h"
+#include "notifier/call.h"
+#include "notifier/commands.h"
+
+static bool is_map_in_map(uint32_t type)
+{
+	return type == BPF_MAP_TYPE_ARRAY_OF_MAPS || type == BPF_MAP_TYPE_HASH_OF_MAPS;
+}
+
+static bool is_per_cpu(uint32_t type)
+{
+	return type == BPF_MAP_TYPE_PERCPU_ARRAY || type == BPF_MAP_TYPE_PERCPU_HASH ||
+	       type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
+}
+
+/* Upper estimate of what the kernel will allocate; ring buffers count their size in max_entries. */
+static uint64_t map_bytes(const struct abi_map_create *attr)
+{
+	uint64_t value = ((uint64_t)attr->value_size + 7) & ~7ull, bytes;
+
+	if (attr->map_type == BPF_MAP_TYPE_RINGBUF)
+		return attr->max_entries;
+	if (is_per_cpu(attr->map_type))
+		value *= (uint64_t)sysconf(_SC_NPROCESSORS_CONF);
+	if (__builtin_mul_overflow((uint64_t)attr->max_entries, value + attr->key_size + 48, &bytes))
+		return UINT64_MAX;
+	return bytes;
+}
+
+static int map_check(struct call *call, const struct abi_map_create *attr)
+{
+	struct tenant *tenant = call->tenant;
+	int r;
+
+	r = policy_check_map_type(tenant->policy, attr->map_type, &call->reason);
+	if (r == 0)
+		r = tenant_check_quota(tenant, POLICY_QUOTA_MAPS, 1, &call->reason);
+	if (r == 0)
+		r = tenant_check_quota(tenant, POLICY_QUOTA_MAP_BYTES, map_bytes(attr),
+				       &call->reason);
+	if (r < 0)
+		return r;
+	if (attr->map_ifindex)
+		return reason_set(&call->reason, -EPERM, "maps on a network device are not served");
+	if (attr->map_token_fd || attr->value_type_btf_obj_fd || attr->btf_vmlinux_value_type_id)
+		return -EINVAL;
+	return 0;
+}
+
+int cmd_map_create(struct call *call)
+{
+	struct abi_map_create attr = call->attr.map_create;
+	uint32_t size = call->attr_size < sizeof(attr) ? call->attr_size : (uint32_t)sizeof(attr);
+	cleanup_fd int inner = -1, btf = -1, fd = -1;
+	struct object object = {.type = attr.map_type, .timer_fd = -1};
+	int r;
+
+	r = map_check(call, &attr);
+	if (r < 0)
+		return r;
+	if (is_map_in_map(attr.map_type)) {
+		r = call_get_object(call, (int)attr.inner_map_fd, KOBJECT_MAP, &inner, &object);
+		if (r < 0)
+			return r;
+		call->tenant->has_map_in_map = true;
+	}
+	attr.inner_map_fd = inner >= 0 ? (uint32_t)inner : 0;
+	if (attr.btf_key_type_id || attr.btf_value_type_id) {
+		r = call_get_object(call, (int)attr.btf_fd, KOBJECT_BTF, &btf, &object);
+		if (r < 0)
+			return r;
+	}
+	attr.btf_fd = btf >= 0 ? (uint32_t)btf : 0;
+	fd = sys_bpf(BPF_MAP_CREATE, &attr, size);
+	if (fd < 0)
+		return fd;
+	object = (struct object){
+		.type = attr.map_type, .size = map_bytes(&attr), .timer_fd = -1};
+	memcpy(object.name, attr.map_name, sizeof(object.name));
+	r = call_add_object(call, KOBJECT_MAP, fd, &object);
+	if (r < 0)
+		return r;
+	return call_reply_fd(call, take_fd(&fd));
+}
+
+/*
+ * A lookup in a map of maps answers with the inner map's id. Any other map is left to the kernel:
+ * what is decided here from the descriptor only chooses who translates a number.
+ */
+int cmd_map_lookup(struct call *call)
+{
+	struct abi_map_elem attr = call->attr.map_elem;
+	cleanup_fd int fd = guest_get_fd(&call->guest, (int)attr.map_fd);
+	struct bpf_map_info info = {0};
+	uint32_t len = sizeof(info), id = 0;
+	cleanup_free unsigned char *key = NULL;
+	enum kobject_kind kind;
+	struct object *inner;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	if (kobject_identify(fd, &kind, &id) < 0 || kind != KOBJECT_MAP)
+		return -EINVAL;
+	r = kobject_info(fd, &info, &len);
+	if (r < 0)
+		return r;
+	if (!is_map_in_map(info.type))
+		return CALL_CONTINUE;
+	key = malloc(info.key_size);
+	if (!key)
+		return -ENOMEM;
+	r = guest_read(&call->guest, attr.key, key, info.key_size);
+	if (r < 0)
+		return r;
+	r = sys_bpf(BPF_MAP_LOOKUP_ELEM,
+		    &(struct abi_map_elem){.map_fd = (uint32_t)fd,
+					   .key = (uintptr_t)key,
+					   .value = (uintptr_t)&id,
+					   .flags = attr.flags},
+		    sizeof(struct abi_map_elem));
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&call->tenant->lock);
+	inner = object_by_real_id(&call->tenant->table, KOBJECT_MAP, id);
+	id = inner ? inner->id : 0;
+	pthread_mutex_unlock(&call->tenant->lock);
+	return guest_write(&call->guest, attr.value, &id, sizeof(id));
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Guest log buffers.
+ */
+#include "notifier/guestlog.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "notifier/call.h"
+
+/* Tools ask for up to 16 MB and use a few pages; the kernel touches only what it writes. */
+#define LOG_SIZE_MAX (1u << 30)
+
+int guestlog_init(struct guestlog *log, uint32_t level, uint64_t buf, uint32_t size)
+{
+	*log = (struct guestlog){.level = level, .guest_size = size, .guest_buf = buf};
+	if (level > 15 || (buf == 0) != (size == 0) || (buf && !level) || size > LOG_SIZE_MAX)
+		return -EINVAL;
+	if (!buf)
+		return 0;
+	/* calloc: untouched pages cost nothing, and nothing of ours can reach the guest. */
+	log->buf = calloc(1, size);
+	if (!log->buf)
+		return -ENOMEM;
+	log->size = size;
+	return 0;
+}
+
+void guestlog_add_reason(struct guestlog *log, const char *reason)
+{
+	char line[REASON_MAX + 16];
+	size_t len, used;
+
+	if (!log->buf || !reason[0])
+		return;
+	len = (size_t)snprintf(line, sizeof(line), "bpfshim: %s\n", reason);
+	if (len >= sizeof(line))
+		len = sizeof(line) - 1;
+	if (len >= log->size)
+		len = log->size - 1;
+	used = strnlen(log->buf, log->size);
+	if (used + len + 1 > log->size) {
+		size_t drop = used + len + 1 - log->size;
+
+		memmove(log->buf, log->buf + drop, used - drop);
+		used -= drop;
+	}
+	memcpy(log->buf + used, line, len);
+	log->buf[used + len] = '\0';
+}
+
+int guestlog_deliver(struct guestlog *log, struct call *call)
+{
+	int r = 0;
+
+	if (log->buf) {
+		size_t len = strnlen(log->buf, log->size);
+
+		log->buf[len < log->size ? len : log->size - 1] = '\0';
+		r = guest_write(&call->guest, log->guest_buf, log->buf,
+				len < log->size ? len + 1 : log->size);
+	}
+	free(log->buf);
+	log->buf = NULL;
+	return r;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A queue and detached threads. There is no pool_free(): a thread may sit in the memory of a guest
+ * that never answers, and only the end of the process ends that.
+ */
+#include "notifier/pool.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+struct pool {
+	pthread_mutex_t lock;
+	pthread_cond_t work, quiet;
+	struct pool_job *first, **last;
+	unsigned int queued, idle, threads, max_threads;
+};
+
+int pool_new(unsigned int max_threads, struct pool **ret_pool)
+{
+	struct pool *pool = calloc(1, sizeof(*pool));
+
+	if (!pool)
+		return -ENOMEM;
+	pthread_mutex_init(&pool->lock, NULL);
+	pthread_cond_init(&pool->work, NULL);
+	pthread_cond_init(&pool->quiet, NULL);
+	pool->last = &pool->first;
+	pool->max_threads = max_threads;
+	*ret_pool = pool;
+	return 0;
+}
+
+static void *pool_thread(void *arg)
+{
+	struct pool *pool = arg;
+
+	pthread_mutex_lock(&pool->lock);
+	for (;;) {
+		struct pool_job *job = pool->first;
+
+		if (!job) {
+			pool->idle++;
+			if (pool->idle == pool->threads)
+				pthread_cond_broadcast(&pool->quiet);
+			pthread_cond_wait(&pool->work, &pool->lock);
+			pool->idle--;
+			continue;
+		}
+		pool->first = job->next;
+		if (!pool->first)
+			pool->last = &pool->first;
+		pool->queued--;
+		pthread_mutex_unlock(&pool->lock);
+		job->fn(job);
+		pthread_mutex_lock(&pool->lock);
+	}
+	return NULL;
+}
+
+static int pool_start_thread(struct pool *pool)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	int r;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, 256 * 1024);
+	r = pthread_create(&thread, &attr, pool_thread, pool);
+	pthread_attr_destroy(&attr);
+	return -r;
+}
+
+void pool_submit(struct pool *pool, struct pool_job *job)
+{
+	job->next = NULL;
+	pthread_mutex_lock(&pool->lock);
+	*pool->last = job;
+	pool->last = &job->next;
+	pool->queued++;
+	if (pool->queued > pool->idle && pool->threads < pool->max_threads &&
+	    pool_start_thread(pool) == 0)
+		pool->threads++;
+	pthread_cond_signal(&pool->work);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+int pool_drain(struct pool *pool, int timeout_ms)
+{
+	struct timespec until;
+	int r = 0;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += timeout_ms / 1000;
+	until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	pthread_mutex_lock(&pool->lock);
+	while (r == 0 && (pool->queued || pool->idle != pool->threads))
+		r = pthread_cond_timedwait(&pool->quiet, &pool->lock, &until);
+	pthread_mutex_unlock(&pool->lock);
+	return -r;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Threads for what may take long: anything that touches guest memory or enters the verifier. The
+ * loop's thread never does either, so one slow or hostile call delays nobody else's.
+ */
+#pragma once
+
+struct pool;
+
+/**
+ * struct pool_job - embed in what is to be worked on
+ * @fn: runs in a pool thread; owns the job from then on
+ */
+struct pool_job {
+	struct pool_job *next;
+	void (*fn)(struct pool_job *job);
+};
+
+/** pool_new() - @max_threads are started one by one as jobs find no idle thread */
+int pool_new(unsigned int max_threads, struct pool **ret_pool);
+
+/** pool_submit() - queue a job; never blocks, never fails (it runs late when threads are short) */
+void pool_submit(struct pool *pool, struct pool_job *job);
+
+/** pool_drain() - wait up to @timeout_ms until nothing is queued or running. Return: 0 or -ETIMEDOUT */
+int pool_drain(struct pool *pool, int timeout_ms);

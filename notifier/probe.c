@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Files and processes a kernel uprobe may touch.
+ */
+#include "notifier/probe.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "kernel-bridge/sdt.h"
+#include "notifier/call.h"
+
+int probe_file_open(struct call *call, uint64_t path_addr, struct probe_file *ret_file)
+{
+	struct probe_file file;
+	ssize_t len;
+	int r;
+
+	/* The kernel takes names up to PATH_MAX; longer than ours is shown cut, so refuse it. */
+	len = guest_read_string(&call->guest, path_addr, file.path, sizeof(file.path));
+	if (len == -ENAMETOOLONG)
+		return reason_set(&call->reason, -ENAMETOOLONG, "path longer than %zu bytes",
+				  sizeof(file.path) - 1);
+	if (len < 0)
+		return (int)len;
+	r = policy_check_attach(call->tenant->policy, POLICY_ATTACH_UPROBE, file.path,
+				&call->reason);
+	if (r < 0)
+		return r;
+	file.fd = guest_open_path(&call->guest, file.path);
+	if (file.fd < 0)
+		return file.fd;
+	snprintf(file.kernel_path, sizeof(file.kernel_path), "/proc/self/fd/%d", file.fd);
+	*ret_file = file;
+	return 0;
+}
+
+void probe_file_close(struct probe_file *file)
+{
+	file->fd = close_fd(file->fd);
+}
+
+uint64_t probe_semaphore(const struct probe_file *file, uint64_t ref_ctr_offset)
+{
+	cleanup_fd int fd = -1;
+
+	if (!ref_ctr_offset)
+		return 0;
+	fd = open(file->kernel_path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 || !sdt_is_semaphore(fd, ref_ctr_offset))
+		return 0;
+	return ref_ctr_offset;
+}
+
+/* Whether any executable mapping of @pid is of the file (device and inode as maps shows them). */
+static bool process_maps_file(const char *pid, const struct stat *st)
+{
+	char path[64], line[512];
+	bool found = false;
+	FILE *maps;
+
+	snprintf(path, sizeof(path), "/proc/%s/maps", pid);
+	maps = fopen(path, "re");
+	if (!maps)
+		return false;
+	while (!found && fgets(line, sizeof(line), maps)) {
+		unsigned int major, minor;
+		uint64_t inode;
+		char perms[5];
+
+		if (sscanf(line, "%*x-%*x %4s %*x %x:%x %" SCNu64, perms, &major, &minor, &inode) == 4)
+			found = perms[2] == 'x' && inode == st->st_ino &&
+				makedev(major, minor) == st->st_dev;
+	}
+	fclose(maps);
+	return found;
+}
+
+int probe_scope(struct call *call, const struct probe_file *file)
+{
+	struct dirent *entry;
+	struct stat st;
+	int r = 0;
+	DIR *proc;
+
+	if (policy_host_breakpoints(call->tenant->policy))
+		return 0;
+	if (fstat(file->fd, &st) < 0)
+		return -errno;
+	proc = opendir("/proc");
+	if (!proc)
+		return -errno;
+	while (r == 0 && (entry = readdir(proc))) {
+		int pid = atoi(entry->d_name);
+
+		if (pid > 0 && process_maps_file(entry->d_name, &st) &&
+		    !tenant_has_pid(call->tenant, pid))
+			r = reason_set(&call->reason, -EPERM,
+				       "policy: %s is mapped by process %d outside the tenant and "
+				       "\"host_breakpoints\" is deny",
+				       file->path, pid);
+	}
+	closedir(proc);
+	return r;
+}
+
+int probe_pid(struct call *call, int pid)
+{
+	int host = guest_pid_to_host(&call->guest, pid);
+
+	if (host < 0 || !tenant_has_pid(call->tenant, host))
+		return -ESRCH;
+	return host;
+}

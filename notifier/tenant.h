@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One tenant: a container or a command tree, its listener, its policy and all it holds.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "kernel-bridge/scope.h"
+#include "notifier/loop.h"
+#include "notifier/object.h"
+#include "notifier/pool.h"
+#include "policy/policy.h"
+
+struct cgroup;
+
+/**
+ * struct tenant
+ * @name: for log lines and bpfshimctl ps
+ * @pid: first process, in our numbering
+ * @policy, @cgroup, @loop, @pool: not owned
+ * @listener: seccomp listener; owned
+ * @has_map_in_map: set once the tenant made one: lookups need ids translated
+ * @lock: guards the tables below
+ */
+struct tenant {
+	char name[64];
+	pid_t pid;
+	const struct policy *policy;
+	struct cgroup *cgroup;
+	struct scope scope;
+	struct loop *loop;
+	struct pool *pool;
+	int listener;
+	struct loop_source source;
+	struct loop_source sweep;
+	bool sweeping;
+	bool has_map_in_map;
+	pthread_mutex_t lock;
+	struct object_table table;
+	struct list attachments;
+	struct list anchors;
+};
+
+/**
+ * tenant_init() - serve @listener
+ * @listener: taken over, also on failure
+ *
+ * The other fields that are "not owned" are set by the caller before.
+ *
+ * Return: 0 or -errno.
+ */
+int tenant_init(struct tenant *tenant, int listener);
+
+/** tenant_deinit() - stop serving; everything attached is detached */
+void tenant_deinit(struct tenant *tenant);
+
+/** tenant_has_pid() - whether a process, in our numbering, belongs to the tenant */
+bool tenant_has_pid(const struct tenant *tenant, pid_t pid);
+
+/**
+ * tenant_check_quota() - policy_check_quota() against what the tenant holds now
+ *
+ * Return: 0 or -EPERM with a reason.
+ */
+int tenant_check_quota(struct tenant *tenant, enum policy_quota quota, uint64_t more,
+		       struct reason *reason);
+
+/** tenant_watch_objects() - something was added: sweep the table until it is empty again */
+void tenant_watch_objects(struct tenant *tenant);
