@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The order of loads. The tenant's own program is loaded first where its log or its stack depth is
+ * wanted, so that every verdict the tool sees is about what it wrote; then the guarded one, which
+ * is what everybody gets. Trial programs are never attached and closed at once.
+ */
+#include "kernel-bridge/kprog.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/sys.h"
+#include "kernel-bridge/guard.h"
+#include "kernel-bridge/statslog.h"
+#include "kernel-bridge/taskfree.h"
+
+#define STATS_LOG_SIZE 16384u
+#define DIAGNOSIS_SIZE 65536u
+
+/* Programs that run for events of any task; the others run for sockets their owner holds. */
+static bool runs_on_events(uint32_t prog_type)
+{
+	switch (prog_type) {
+	case BPF_PROG_TYPE_KPROBE:
+	case BPF_PROG_TYPE_TRACEPOINT:
+	case BPF_PROG_TYPE_PERF_EVENT:
+	case BPF_PROG_TYPE_RAW_TRACEPOINT:
+	case BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE:
+	case BPF_PROG_TYPE_TRACING:
+	case BPF_PROG_TYPE_LSM:
+		return true;
+	default:
+		return false;
+	}
+}
+
+struct log_target {
+	uint32_t level, size, true_size;
+	char *buf;
+};
+
+static int load(const struct kprog_request *request, const struct insns_prog *prog,
+		struct log_target *log)
+{
+	struct abi_prog_load attr = request->attr;
+	int fd;
+
+	attr.insn_cnt = prog->cnt;
+	attr.insns = (uintptr_t)prog->insns;
+	attr.license = (uintptr_t)request->license;
+	attr.fd_array = (uintptr_t)request->fd_array;
+	attr.func_info = (uintptr_t)prog->func_info.data;
+	attr.func_info_cnt = prog->func_info.cnt;
+	attr.line_info = (uintptr_t)prog->line_info.data;
+	attr.line_info_cnt = prog->line_info.cnt;
+	attr.core_relos = (uintptr_t)prog->core_relos.data;
+	attr.core_relo_cnt = prog->core_relos.cnt;
+	attr.log_level = log ? log->level : 0;
+	attr.log_buf = log ? (uintptr_t)log->buf : 0;
+	attr.log_size = log ? log->size : 0;
+	fd = sys_bpf(BPF_PROG_LOAD, &attr, request->attr_size);
+	if (log)
+		log->true_size = attr.log_true_size;
+	return fd;
+}
+
+/* Stack depth of every subprogram, by a trial load. */
+static int trial_depths(const struct kprog_request *request, uint32_t *depths, uint32_t cap,
+			uint32_t *ret_cnt)
+{
+	cleanup_free char *buf = malloc(STATS_LOG_SIZE);
+	struct log_target log = {.level = STATSLOG_STATS, .size = STATS_LOG_SIZE, .buf = buf};
+	cleanup_fd int fd = -1;
+
+	if (!buf)
+		return -ENOMEM;
+	buf[0] = '\0';
+	fd = load(request, &request->prog, &log);
+	if (fd < 0)
+		return fd;
+	return statslog_depths(buf, STATS_LOG_SIZE, depths, cap, ret_cnt);
+}
+
+/* Last lines the verifier wrote about the guarded program: why our own change did not fit. */
+static void diagnose(const struct kprog_request *request, const struct insns_prog *prog, int error,
+		     struct reason *reason)
+{
+	cleanup_free char *buf = calloc(1, DIAGNOSIS_SIZE);
+	struct log_target log = {.level = 1, .size = DIAGNOSIS_SIZE, .buf = buf};
+	char *end, *line;
+	int fd;
+
+	if (!buf)
+		return;
+	fd = load(request, prog, &log);
+	close_fd(fd);
+	end = strstr(buf, "\nprocessed ");
+	if (end)
+		*end = '\0';
+	line = strrchr(buf, '\n');
+	reason_set(reason, error, "the guarded program does not verify: %.200s",
+		   line ? line + 1 : buf);
+}
+
+/* Load what @guard describes; @verified: the tenant's own program is known to be accepted. */
+static int load_guarded(const struct kprog_request *request, const struct guard_request *guard,
+			bool verified, struct reason *reason)
+{
+	struct guard_result guarded;
+	int fd, own;
+
+	fd = guard_build(guard, &guarded, reason);
+	if (fd < 0)
+		return fd;
+	fd = load(request, &guarded.prog, NULL);
+	if (fd < 0) {
+		own = verified ? 0 : load(request, &request->prog, NULL);
+		if (own < 0) {
+			fd = own;
+		} else {
+			if (!verified)
+				close_fd(own);
+			if (guarded.poisoned_cnt)
+				fd = guard_explain(&guarded, -EPERM, reason);
+			else
+				diagnose(request, &guarded.prog, fd = -EPERM, reason);
+		}
+	}
+	guard_result_deinit(&guarded);
+	return fd;
+}
+
+int kprog_load(const struct kprog_request *request, struct kprog_result *ret_result,
+	       struct reason *reason)
+{
+	uint32_t depths[GUARD_STACK_MAX], n_depths = 0;
+	bool events = runs_on_events(request->attr.prog_type), verified = false;
+	struct guard_request guard = {
+		.prog = request->prog,
+		.scope = request->scope,
+		.denied = request->denied,
+		.denied_data = request->denied_data,
+		.with_prologue = events,
+	};
+	int r, fd;
+
+	*ret_result = (struct kprog_result){.fd = -1, .timer_fd = -1};
+	if (request->log_level) {
+		struct log_target log = {.level = request->log_level,
+					 .size = request->log_size,
+					 .buf = request->log_buf};
+
+		fd = load(request, &request->prog, &log);
+		ret_result->log_true_size = log.true_size;
+		if (fd < 0)
+			return fd;
+		close_fd(fd);
+		verified = true;
+	}
+	if (guard_needs_depths(&request->prog, request->scope)) {
+		r = trial_depths(request, depths, ARRAY_SIZE(depths), &n_depths);
+		if (r < 0)
+			return r;
+		guard.stack_depths = depths;
+		guard.stack_depth_cnt = n_depths;
+		verified = true;
+	}
+	fd = load_guarded(request, &guard, verified, reason);
+	if (fd < 0)
+		return fd;
+	ret_result->fd = fd;
+	if (request->attr.prog_type == BPF_PROG_TYPE_PERF_EVENT &&
+	    taskfree_check(request->prog.insns, request->prog.cnt)) {
+		guard.with_prologue = false;
+		ret_result->timer_fd = load_guarded(request, &guard, true, NULL);
+	}
+	return 0;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Loading a tenant's program into the kernel, guarded, with the verdict and the log that the
+ * program as the tenant wrote it would get.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bpf_abi.h"
+#include "base/reason.h"
+#include "kernel-bridge/insns.h"
+#include "kernel-bridge/scope.h"
+
+/**
+ * struct kprog_request - all pointers are ours and borrowed
+ * @attr: scalars as the tenant gave them, descriptors translated; pointers are ignored
+ * @attr_size: bytes of @attr to pass to the kernel
+ * @prog: instructions (map descriptors translated) and BTF records
+ * @license: terminated string
+ * @fd_array: translated descriptors or NULL
+ * @log_level, @log_buf, @log_size: where the verifier's log of the tenant's program goes
+ * @denied: helpers the policy refuses
+ */
+struct kprog_request {
+	struct abi_prog_load attr;
+	uint32_t attr_size;
+	struct insns_prog prog;
+	const char *license;
+	const int *fd_array;
+	uint32_t log_level, log_size;
+	char *log_buf;
+	const struct scope *scope;
+	bool (*denied)(uint32_t helper, void *data);
+	void *denied_data;
+};
+
+/**
+ * struct kprog_result
+ * @fd: the guarded program; owned
+ * @timer_fd: variant without guard for clock events, or -1; owned. See taskfree.h
+ * @log_true_size: as the kernel reported it
+ */
+struct kprog_result {
+	int fd;
+	int timer_fd;
+	uint32_t log_true_size;
+};
+
+/**
+ * kprog_load() - load and guard
+ *
+ * Return: 0, or the -errno the tenant gets; @reason is set when it is our refusal, not the
+ * verifier's. @ret_result->log_true_size is valid in both cases.
+ */
+int kprog_load(const struct kprog_request *request, struct kprog_result *ret_result,
+	       struct reason *reason);

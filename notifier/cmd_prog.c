@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * PROG_LOAD: copy everything the argument points to, translate its descriptors, ask the policy,
+ * have the kernel load the guarded program (kernel-bridge/kprog.h).
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "kernel-bridge/kprog.h"
+#include "notifier/call.h"
+#include "notifier/commands.h"
+#include "notifier/guestlog.h"
+
+#define FDS_MAX	     512u /* different descriptors in one program; the kernel takes 64 maps */
+#define RECORDS_MAX  (64u << 20)
+#define LICENSE_SIZE 128
+
+/* Descriptors of the guest found in a program, and our duplicates of them. */
+struct fd_set_of_prog {
+	uint32_t cnt;
+	int guest[FDS_MAX], own[FDS_MAX];
+};
+
+/* Everything copied for one load. */
+struct load {
+	struct call *call;
+	struct kprog_request request;
+	struct fd_set_of_prog fds;
+	char license[LICENSE_SIZE];
+	int *fd_array;
+};
+
+static void load_deinit(struct load *load)
+{
+	for (uint32_t i = 0; i < load->fds.cnt; i++)
+		close_fd(load->fds.own[i]);
+	insns_prog_deinit(&load->request.prog);
+	free(load->fd_array);
+}
+
+/* Our duplicate of a map (or, with @btf, BTF) descriptor of the guest; made once per program. */
+static int translate_fd(struct load *load, int guest_fd, enum kobject_kind kind, int32_t *ret_fd)
+{
+	struct fd_set_of_prog *fds = &load->fds;
+	struct object object;
+	int r, fd;
+
+	for (uint32_t i = 0; i < fds->cnt; i++) {
+		if (fds->guest[i] == guest_fd) {
+			*ret_fd = fds->own[i];
+			return 0;
+		}
+	}
+	if (fds->cnt == FDS_MAX)
+		return -E2BIG;
+	r = call_get_object(load->call, guest_fd, kind, &fd, &object);
+	if (r < 0)
+		return r;
+	fds->guest[fds->cnt] = guest_fd;
+	fds->own[fds->cnt++] = fd;
+	*ret_fd = fd;
+	return 0;
+}
+
+static int copy_from_guest(struct load *load, uint64_t addr, uint64_t len, void **ret)
+{
+	cleanup_free void *copy = NULL;
+	int r;
+
+	if (len == 0)
+		return 0;
+	if (len > RECORDS_MAX)
+		return -E2BIG;
+	copy = malloc(len);
+	if (!copy)
+		return -ENOMEM;
+	r = guest_read(&load->call->guest, addr, copy, len);
+	if (r == 0)
+		*ret = take_ptr(&copy);
+	return r;
+}
+
+static int copy_records(struct load *load, uint64_t addr, uint32_t cnt, uint32_t rec_size,
+			struct insns_records *ret)
+{
+	int r;
+
+	if (!cnt)
+		return 0;
+	/* The kernel's own bounds: check_btf_func(), kernel/bpf/verifier.c. */
+	if (rec_size < 8 || rec_size > 252 || rec_size % 4)
+		return -EINVAL;
+	r = copy_from_guest(load, addr, (uint64_t)cnt * rec_size, &ret->data);
+	if (r < 0)
+		return r;
+	ret->cnt = cnt;
+	ret->rec_size = rec_size;
+	return 0;
+}
+
+static int copy_program(struct load *load)
+{
+	const struct abi_prog_load *attr = &load->request.attr;
+	struct insns_prog *prog = &load->request.prog;
+	ssize_t len;
+	int r;
+
+	if (attr->insn_cnt == 0 || attr->insn_cnt > INSNS_MAX)
+		return -E2BIG;
+	len = guest_read_string(&load->call->guest, attr->license, load->license, LICENSE_SIZE);
+	if (len < 0 && len != -ENAMETOOLONG)
+		return (int)len;
+	load->license[LICENSE_SIZE - 1] = '\0';
+	r = copy_from_guest(load, attr->insns, (uint64_t)attr->insn_cnt * sizeof(struct bpf_insn),
+			    (void **)&prog->insns);
+	if (r < 0)
+		return r;
+	prog->cnt = attr->insn_cnt;
+	r = copy_records(load, attr->func_info, attr->func_info_cnt, attr->func_info_rec_size,
+			 &prog->func_info);
+	if (r == 0)
+		r = copy_records(load, attr->line_info, attr->line_info_cnt,
+				 attr->line_info_rec_size, &prog->line_info);
+	if (r == 0)
+		r = copy_records(load, attr->core_relos, attr->core_relo_cnt,
+				 attr->core_relo_rec_size, &prog->core_relos);
+	return r;
+}
+
+static bool is_ld_imm64(const struct bpf_insn *insn)
+{
+	return insn->code == (BPF_LD | BPF_IMM | BPF_DW);
+}
+
+static bool is_fd_index(const struct bpf_insn *insn)
+{
+	return is_ld_imm64(insn) && (insn->src_reg == BPF_PSEUDO_MAP_IDX ||
+				     insn->src_reg == BPF_PSEUDO_MAP_IDX_VALUE);
+}
+
+/* Descriptors named by position: rebuild the array with what the program uses of it. */
+static int translate_fd_array(struct load *load)
+{
+	struct abi_prog_load *attr = &load->request.attr;
+	const struct insns_prog *prog = &load->request.prog;
+	uint32_t cnt = attr->fd_array_cnt;
+	cleanup_free int32_t *guest = NULL;
+	int r;
+
+	if (!attr->fd_array)
+		return 0;
+	for (uint32_t i = 0; i < prog->cnt; i++)
+		if (is_fd_index(&prog->insns[i]) && (uint32_t)prog->insns[i].imm >= cnt)
+			cnt = (uint32_t)prog->insns[i].imm + 1;
+	if (cnt > FDS_MAX)
+		return -EINVAL;
+	r = copy_from_guest(load, attr->fd_array, (uint64_t)cnt * sizeof(*guest), (void **)&guest);
+	if (r < 0)
+		return r;
+	load->fd_array = calloc(cnt ? cnt : 1, sizeof(*load->fd_array));
+	if (!load->fd_array)
+		return -ENOMEM;
+	load->request.fd_array = load->fd_array;
+	for (uint32_t i = 0; i < attr->fd_array_cnt; i++) {
+		r = translate_fd(load, guest[i], KOBJECT_MAP, &load->fd_array[i]);
+		if (r < 0)
+			return r;
+	}
+	for (uint32_t i = 0; i < prog->cnt; i++) {
+		uint32_t at = (uint32_t)prog->insns[i].imm;
+
+		if (!is_fd_index(&prog->insns[i]))
+			continue;
+		r = translate_fd(load, guest[at], KOBJECT_MAP, &load->fd_array[at]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int translate_insns(struct load *load)
+{
+	const struct insns_prog *prog = &load->request.prog;
+	struct call *call = load->call;
+	int r = 0;
+
+	for (uint32_t i = 0; i < prog->cnt && r == 0; i++) {
+		struct bpf_insn *insn = &prog->insns[i];
+
+		if (insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == BPF_PSEUDO_KFUNC_CALL)
+			r = policy_check_kfuncs(call->tenant->policy, &call->reason);
+		if (!is_ld_imm64(insn))
+			continue;
+		if (insn->src_reg == BPF_PSEUDO_MAP_FD || insn->src_reg == BPF_PSEUDO_MAP_VALUE)
+			r = translate_fd(load, insn->imm, KOBJECT_MAP, &insn->imm);
+		else if (insn->src_reg == BPF_PSEUDO_BTF_ID && i + 1 < prog->cnt &&
+			 prog->insns[i + 1].imm)
+			r = reason_set(&call->reason, -EPERM,
+				       "variables of kernel modules are not served");
+		i++;
+	}
+	return r;
+}
+
+/* What the program is, before a byte of it is looked at. */
+static int check_kind(struct call *call, const struct abi_prog_load *attr)
+{
+	const struct policy *policy = call->tenant->policy;
+	int r;
+
+	/* Feature probes load trivial socket filters; those run on sockets their owner holds. */
+	r = attr->prog_type == BPF_PROG_TYPE_SOCKET_FILTER ?
+		    0 :
+		    policy_check_kernel(policy, &call->reason);
+	if (r == 0)
+		r = policy_check_prog_type(policy, attr->prog_type, &call->reason);
+	if (r == 0)
+		r = tenant_check_quota(call->tenant, POLICY_QUOTA_PROGS, 1, &call->reason);
+	if (r == 0)
+		r = policy_check_quota(policy, POLICY_QUOTA_INSNS, 0, attr->insn_cnt, &call->reason);
+	if (r < 0)
+		return r;
+	if (attr->prog_ifindex)
+		return reason_set(&call->reason, -EPERM, "programs for a device are not served");
+	if (attr->prog_token_fd || attr->attach_btf_obj_fd)
+		return reason_set(&call->reason, -EPERM,
+				  "tokens, and programs attached to programs, are not served");
+	if (attr->prog_type == BPF_PROG_TYPE_TRACING &&
+	    (attr->expected_attach_type == BPF_TRACE_ITER ||
+	     attr->expected_attach_type == BPF_MODIFY_RETURN))
+		return reason_set(&call->reason, -EPERM,
+				  "iterators and modify_return programs act beyond the tenant");
+	return 0;
+}
+
+static bool helper_denied(uint32_t helper, void *data)
+{
+	const struct call *call = data;
+
+	return policy_check_helper(call->tenant->policy, helper, NULL) < 0;
+}
+
+static int prog_load(struct load *load, struct kprog_result *ret_result)
+{
+	struct abi_prog_load *attr = &load->request.attr;
+	struct call *call = load->call;
+	int32_t fd;
+	int r;
+
+	r = check_kind(call, attr);
+	if (r == 0)
+		r = copy_program(load);
+	/* All is copied: from here on nothing the guest changes matters. */
+	if (r == 0 && !guest_valid(&call->guest))
+		r = -ESRCH;
+	if (r == 0)
+		r = translate_insns(load);
+	if (r == 0)
+		r = translate_fd_array(load);
+	if (r == 0 && (attr->func_info_cnt || attr->line_info_cnt || attr->prog_btf_fd)) {
+		r = translate_fd(load, (int)attr->prog_btf_fd, KOBJECT_BTF, &fd);
+		attr->prog_btf_fd = (uint32_t)fd;
+	}
+	return r < 0 ? r : kprog_load(&load->request, ret_result, &call->reason);
+}
+
+int cmd_prog_load(struct call *call)
+{
+	const struct abi_prog_load *attr = &call->attr.prog_load;
+	struct load *load = calloc(1, sizeof(*load));
+	struct kprog_result result = {.fd = -1, .timer_fd = -1};
+	struct object object = {.type = attr->prog_type,
+				.attach_type = attr->expected_attach_type,
+				.size = attr->insn_cnt};
+	const uint32_t true_size_at = offsetof(struct abi_prog_load, log_true_size);
+	struct guestlog log;
+	int r, delivered;
+
+	if (!load)
+		return -ENOMEM;
+	r = guestlog_init(&log, attr->log_level, attr->log_buf, attr->log_size);
+	if (r < 0) {
+		free(load);
+		return r;
+	}
+	load->call = call;
+	load->request = (struct kprog_request){
+		.attr = *attr,
+		.attr_size = call->attr_size < sizeof(*attr) ? call->attr_size : sizeof(*attr),
+		.license = load->license,
+		.log_level = log.level,
+		.log_size = log.size,
+		.log_buf = log.buf,
+		.scope = &call->tenant->scope,
+		.denied = helper_denied,
+		.denied_data = call,
+	};
+	r = prog_load(load, &result);
+	load_deinit(load);
+	free(load);
+	guestlog_add_reason(&log, call->reason.text);
+	delivered = guestlog_deliver(&log, call);
+	if (delivered == 0)
+		delivered = call_write_attr(call, true_size_at, &result.log_true_size,
+					    sizeof(result.log_true_size));
+	if (r == 0)
+		r = delivered;
+	memcpy(object.name, attr->prog_name, sizeof(object.name));
+	object.timer_fd = result.timer_fd;
+	if (r == 0)
+		r = call_add_object(call, KOBJECT_PROG, result.fd, &object);
+	if (r < 0) {
+		close_fd(object.timer_fd);
+		close_fd(result.fd);
+		return r;
+	}
+	return call_reply_fd(call, result.fd);
+}
+
+/*
+ * The kernel runs the program with the caller as current, which is what tools rely on and what the
+ * guard lets through. Every program the tenant holds is guarded, whichever descriptor it swaps in.
+ */
+int cmd_prog_test_run(struct call *call)
+{
+	return CALL_CONTINUE;
+}
