@@ -64,7 +64,7 @@ uint64_t probe_semaphore(const struct probe_file *file, uint64_t ref_ctr_offset)
 /* Whether any executable mapping of @pid is of the file (device and inode as maps shows them). */
 static bool process_maps_file(const char *pid, const struct stat *st)
 {
-	char path[64], line[512];
+	char path[280], line[512];
 	bool found = false;
 	FILE *maps;
 

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A small process that outlives the daemon: when that is killed, the command tree runs on, and once
+ * it has ended the keeper removes the cgroup and the control socket.
+ */
+#pragma once
+
+struct cgroup;
+
+/**
+ * keeper_start() - fork it; call while the daemon has a single thread
+ * @cgroup: what to remove
+ * @socket_path: file to remove, copied by fork
+ *
+ * Return: descriptor that stands for the daemon's life, owned by the caller, or -errno.
+ */
+int keeper_start(const struct cgroup *cgroup, const char *socket_path);
+
+/** keeper_dismiss() - everything is cleaned up; the keeper goes. @fd is closed. */
+void keeper_dismiss(int fd);

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bpfshimd --run: an embedded daemon for one command tree.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+/**
+ * struct run_options
+ * @policy: file or NULL for the defaults
+ * @argv: command, NULL-terminated
+ */
+struct run_options {
+	bool unprivileged;
+	const char *policy;
+	char *const *argv;
+};
+
+/** run_main() - run the command. Return: its exit status, 128 + N, or 125 when we failed. */
+int run_main(const struct run_options *options);
