@@ -90,6 +90,22 @@ static void test_other_references(void **state)
 	insns_prog_deinit(&out);
 }
 
+/* A second half that looks like a first one does not hide the instruction after it. */
+static void test_second_half(void **state)
+{
+	struct insns_prog prog = PROG(INSN_RAW(0x18, 0, 0, 0, 0), INSN_RAW(0x18, 0, 0, 0, 9),
+				      INSN_JA(0), INSN_EXIT());
+	struct insns_prog out = edit(&prog, 2, INSNS_REPLACE, 2);
+
+	assert_int_equal(out.cnt, 5);
+	assert_int_equal(out.insns[1].imm, 9);
+	assert_int_equal(out.insns[3].code, nops[1].code);
+	insns_prog_deinit(&out);
+	out = edit(&prog, 3, INSNS_INSERT, 2);
+	assert_int_equal(out.insns[2].off, 0);
+	insns_prog_deinit(&out);
+}
+
 static void test_records(void **state)
 {
 	uint32_t func[] = {0, 11, 3, 12};
@@ -479,10 +495,15 @@ static void test_noise(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_forward_and_back), cmocka_unit_test(test_other_references),
-		cmocka_unit_test(test_records),		 cmocka_unit_test(test_malformed),
-		cmocka_unit_test(test_edit_list),	 cmocka_unit_test(test_overflow),
-		cmocka_unit_test(test_subprogs),	 cmocka_unit_test(test_noise),
+		cmocka_unit_test(test_forward_and_back),
+		cmocka_unit_test(test_other_references),
+		cmocka_unit_test(test_second_half),
+		cmocka_unit_test(test_records),
+		cmocka_unit_test(test_malformed),
+		cmocka_unit_test(test_edit_list),
+		cmocka_unit_test(test_overflow),
+		cmocka_unit_test(test_subprogs),
+		cmocka_unit_test(test_noise),
 		cmocka_unit_test(test_random),
 	};
 

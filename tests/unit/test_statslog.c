@@ -73,6 +73,7 @@ static void test_depths_malformed(void **state)
 static void test_filter(void **state)
 {
 	char log[] = "stack depth 1\nverification time 5 usec\nstack depth 24\n" TAIL;
+	char no_time[] = "stack depth 1\nstack depth 24\n" TAIL;
 	char empty[1] = {'x'};
 	size_t len = strlen(log);
 
@@ -81,6 +82,9 @@ static void test_filter(void **state)
 	len = statslog_filter(log, len, 1);
 	log[len] = '\0';
 	assert_string_equal(log, "stack depth 1\n" TAIL);
+	len = statslog_filter(no_time, strlen(no_time), 2);
+	no_time[len] = '\0';
+	assert_string_equal(no_time, "stack depth 1\n" TAIL);
 	assert_int_equal(statslog_filter(empty, 0, 1), 0);
 }
 

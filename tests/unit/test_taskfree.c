@@ -100,6 +100,14 @@ static void test_stack(void **state)
 			   INSN_LDX(BPF_DW, R0, R2, 0), INSN_EXIT()));
 	assert_false(CHECK(INSN_STX(BPF_DW, R10, R1, 0), INSN_LDX(BPF_DW, R2, R10, -8),
 			   INSN_LDX(BPF_DW, R0, R2, 0), INSN_EXIT()));
+	/* Fetched back by an atomic operation or a load-acquire. */
+	assert_false(CHECK(INSN_STX(BPF_DW, R10, R1, -8), INSN_MOV64_IMM(R2, 0),
+			   INSN_RAW(BPF_STX | BPF_DW | BPF_ATOMIC, R10, R2, -8, BPF_XCHG),
+			   INSN_LDX(BPF_DW, R0, R2, 0), INSN_EXIT()));
+	assert_false(CHECK(INSN_STX(BPF_DW, R10, R1, -8), INSN_MOV64_REG(R3, R10),
+			   INSN_MOV64_IMM(R2, 0),
+			   INSN_RAW(BPF_STX | BPF_DW | BPF_ATOMIC, R2, R3, -8, 0x100),
+			   INSN_LDX(BPF_DW, R0, R2, 0), INSN_EXIT()));
 	/* Given away to a map. */
 	assert_false(CHECK(INSN_LD_IMM64_SRC(R2, BPF_PSEUDO_MAP_VALUE, 5),
 			   INSN_STX(BPF_DW, R2, R1, 0), INSN_MOV64_IMM(R0, 0), INSN_EXIT()));
