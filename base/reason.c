@@ -6,6 +6,12 @@
 
 #include <stdio.h>
 
+void reason_clear(struct reason *reason)
+{
+	if (reason)
+		reason->text[0] = '\0';
+}
+
 int reason_set(struct reason *reason, int error, const char *fmt, ...)
 {
 	va_list ap;

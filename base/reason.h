@@ -19,6 +19,9 @@ struct reason {
 	char text[REASON_MAX];
 };
 
+/** reason_clear() - back to none; @reason may be NULL */
+void reason_clear(struct reason *reason);
+
 /**
  * reason_set() - replace the text
  * @reason: may be NULL

@@ -112,8 +112,14 @@ static int load_guarded(const struct kprog_request *request, const struct guard_
 	int fd, own;
 
 	fd = guard_build(guard, &guarded, reason);
-	if (fd < 0)
-		return fd;
+	if (fd < 0) {
+		/* What cannot be followed is usually malformed: then the kernel's verdict is the answer. */
+		own = verified ? 0 : load(request, &request->prog, NULL);
+		if (own >= 0)
+			return verified ? fd : (close_fd(own), fd);
+		reason_clear(reason);
+		return own;
+	}
 	fd = load(request, &guarded.prog, NULL);
 	if (fd < 0) {
 		own = verified ? 0 : load(request, &request->prog, NULL);

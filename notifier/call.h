@@ -73,7 +73,11 @@ int call_timer_variant(struct call *call, uint32_t real_id);
  */
 int call_add_object(struct call *call, enum kobject_kind kind, int fd, struct object *object);
 
-/** call_write_attr() - write @len bytes at @offset of the guest's own attr, where it gave that much */
+/**
+ * call_write_attr() - write @len bytes at @offset of the guest's own attr
+ *
+ * The kernel does so whatever size the guest gave, but for log_true_size, which its callers check.
+ */
 int call_write_attr(struct call *call, uint32_t offset, const void *value, uint32_t len);
 
 /* Entry points by system call; each returns a result as described above. */

@@ -3,6 +3,7 @@
  * Enumeration. A tenant sees its own objects under its own numbers, and vmlinux' BTF.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stddef.h>
 
 #include "base/cleanup.h"
@@ -23,7 +24,8 @@ static int next_id(struct call *call, enum kobject_kind kind)
 	struct tenant *tenant = call->tenant;
 	uint32_t next;
 
-	if (call->attr.get_id.open_flags || call->attr.get_id.token_fd)
+	if (call->attr.get_id.open_flags || call->attr.get_id.token_fd ||
+	    call->attr.get_id.id >= INT_MAX)
 		return -EINVAL;
 	pthread_mutex_lock(&tenant->lock);
 	object_sweep(&tenant->table);
@@ -54,6 +56,8 @@ int cmd_link_next_id(struct call *call)
 	struct attachment *attachment;
 	uint32_t after = call->attr.get_id.id, next = 0;
 
+	if (after >= INT_MAX)
+		return -EINVAL;
 	pthread_mutex_lock(&call->tenant->lock);
 	list_for_each(attachment, &call->tenant->attachments, node)
 		if (attachment->kind == ATTACHMENT_LINK && attachment->id > after &&

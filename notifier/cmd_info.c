@@ -15,6 +15,7 @@
 #include "notifier/commands.h"
 
 #define INFO_MAX     512
+#define KERNEL_ENOTSUPP 524 /* the kernel's own, in no user header */
 #define MAP_IDS_MAX  1024
 #define LINK_HEAD    12 /* type, id, prog_id of struct bpf_link_info */
 #define LINK_UNION   16
@@ -214,8 +215,8 @@ int cmd_info(struct call *call)
 	uint32_t real_id;
 	int r;
 
-	if (fd < 0)
-		return fd;
+	if (fd < 0) /* the one command that says it this way */
+		return fd == -EBADF ? -EBADFD : fd;
 	if (call->attr.info.info_len > 4096)
 		return -E2BIG;
 	attachment = attachment_by_fd(call->tenant, fd);
@@ -250,7 +251,7 @@ static int query_attachment(struct call *call, int host_pid, int fd, struct atta
 	if (copy < 0)
 		return -EBADF;
 	*ret = attachment_by_fd(call->tenant, copy);
-	return *ret ? 0 : -ENOTSUP;
+	return *ret ? 0 : -KERNEL_ENOTSUPP;
 }
 
 int cmd_task_fd_query(struct call *call)

@@ -302,7 +302,7 @@ int cmd_prog_load(struct call *call)
 	free(load);
 	guestlog_add_reason(&log, call->reason.text);
 	delivered = guestlog_deliver(&log, call);
-	if (delivered == 0)
+	if (delivered == 0 && call->attr_size >= true_size_at + sizeof(result.log_true_size))
 		delivered = call_write_attr(call, true_size_at, &result.log_true_size,
 					    sizeof(result.log_true_size));
 	if (r == 0)

@@ -68,8 +68,8 @@ static const struct command commands[] = {
 	[BPF_ITER_CREATE] = REFUSED("ITER_CREATE", EPERM),
 	[BPF_LINK_DETACH] = SERVED("LINK_DETACH", struct abi_link_detach, cmd_link_detach),
 	[ABI_BPF_PROG_BIND_MAP] = NATIVE("PROG_BIND_MAP"),
-	/* What a kernel without a delegated bpffs answers; tools then go on without a token. */
-	[ABI_BPF_TOKEN_CREATE] = REFUSED("TOKEN_CREATE", EOPNOTSUPP),
+	/* A token holds what a mount by host root delegated, which ours does not. */
+	[ABI_BPF_TOKEN_CREATE] = NATIVE("TOKEN_CREATE"),
 	[ABI_BPF_PROG_STREAM_READ_BY_FD] = REFUSED("PROG_STREAM_READ_BY_FD", EINVAL),
 	[ABI_BPF_PROG_ASSOC_STRUCT_OPS] = REFUSED("PROG_ASSOC_STRUCT_OPS", EINVAL),
 };

@@ -32,6 +32,7 @@
 #define THREADS		16
 #define EXIT_OURS	125
 #define CLEANUP_TIME_MS 5000
+#define DRAIN_TIME_MS	1000
 
 struct run {
 	const struct run_options *options;
@@ -212,6 +213,12 @@ static void run_cleanup(struct run *run)
 	}
 	if (run->keeper >= 0)
 		keeper_dismiss(run->keeper);
+	/* A thread may still sit in a call whose process is gone; then the exit frees everything. */
+	if (run->pool && pool_drain(run->pool, DRAIN_TIME_MS) < 0)
+		return;
+	run->loop = loop_free(run->loop);
+	run->cgroup = cgroup_free(run->cgroup);
+	run->policy = policy_free(run->policy);
 }
 
 int run_main(const struct run_options *options)
@@ -233,6 +240,5 @@ int run_main(const struct run_options *options)
 		run.status = EXIT_OURS;
 	}
 	run_cleanup(&run);
-	/* Threads may still sit in calls of processes that are gone; the process ends them. */
 	return run.status;
 }
