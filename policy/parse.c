@@ -319,7 +319,7 @@ int policy_parse(enum policy_base base, const char *name, const char *text, size
 {
 	struct reader reader = {.name = name, .reason = reason};
 	struct json_object *root = NULL;
-	const char *nul = memchr(text, '\0', len);
+	const char *nul = len ? memchr(text, '\0', len) : NULL;
 	int r;
 
 	if (len > POLICY_FILE_MAX)
