@@ -60,6 +60,9 @@ int policy_parse(enum policy_base base, const char *name, const char *text, size
 int policy_load(enum policy_base base, const char *path, struct policy **ret_policy,
 		struct reason *reason);
 
+/** policy_dump() - JSON that policy_parse() turns into an equal policy. Errors: -ENOMEM. */
+int policy_dump(const struct policy *policy, char **ret_text);
+
 /** policy_free() - accepts NULL. Return: NULL. */
 struct policy *policy_free(struct policy *policy);
 
@@ -69,6 +72,8 @@ struct policy *policy_free(struct policy *policy);
  *   policy: program type socket_filter is not in "prog_types"
  */
 int policy_check_kernel(const struct policy *policy, struct reason *reason);
+/** programs that run in the traced process */
+int policy_check_user(const struct policy *policy, struct reason *reason);
 int policy_check_prog_type(const struct policy *policy, uint32_t type, struct reason *reason);
 int policy_check_map_type(const struct policy *policy, uint32_t type, struct reason *reason);
 /** @target: "category:name" of a tracepoint, function of a kprobe, path of a uprobe, or NULL */
