@@ -43,6 +43,8 @@ static int map_check(struct call *call, const struct abi_map_create *attr)
 	struct tenant *tenant = call->tenant;
 	int r;
 
+	if (attr->map_type == BPF_MAP_TYPE_UNSPEC)
+		return -EINVAL;
 	r = policy_check_map_type(tenant->policy, attr->map_type, &call->reason);
 	if (r == 0)
 		r = tenant_check_quota(tenant, POLICY_QUOTA_MAPS, 1, &call->reason);

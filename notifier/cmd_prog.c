@@ -210,6 +210,11 @@ static int check_kind(struct call *call, const struct abi_prog_load *attr)
 	const struct policy *policy = call->tenant->policy;
 	int r;
 
+	/* Nonsense gets the kernel's answer, before the policy has an opinion. */
+	if (attr->insn_cnt == 0)
+		return -E2BIG;
+	if (attr->prog_type == BPF_PROG_TYPE_UNSPEC)
+		return -EINVAL;
 	/* Feature probes load trivial socket filters; those run on sockets their owner holds. */
 	r = attr->prog_type == BPF_PROG_TYPE_SOCKET_FILTER ?
 		    0 :

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+# Shared by every end-to-end test: the same command as real root without us, and in a container.
+
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
+ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+BPFSHIMD=$ROOT/build/bpfshimd
+BPFSHIMCTL=$ROOT/build/bpfshimctl
+PROGRAMS=$ROOT/build/tests/programs
+
+# Programs and files that the container's root can reach, wherever the checkout lies.
+common_setup()
+{
+	DIR=$(mktemp -d)
+	chmod 755 "$DIR"
+	cp "$PROGRAMS"/{sample,sample-static,attrs,storm} "$DIR/"
+	STARTED=()
+	bpf_objects >"$DIR/.objects"
+}
+
+common_teardown()
+{
+	local pid
+	for pid in "${STARTED[@]}"; do
+		kill -9 "$pid" 2>/dev/null || true
+		wait "$pid" 2>/dev/null || true
+	done
+	rm -rf "$DIR"
+}
+
+# started PID: end it in teardown if the test did not get that far
+started()
+{
+	STARTED+=("$1")
+}
+
+# ours CMD...: in an unprivileged container
+ours()
+{
+	timeout -k 5 90 "$BPFSHIMD" --run --unprivileged -- "$@"
+}
+
+# real CMD...: as real root without us, with what a tool expects mounted, in a private namespace
+real()
+{
+	timeout -k 5 90 unshare -m sh -c '
+		mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
+		mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
+		for common in /usr/src/linux-headers-*-common; do
+			config=${common%-common}-amd64
+			[ -d "$config" ] && mkdir -p /run/bpfshim-test-headers &&
+				mount -t overlay overlay -o "ro,lowerdir=$config:$common" /run/bpfshim-test-headers &&
+				export BCC_KERNEL_SOURCE=/run/bpfshim-test-headers
+		done
+		exec "$@"' sh "$@"
+}
+
+# bpf_objects: what the kernel holds, one line each
+bpf_objects()
+{
+	bpftool prog list | grep -oE '^[0-9]+: .*name [^ ]+' || true
+	bpftool map list | grep -oE '^[0-9]+: .*name [^ ]+' || true
+	bpftool link list | grep -oE '^[0-9]+: .*' || true
+}
+
+# wait_for SECONDS COMMAND...: until the command succeeds
+wait_for()
+{
+	local tries=$(($1 * 20))
+	shift
+	until "$@"; do
+		tries=$((tries - 1))
+		[ $tries -gt 0 ] || return 1
+		sleep 0.05
+	done
+}
+
+same_objects()
+{
+	diff <(bpf_objects) "$DIR/.objects" >/dev/null
+}
+
+no_cgroups()
+{
+	! find /sys/fs/cgroup -maxdepth 6 -type d -name "bpfshim-$1" 2>/dev/null | grep -q .
+}
+
+# nothing_left DAEMON_PID: no trace of a daemon that has ended
+nothing_left()
+{
+	wait_for 3 same_objects || { echo "objects left:"; diff <(bpf_objects) "$DIR/.objects"; return 1; }
+	wait_for 3 no_cgroups "$1" || { echo "cgroup left"; return 1; }
+	[ ! -e "/run/bpfshim/daemons/$1.sock" ] || { echo "socket left"; return 1; }
+	! grep -q bpfshim /proc/self/mountinfo || { echo "mount left"; return 1; }
+}
+
+# normalise: numbers that differ from run to run (addresses, pids given as $1...) become words
+normalise()
+{
+	sed -E -e 's/0x[0-9a-f]+/ADDR/g' -e "s#$DIR#DIR#g" -e 's/[[:space:]]+$//'
+}
