@@ -57,8 +57,7 @@ static void assert_refused(const char *text, const char *expected)
 
 static void test_defaults(void **state)
 {
-	static const uint32_t denied[] = {36,  58,  109, 117, 147, 166,
-					  167, 168, 179, 191, 136, 99};
+	static const uint32_t denied[] = {36, 58, 109, 117, 147, 166, 167, 168, 179, 191, 136, 99};
 	struct policy *run, *service;
 
 	assert_int_equal(policy_new(POLICY_RUN, &run), 0);
@@ -132,8 +131,7 @@ static void test_sets(void **state)
 	assert_string_equal(reason.text, "policy: map type 77 is not in \"map_types\"");
 	assert_int_equal(policy_check_attach(policy, POLICY_ATTACH_UPROBE, "/bin/x", NULL), 0);
 	assert_int_equal(policy_check_attach(policy, POLICY_ATTACH_KPROBE, "x", &reason), -EPERM);
-	assert_string_equal(reason.text,
-			    "policy: kind of attachment kprobe is not in \"attach\"");
+	assert_string_equal(reason.text, "policy: kind of attachment kprobe is not in \"attach\"");
 	policy_free(policy);
 }
 
@@ -144,10 +142,9 @@ static int check_tracepoint(const struct policy *policy, const char *name, struc
 
 static void test_targets(void **state)
 {
-	struct policy *policy =
-		parse(POLICY_RUN,
-		      "{\"attach_targets\": {\"tracepoint\": [\"sched:*\", \"irq:*_entry\"], "
-		      "\"kprobe\": [], \"perf_event\": [\"*\"]}}");
+	struct policy *policy = parse(
+		POLICY_RUN, "{\"attach_targets\": {\"tracepoint\": [\"sched:*\", \"irq:*_entry\"], "
+			    "\"kprobe\": [], \"perf_event\": [\"*\"]}}");
 	struct reason reason = {0};
 
 	assert_int_equal(check_tracepoint(policy, "sched:sched_switch", NULL), 0);
