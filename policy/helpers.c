@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The kernel's helpers by id, and what the compiled-in defaults say about each. Data only; ids never
- * change, new ones are appended. Source: include/uapi/linux/bpf.h ___BPF_FUNC_MAPPER, Linux 6.18.
+ * The kernel's helpers by id, and what the compiled-in defaults say about each. Data only; ids
+ * never change, new ones are appended. Source: include/uapi/linux/bpf.h ___BPF_FUNC_MAPPER,
+ * Linux 6.18.
  */
 #include "policy/internal.h"
 

@@ -87,7 +87,6 @@ static struct span scan_string(struct scan *scan)
 	while (scan->pos < scan->end && *scan->pos != '"') {
 		if (*scan->pos == '\\' && scan->pos + 1 < scan->end)
 			scan->pos++;
-		scan->line += *scan->pos == '\n';
 		scan->pos++;
 	}
 	span.len = (size_t)(scan->pos - span.start);
@@ -96,23 +95,34 @@ static struct span scan_string(struct scan *scan)
 	return span;
 }
 
-static int add_key(struct scan *scan, struct level *level, uint32_t line, struct span key)
+/* RFC 8259 forbids them, json-c before 0.18 does not; no string goes over a line then. */
+static int check_string(struct scan *scan, struct span span)
+{
+	for (size_t i = 0; i < span.len; i++)
+		if ((unsigned char)span.start[i] < ' ')
+			return reason_set(scan->reason, -EINVAL,
+					  "%s:%u: syntax: control character in a string",
+					  scan->name, scan->line);
+	return 0;
+}
+
+static int add_key(struct scan *scan, struct level *level, struct span key)
 {
 	char shown[64];
 
 	lines_printable(shown, sizeof(shown), key.start, key.len);
 	if (memchr(key.start, '\\', key.len))
-		return reason_set(scan->reason, -EINVAL, "%s:%u: %s: unknown key", scan->name, line,
-				  shown);
+		return reason_set(scan->reason, -EINVAL, "%s:%u: %s: unknown key", scan->name,
+				  scan->line, shown);
 	for (uint32_t i = 0; i < level->key_cnt; i++)
 		if (level->keys[i].len == key.len &&
 		    memcmp(level->keys[i].start, key.start, key.len) == 0)
 			return reason_set(scan->reason, -EINVAL, "%s:%u: %s: duplicate key",
-					  scan->name, line, shown);
+					  scan->name, scan->line, shown);
 	if (level->key_cnt < LINES_KEYS_MAX)
 		level->keys[level->key_cnt++] = key;
 	level->key_next = false;
-	scan->key_line = line;
+	scan->key_line = scan->line;
 	return 0;
 }
 
@@ -139,16 +149,27 @@ static int scan_word(struct scan *scan)
 {
 	int r = add_value(scan);
 
-	while (scan->pos < scan->end && !strchr(",]} \t\r\n", *scan->pos))
+	while (scan->pos < scan->end && !memchr(",]} \t\r\n", *scan->pos, 7))
 		scan->pos++;
 	return r;
+}
+
+/* A key or a value, whichever is due. */
+static int scan_text(struct scan *scan, struct level *level)
+{
+	struct span span = scan_string(scan);
+	int r = check_string(scan, span);
+
+	if (r < 0)
+		return r;
+	if (level && level->key_next)
+		return add_key(scan, level, span);
+	return add_value(scan);
 }
 
 static int scan_token(struct scan *scan)
 {
 	struct level *level = scan->depth ? &scan->levels[scan->depth - 1] : NULL;
-	uint32_t line = scan->line;
-	struct span key;
 
 	switch (*scan->pos) {
 	case '{':
@@ -176,14 +197,7 @@ static int scan_token(struct scan *scan)
 		scan->pos++;
 		return 0;
 	case '"':
-		if (level && level->key_next) {
-			key = scan_string(scan);
-			return add_key(scan, level, line, key);
-		}
-		scan_string(scan);
-		if (!scan->key_line)
-			scan->key_line = line;
-		return add_value(scan);
+		return scan_text(scan, level);
 	}
 	return scan_word(scan);
 }

@@ -194,6 +194,8 @@ static void test_syntax(void **state)
 		{"{'user': 'allow'}", "p:1: syntax: "},
 		{"{} // x", "p:1: syntax: "},
 		{"{\"x\":[[[[[[[[[[1]]]]]]]]]]}", "p:1: syntax: nested too deeply"},
+		{"{\n\"user\": \"all\now\"}", "p:2: syntax: "},
+		{"{\"us\ter\": \"allow\"}", "p:1: syntax: "},
 		{"{\n\n\"usre\": 1}", "p:3: usre: unknown key"},
 		{"{\"\x7f[2J\": 1}", "p:1: ?[2J: unknown key"},
 		{"{\"us\\u0065r\": \"deny\"}", "p:1: us\\u0065r: unknown key"},
@@ -311,6 +313,25 @@ static void test_cut_short(void **state)
 	policy_free(policy);
 }
 
+static void assert_same(const struct policy *a, const struct policy *b)
+{
+	assert_int_equal(policy_check_kernel(a, NULL), policy_check_kernel(b, NULL));
+	assert_int_equal(policy_check_user(a, NULL), policy_check_user(b, NULL));
+	assert_int_equal(policy_check_kfuncs(a, NULL), policy_check_kfuncs(b, NULL));
+	assert_int_equal(policy_host_breakpoints(a), policy_host_breakpoints(b));
+	for (uint32_t id = 0; id < 256; id++) {
+		assert_int_equal(policy_check_helper(a, id, NULL),
+				 policy_check_helper(b, id, NULL));
+		assert_int_equal(policy_check_prog_type(a, id, NULL),
+				 policy_check_prog_type(b, id, NULL));
+		assert_int_equal(policy_check_map_type(a, id, NULL),
+				 policy_check_map_type(b, id, NULL));
+	}
+	for (int kind = 0; kind < POLICY_ATTACH_COUNT; kind++)
+		assert_int_equal(policy_check_attach(a, kind, "vfs_read", NULL),
+				 policy_check_attach(b, kind, "vfs_read", NULL));
+}
+
 static void test_round_trip(void **state)
 {
 	static const char *const texts[] = {
@@ -325,15 +346,16 @@ static void test_round_trip(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		for (int base = POLICY_SERVICE; base <= POLICY_RUN; base++) {
-			struct policy *policy = parse(base, texts[i]);
+			struct policy *policy = parse(base, texts[i]), *again;
 			cleanup_free char *first = NULL, *second = NULL;
 
 			assert_int_equal(policy_dump(policy, &first), 0);
-			policy_free(policy);
-			policy = parse(POLICY_RUN + POLICY_SERVICE - base, first);
-			assert_int_equal(policy_dump(policy, &second), 0);
-			policy_free(policy);
+			again = parse(POLICY_RUN + POLICY_SERVICE - base, first);
+			assert_int_equal(policy_dump(again, &second), 0);
 			assert_string_equal(first, second);
+			assert_same(policy, again);
+			policy_free(again);
+			policy_free(policy);
 		}
 	}
 }
