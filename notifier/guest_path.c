@@ -159,7 +159,8 @@ int guest_open_path(struct guest *guest, const char *path)
 		return -ESRCH;
 	if (path[0] == '/')
 		fd = open_in_root(proc_dir, path);
-	if (fd == -ELOOP)
+	/* How openat2() says that it met a magic link, or that the path moved under it. */
+	if (fd == -ELOOP || fd == -EXDEV || fd == -EAGAIN)
 		fd = open_by_child(proc_dir, path);
 	return fd;
 }
