@@ -181,7 +181,7 @@ static int request_counter(struct call *call, struct perf_request *req)
 }
 
 /* Fill in @req->out from what is understood; nothing else of the guest's reaches the kernel. */
-static int request_build(struct call *call, struct perf_request *req)
+static int request_build(struct call *call, struct perf_request *req, bool output)
 {
 	const struct perf_event_attr *in = &req->in;
 
@@ -200,6 +200,10 @@ static int request_build(struct call *call, struct perf_request *req)
 		.precise_ip = in->precise_ip,
 		.pinned = in->pinned,
 	};
+	if (output) {
+		req->out.config = in->config;
+		return 0;
+	}
 	if ((int)in->type == pmu_type("uprobe"))
 		return request_uprobe(call, req);
 	if ((int)in->type == pmu_type("kprobe"))
@@ -256,7 +260,9 @@ int call_perf_event_open(struct call *call)
 	if (!is_tool_form(&req.in) || (int)ARG(call, 3) != -1 ||
 	    (ARG(call, 4) & ~PERF_FLAG_FD_CLOEXEC) || req.pid == 0)
 		return CALL_CONTINUE;
-	r = policy_check_kernel(call->tenant->policy, &call->reason);
+	output = req.in.type == PERF_TYPE_SOFTWARE && req.in.config == PERF_COUNT_SW_BPF_OUTPUT;
+	/* An output buffer runs nothing; programs of any placement write to it. */
+	r = output ? 0 : policy_check_kernel(call->tenant->policy, &call->reason);
 	if (r == 0)
 		r = tenant_check_quota(call->tenant, POLICY_QUOTA_EVENTS, 1, &call->reason);
 	if (r < 0)
@@ -266,8 +272,7 @@ int call_perf_event_open(struct call *call)
 		if (req.pid < 0)
 			return req.pid;
 	}
-	output = req.in.type == PERF_TYPE_SOFTWARE && req.in.config == PERF_COUNT_SW_BPF_OUTPUT;
-	r = request_build(call, &req);
+	r = request_build(call, &req, output);
 	if (r == 0)
 		r = request_open(call, &req, output);
 	probe_file_close(&req.file);
