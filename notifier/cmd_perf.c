@@ -16,10 +16,10 @@
 #include "notifier/probe.h"
 #include "notifier/tracefs.h"
 
-#define PERF_PMU_FLAG_RET      1u /* config bit 0 of the uprobe and kprobe PMUs */
-#define PERF_REF_CTR_SHIFT     32
-#define USER_ADDRESS_MAX       (1ull << 47)
-#define ARG(call, n)           ((call)->notif.data.args[n])
+#define PERF_PMU_FLAG_RET  1u /* config bit 0 of the uprobe and kprobe PMUs */
+#define PERF_REF_CTR_SHIFT 32
+#define USER_ADDRESS_MAX   (1ull << 47)
+#define ARG(call, n)	   ((call)->notif.data.args[n])
 
 /* One request on its way: the guest's copy and what we will ask the kernel for. */
 struct perf_request {
@@ -33,7 +33,8 @@ struct perf_request {
 	bool timer;
 };
 
-/* perf_copy_attr(), kernel/events/core.c: size 0 means the first version; unknown bytes must be 0. */
+/* perf_copy_attr(), kernel/events/core.c: size 0 means the first version; unknown bytes must be 0.
+ */
 static int perf_copy_attr(struct call *call, struct perf_event_attr *ret_attr)
 {
 	const uint32_t size_at = offsetof(struct perf_event_attr, size);
@@ -117,8 +118,8 @@ static int request_uprobe(struct call *call, struct perf_request *req)
 	req->out.config1 = (uintptr_t)req->file.kernel_path;
 	req->out.config2 = req->in.config2;
 	req->offset = req->in.config2;
-	req->fd_type = req->in.config & PERF_PMU_FLAG_RET ? BPF_FD_TYPE_URETPROBE :
-							    BPF_FD_TYPE_UPROBE;
+	req->fd_type =
+		req->in.config & PERF_PMU_FLAG_RET ? BPF_FD_TYPE_URETPROBE : BPF_FD_TYPE_UPROBE;
 	snprintf(req->target, sizeof(req->target), "%s", req->file.path);
 	return 0;
 }
@@ -138,8 +139,8 @@ static int request_kprobe(struct call *call, struct perf_request *req)
 	req->out.config1 = (uintptr_t)req->target;
 	req->out.config2 = req->in.config2;
 	req->offset = req->in.config2;
-	req->fd_type = req->in.config & PERF_PMU_FLAG_RET ? BPF_FD_TYPE_KRETPROBE :
-							    BPF_FD_TYPE_KPROBE;
+	req->fd_type =
+		req->in.config & PERF_PMU_FLAG_RET ? BPF_FD_TYPE_KRETPROBE : BPF_FD_TYPE_KPROBE;
 	return policy_check_attach(call->tenant->policy, req->what, req->target, &call->reason);
 }
 
