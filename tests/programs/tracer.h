@@ -8,9 +8,9 @@
 
 #include <linux/types.h>
 
-#define TRACER_INNERS     2 /* inner maps; a call's number modulo this chooses one */
+#define TRACER_INNERS	  2 /* inner maps; a call's number modulo this chooses one */
 #define TRACER_INNER_SIZE 4 /* slots: 0 added to by the program, 1 and 2 set by user space */
-#define TRACER_COOKIES    2
+#define TRACER_COOKIES	  2
 
 /* .bss: written by the programs, read by user space through its mapping */
 struct tracer_totals {
