@@ -63,7 +63,8 @@ static void *section(const struct tracer *tracer, const char *name)
 	size_t size;
 	struct bpf_map *map = bpf_object__find_map_by_name(tracer->object, name);
 
-	return map ? bpf_map__initial_value(map, &size) : NULL;
+	/* Declared constant by this version of libbpf, though its own skeletons write through it. */
+	return map ? (void *)bpf_map__initial_value(map, &size) : NULL;
 }
 
 static int load(struct tracer *tracer)
@@ -356,13 +357,13 @@ static void destroy(struct tracer *tracer)
 int main(int argc, char **argv)
 {
 	struct tracer tracer = {.pid = -1};
-	char *calls = "100", **command;
+	char *sample[] = {NULL, "-n", "100", NULL}, **command;
 	int opt, error;
 
 	/* Not past the binary: what follows belongs to the command. */
 	while ((opt = getopt(argc, argv, "+n:p:")) != -1) {
 		if (opt == 'n')
-			calls = optarg;
+			sample[2] = optarg;
 		else if (opt == 'p')
 			tracer.pid = atoi(optarg);
 		else
@@ -371,9 +372,8 @@ int main(int argc, char **argv)
 	if (optind >= argc)
 		return 2;
 	tracer.binary = argv[optind];
-	command = argv + optind + 1;
-	if (!*command)
-		command = (char *[]){argv[optind], "-n", calls, NULL};
+	sample[0] = argv[optind];
+	command = argv[optind + 1] ? argv + optind + 1 : sample;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	error = load(&tracer) || prepare(&tracer) || attach(&tracer) || run(command) ||
 		print(&tracer);
