@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "tracer.h"
@@ -57,19 +58,17 @@ static struct bpf_program *program(const struct tracer *tracer, const char *name
 	return bpf_object__find_program_by_name(tracer->object, name);
 }
 
-/* section - global data: before loading the values to load with, afterwards the kernel's memory */
-static void *section(const struct tracer *tracer, const char *name)
+/* section - map a section of global data, as libbpf's generated skeletons do; MAP_FAILED or not */
+static void *section(const struct tracer *tracer, const char *name, int protection)
 {
-	size_t size;
-	struct bpf_map *map = bpf_object__find_map_by_name(tracer->object, name);
-
-	/* Declared constant by this version of libbpf, though its own skeletons write through it. */
-	return map ? (void *)bpf_map__initial_value(map, &size) : NULL;
+	return mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), protection, MAP_SHARED,
+		    map_fd(tracer, name), 0);
 }
 
 static int load(struct tracer *tracer)
 {
-	struct tracer_constants *constants;
+	static const struct tracer_constants constants = {.weight = WEIGHT};
+	struct bpf_map *rodata;
 	char path[PATH_MAX];
 	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - sizeof(".bpf.o"));
 	int error;
@@ -80,10 +79,10 @@ static int load(struct tracer *tracer)
 	tracer->object = bpf_object__open_file(path, NULL);
 	if (!tracer->object)
 		return fail(path, errno);
-	constants = section(tracer, ".rodata");
-	if (!constants)
-		return fail(".rodata", ENOENT);
-	constants->weight = WEIGHT;
+	rodata = bpf_object__find_map_by_name(tracer->object, ".rodata");
+	error = bpf_map__set_initial_value(rodata, &constants, sizeof(constants));
+	if (error)
+		return fail(".rodata", error);
 	error = bpf_object__load(tracer->object);
 	return error ? fail("load", error) : 0;
 }
@@ -117,12 +116,12 @@ static int fill_inner(const struct tracer *tracer, __u32 slot, __u64 mark)
 
 static int prepare(struct tracer *tracer)
 {
-	struct tracer_settings *settings = section(tracer, ".data");
+	struct tracer_settings *settings = section(tracer, ".data", PROT_READ | PROT_WRITE);
 	int target = bpf_program__fd(program(tracer, "on_tail"));
 	__u32 slot = 0;
 
-	if (!settings)
-		return fail(".data", ENOENT);
+	if (settings == MAP_FAILED)
+		return fail(".data", errno);
 	settings->report_below = REPORTED;
 	if (bpf_map_update_elem(map_fd(tracer, "tails"), &slot, &target, BPF_ANY))
 		return fail("program array", errno);
@@ -334,10 +333,13 @@ static int print_objects(const struct tracer *tracer)
 
 static int print(const struct tracer *tracer)
 {
-	const struct tracer_totals *totals = section(tracer, ".bss");
+	const struct tracer_totals *totals = section(tracer, ".bss", PROT_READ);
 
-	if (!totals)
-		return fail(".bss", ENOENT);
+	if (totals == MAP_FAILED)
+		return fail(".bss", errno);
+	/* Frozen: the kernel has to refuse a mapping that could change a constant. */
+	printf("constants writable: %s\n",
+	       section(tracer, ".rodata", PROT_READ | PROT_WRITE) == MAP_FAILED ? "no" : "yes");
 	printf("calls: %llu\nsum: %llu\n", totals->calls, totals->sum);
 	printf("returns: %llu\nreturned: %llu\n", totals->returns, totals->returned);
 	printf("tail calls: %llu, failed %llu\n", totals->tail_calls, totals->tail_failures);
