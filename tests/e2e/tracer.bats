@@ -61,10 +61,20 @@ printed()
 	grep -qx 'program type 2, maps [1-9][0-9]*, GPL 1' "$DIR/ours"
 }
 
-@test "threads and children of a command" {
-	same_as_root "$DIR/sample" "$DIR/sample" -n 100 -t 4 -f 3
-	printed 'calls: 1600' 'returns: 1600' 'tail calls: 1600, failed 0' 'word alpha: 400' \
-		'cookie 2: 1600' 'cookie 12: 1600' 'event 3: 16' 'per_cpu[0]: 1600'
+@test "threads" {
+	same_as_root "$DIR/sample" "$DIR/sample" -n 100 -t 4
+	printed 'calls: 400' 'returns: 400' 'word alpha: 100' 'event 3: 4' 'events damaged: 0'
+}
+
+@test "threads of children" {
+	# A new child's strings are not in its page table until it reads them, which a program in the
+	# kernel cannot wait for: words are not compared.
+	for how in real ours; do
+		$how "$DIR/tracer" "$DIR/sample" "$DIR/sample" -n 100 -t 4 -f 3 >"$DIR/$how"
+	done
+	diff <(grep -vE '^(word|event)' "$DIR/real") <(grep -vE '^(word|event)' "$DIR/ours")
+	printed 'calls: 1600' 'returns: 1600' 'tail calls: 1600, failed 0' \
+		'cookie 2: 1600' 'cookie 12: 1600' 'per_cpu[0]: 1600'
 }
 
 @test "a static binary" {
