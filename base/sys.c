@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -72,6 +73,17 @@ ssize_t sys_process_read(pid_t pid, uint64_t addr, void *buf, size_t len)
 	ssize_t n = process_vm_readv(pid, &local, 1, &remote, 1, 0);
 
 	return n < 0 ? -errno : n;
+}
+
+void deadline_in(int timeout_ms, struct timespec *ret_until)
+{
+	clock_gettime(CLOCK_REALTIME, ret_until);
+	ret_until->tv_sec += timeout_ms / 1000;
+	ret_until->tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+	if (ret_until->tv_nsec >= 1000000000) {
+		ret_until->tv_sec++;
+		ret_until->tv_nsec -= 1000000000;
+	}
 }
 
 int read_file(int dirfd, const char *path, size_t max, char **ret_text, size_t *ret_len)

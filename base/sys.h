@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/types.h>
 
 /* Source: include/uapi/linux/seccomp.h, Linux 6.6. */
@@ -26,6 +27,16 @@
 #ifndef NS_GET_PID_FROM_PIDNS
 #define NS_GET_PID_FROM_PIDNS _IOR(0xb7, 0x6, int)
 #endif
+
+/* Source: include/uapi/linux/fs.h, Linux 6.11: one mapping of a process, asked on its maps file. */
+#define PROCMAP_WRITABLE 2u
+struct procmap_query_abi {
+	uint64_t size, query_flags, query_addr;
+	uint64_t vma_start, vma_end, vma_flags, vma_page_size, vma_offset, inode;
+	uint32_t dev_major, dev_minor, vma_name_size, build_id_size;
+	uint64_t vma_name_addr, build_id_addr;
+};
+#define PROCMAP_QUERY_ABI _IOWR('f', 17, struct procmap_query_abi)
 
 int sys_bpf(int cmd, void *attr, unsigned int size);
 int sys_perf_event_open(struct perf_event_attr *attr, pid_t pid, int cpu, int group,
@@ -43,6 +54,11 @@ int sys_kcmp_files(pid_t a, pid_t b);
  * Return: bytes copied (short at the first unmapped page), or -errno.
  */
 ssize_t sys_process_read(pid_t pid, uint64_t addr, void *buf, size_t len);
+
+struct timespec;
+
+/** deadline_in() - @timeout_ms from now on CLOCK_REALTIME, for pthread_cond_timedwait() */
+void deadline_in(int timeout_ms, struct timespec *ret_until);
 
 /**
  * read_file() - whole small file into a fresh buffer with a terminating NUL

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From a notification to its answer. Runs partly in the loop's thread (receive, calls decided by
- * their registers alone) and partly in a pool thread (everything that looks at guest memory).
+ * From a notification to its answer. All of it runs in a thread of the tenant's crew (crew.h).
  */
 #include "notifier/call.h"
 
@@ -94,9 +93,8 @@ static void call_answer(struct call *call, int result)
 			  call->notif.pid, call_name(call), strerrordesc_np(-r));
 }
 
-static void call_run(struct pool_job *job)
+void call_run(struct call *call)
 {
-	struct call *call = container_of(job, struct call, job);
 	int result;
 
 	if (call->notif.pid == 0)
@@ -118,29 +116,28 @@ static bool call_is_native(const struct tenant *tenant, const struct seccomp_not
 	return notif->data.nr == SYS_bpf && command_is_native(tenant, (int)notif->data.args[0]);
 }
 
-void call_receive(struct tenant *tenant)
+struct call *call_receive(struct tenant *tenant)
 {
 	struct seccomp_notif notif;
 	struct call *call;
 
 	if (listener_receive(tenant->listener, &notif) < 0)
-		return;
+		return NULL;
 	if (call_is_native(tenant, &notif)) {
 		listener_send_continue(tenant->listener, notif.id);
-		return;
+		return NULL;
 	}
 	call = calloc(1, sizeof(*call));
 	if (!call) {
 		listener_send_error(tenant->listener, notif.id, -ENOMEM);
-		return;
+		return NULL;
 	}
 	call->tenant = tenant;
 	call->notif = notif;
 	call->reply_fd = -1;
 	call->reply_flags = O_CLOEXEC;
 	guest_init(&call->guest, tenant->listener, notif.id, (pid_t)notif.pid);
-	call->job.fn = call_run;
-	pool_submit(tenant->pool, &call->job);
+	return call;
 }
 
 int call_get_object(struct call *call, int guest_fd, enum kobject_kind kind, int *ret_fd,

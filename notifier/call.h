@@ -29,7 +29,6 @@
  * @reason: why we (not the kernel) refused; ends up in the log buffer and the journal
  */
 struct call {
-	struct pool_job job;
 	struct tenant *tenant;
 	struct seccomp_notif notif;
 	struct guest guest;
@@ -41,8 +40,16 @@ struct call {
 	char name[32];
 };
 
-/** call_receive() - take one notification off the tenant's listener and see it answered */
-void call_receive(struct tenant *tenant);
+/**
+ * call_receive() - take one notification off the tenant's listener
+ *
+ * Return: a call to be carried out with call_run(), or NULL when there was nothing to do or it was
+ * answered at once.
+ */
+struct call *call_receive(struct tenant *tenant);
+
+/** call_run() - carry out a call and answer it; frees @call */
+void call_run(struct call *call);
 
 /** call_reply_fd() - result is @fd, taken over. Return: 0, for `return call_reply_fd(...)`. */
 int call_reply_fd(struct call *call, int fd);

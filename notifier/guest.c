@@ -68,22 +68,13 @@ ssize_t guest_read_string(struct guest *guest, uint64_t addr, char *buf, size_t 
 	return -ENAMETOOLONG;
 }
 
-/*
- * /proc/PID/mem writes through read-only mappings (FOLL_FORCE), copy_to_user() does not, so the
- * mapping is looked up first. That check can be raced by the guest, which then writes to its own
- * private page: no right is gained.
- */
-static bool guest_range_writable(struct guest *guest, uint64_t addr, size_t len)
+/* Advance @addr over the writable mappings of @maps from there up to @end, by reading the text. */
+static uint64_t writable_until_text(int maps_fd, uint64_t addr, uint64_t end)
 {
-	char path[32], line[512];
-	uint64_t end = addr + len;
-	FILE *maps;
+	FILE *maps = fdopen(dup(maps_fd), "r");
+	char line[512];
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", guest->tid);
-	maps = fopen(path, "re");
-	if (!maps)
-		return false;
-	while (addr < end && fgets(line, sizeof(line), maps)) {
+	while (maps && addr < end && fgets(line, sizeof(line), maps)) {
 		uint64_t from, to;
 		char perms[5];
 
@@ -101,8 +92,38 @@ static bool guest_range_writable(struct guest *guest, uint64_t addr, size_t len)
 			break;
 		addr = to;
 	}
-	fclose(maps);
-	return addr >= end;
+	if (maps)
+		fclose(maps);
+	return addr;
+}
+
+/*
+ * /proc/PID/mem writes through read-only mappings (FOLL_FORCE), copy_to_user() does not, so the
+ * mapping is looked up first. That check can be raced by the guest, which then writes to its own
+ * private page: no right is gained.
+ */
+static bool guest_range_writable(struct guest *guest, uint64_t addr, size_t len)
+{
+	uint64_t end = addr + len;
+	cleanup_fd int maps = -1;
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", guest->tid);
+	maps = open(path, O_RDONLY | O_CLOEXEC);
+	if (maps < 0)
+		return false;
+	while (addr < end) {
+		struct procmap_query_abi query = {.size = sizeof(query), .query_addr = addr};
+
+		if (ioctl(maps, PROCMAP_QUERY_ABI, &query) < 0) {
+			/* Before 6.11, or no mapping there. */
+			return errno == ENOTTY && writable_until_text(maps, addr, end) >= end;
+		}
+		if (!(query.vma_flags & PROCMAP_WRITABLE))
+			return false;
+		addr = query.vma_end;
+	}
+	return true;
 }
 
 int guest_write(struct guest *guest, uint64_t addr, const void *buf, size_t len)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A queue and detached threads. There is no pool_free(): a thread may sit in the memory of a guest
- * that never answers, and only the end of the process ends that.
+ * A queue and detached threads that live as long as the process.
  */
 #include "notifier/pool.h"
 
@@ -9,6 +8,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
+
+#include "base/sys.h"
 
 struct pool {
 	pthread_mutex_t lock;
@@ -92,13 +93,7 @@ int pool_drain(struct pool *pool, int timeout_ms)
 	struct timespec until;
 	int r = 0;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
+	deadline_in(timeout_ms, &until);
 	pthread_mutex_lock(&pool->lock);
 	while (r == 0 && (pool->queued || pool->idle != pool->threads))
 		r = pthread_cond_timedwait(&pool->quiet, &pool->lock, &until);

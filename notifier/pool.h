@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads for what may take long: anything that touches guest memory or enters the verifier. The
- * loop's thread never does either, so one slow or hostile call delays nobody else's.
+ * Threads for what takes long and nobody waits for: closing probes, serving bpfshimctl. Calls have
+ * their own threads (crew.h).
  */
 #pragma once
 

@@ -28,8 +28,7 @@
 #include "notifier/mounts.h"
 #include "notifier/tenant.h"
 
-/* Calls of one tenant carried out at the same time; more wait their turn. */
-#define THREADS		16
+#define POOL_THREADS	4
 #define EXIT_OURS	125
 #define CLEANUP_TIME_MS 5000
 #define DRAIN_TIME_MS	1000
@@ -128,7 +127,7 @@ static int run_start(struct run *run, const sigset_t *mask, struct reason *reaso
 	signal(SIGPIPE, SIG_IGN);
 	r = loop_new(&run->loop);
 	if (r == 0)
-		r = pool_new(THREADS, &run->pool);
+		r = pool_new(POOL_THREADS, &run->pool);
 	return r;
 }
 
@@ -193,7 +192,7 @@ static int run_serve(struct run *run, const sigset_t *signals)
 /* Everything the command left running ends here; what it attached goes before the maps do. */
 static void run_cleanup(struct run *run)
 {
-	int status;
+	int status, busy = 0;
 
 	if (run->cgroup) {
 		cgroup_kill(run->cgroup);
@@ -202,7 +201,7 @@ static void run_cleanup(struct run *run)
 	if (run->container.pid > 0 && waitpid(run->container.pid, &status, 0) > 0 && !run->status)
 		run->status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 	if (run->serving)
-		tenant_deinit(&run->tenant);
+		busy = tenant_deinit(&run->tenant);
 	control_free(run->control);
 	if (run->cgroup) {
 		int r = cgroup_remove(run->cgroup);
@@ -215,7 +214,7 @@ static void run_cleanup(struct run *run)
 		keeper_dismiss(run->keeper);
 	/* A thread may still sit in a call whose process is gone; then the exit frees everything.
 	 */
-	if (run->pool && pool_drain(run->pool, DRAIN_TIME_MS) < 0)
+	if (busy < 0 || (run->pool && pool_drain(run->pool, DRAIN_TIME_MS) < 0))
 		return;
 	run->loop = loop_free(run->loop);
 	run->cgroup = cgroup_free(run->cgroup);

@@ -11,12 +11,16 @@
 
 #include "base/cleanup.h"
 #include "notifier/attachment.h"
-#include "notifier/call.h"
 #include "notifier/cgroup.h"
+#include "notifier/crew.h"
 #include "notifier/listener.h"
 
 /* How long a dead object may stand in the table; its kernel resources went with its last holder. */
 #define SWEEP_NS 500000000
+
+/* Calls of one tenant carried out at the same time. */
+#define THREADS	     16
+#define STOP_TIME_MS 1000
 
 static void tenant_sweep(struct loop_source *source, uint32_t events)
 {
@@ -46,17 +50,6 @@ void tenant_watch_objects(struct tenant *tenant)
 	pthread_mutex_unlock(&tenant->lock);
 }
 
-static void tenant_readable(struct loop_source *source, uint32_t events)
-{
-	struct tenant *tenant = container_of(source, struct tenant, source);
-
-	if (events & EPOLLIN)
-		call_receive(tenant);
-	else if (events & (EPOLLHUP | EPOLLERR))
-		/* Nobody is left under the filter. */
-		loop_remove(tenant->loop, source);
-}
-
 int tenant_init(struct tenant *tenant, int listener)
 {
 	int r;
@@ -66,7 +59,6 @@ int tenant_init(struct tenant *tenant, int listener)
 	object_table_init(&tenant->table);
 	list_init(&tenant->attachments);
 	list_init(&tenant->anchors);
-	tenant->source = (struct loop_source){.fd = listener, .fn = tenant_readable};
 	tenant->sweep.fn = tenant_sweep;
 	tenant->sweep.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (tenant->sweep.fd < 0) {
@@ -77,7 +69,7 @@ int tenant_init(struct tenant *tenant, int listener)
 	listener_prepare(listener);
 	r = loop_add(tenant->loop, &tenant->sweep, EPOLLIN);
 	if (r == 0)
-		r = loop_add(tenant->loop, &tenant->source, EPOLLIN);
+		r = crew_new(tenant, THREADS, &tenant->crew);
 	if (r < 0) {
 		close_fd(tenant->sweep.fd);
 		close_fd(listener);
@@ -85,20 +77,23 @@ int tenant_init(struct tenant *tenant, int listener)
 	return r;
 }
 
-void tenant_deinit(struct tenant *tenant)
+int tenant_deinit(struct tenant *tenant)
 {
 	struct attachment *attachment;
+	int r;
 
-	loop_remove(tenant->loop, &tenant->source);
+	r = crew_stop(tenant->crew, STOP_TIME_MS);
 	loop_remove(tenant->loop, &tenant->sweep);
 	close_fd(tenant->sweep.fd);
-	tenant->listener = close_fd(tenant->listener);
+	if (r == 0)
+		tenant->listener = close_fd(tenant->listener);
 	pthread_mutex_lock(&tenant->lock);
 	/* Calls still under way may use the structures; only the kernel objects go now. */
 	list_for_each(attachment, &tenant->attachments, node) attachment->real_fd =
 		close_fd(attachment->real_fd);
 	object_table_deinit(&tenant->table);
 	pthread_mutex_unlock(&tenant->lock);
+	return r;
 }
 
 bool tenant_has_pid(const struct tenant *tenant, pid_t pid)

@@ -15,6 +15,7 @@
 #include "policy/policy.h"
 
 struct cgroup;
+struct crew;
 
 /**
  * struct tenant
@@ -22,6 +23,7 @@ struct cgroup;
  * @pid: first process, in our numbering
  * @policy, @cgroup, @loop, @pool: not owned
  * @listener: seccomp listener; owned
+ * @crew: threads serving it; owned
  * @has_map_in_map: set once the tenant made one: lookups need ids translated
  * @lock: guards the tables below
  */
@@ -34,7 +36,7 @@ struct tenant {
 	struct loop *loop;
 	struct pool *pool;
 	int listener;
-	struct loop_source source;
+	struct crew *crew;
 	struct loop_source sweep;
 	bool sweeping;
 	bool has_map_in_map;
@@ -54,8 +56,12 @@ struct tenant {
  */
 int tenant_init(struct tenant *tenant, int listener);
 
-/** tenant_deinit() - stop serving; everything attached is detached */
-void tenant_deinit(struct tenant *tenant);
+/**
+ * tenant_deinit() - stop serving; everything attached is detached
+ *
+ * Return: 0, or -ETIMEDOUT when a thread still sits in a call: the tenant must then stay valid.
+ */
+int tenant_deinit(struct tenant *tenant);
 
 /** tenant_has_pid() - whether a process, in our numbering, belongs to the tenant */
 bool tenant_has_pid(const struct tenant *tenant, pid_t pid);
