@@ -223,11 +223,13 @@ static void run_cleanup(struct run *run)
 
 int run_main(const struct run_options *options)
 {
-	struct run run = {.options = options, .keeper = -1};
+	/* Static: a thread that still sits in a call may use it until the process is gone. */
+	static struct run run = {.keeper = -1};
 	struct reason reason = {0};
 	sigset_t signals, mask;
 	int r;
 
+	run.options = options;
 	forwarded_signals(&signals);
 	sigprocmask(SIG_BLOCK, &signals, &mask);
 	r = run_prepare(&run, &reason);
