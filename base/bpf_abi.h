@@ -16,10 +16,10 @@
 #define ABI_ATTR_MAX 256 /* room for any union bpf_attr so far (168 bytes in 6.18) */
 
 /* Commands newer than 6.1's header. */
-#define ABI_BPF_PROG_BIND_MAP           35
-#define ABI_BPF_TOKEN_CREATE            36
-#define ABI_BPF_PROG_STREAM_READ_BY_FD  37
-#define ABI_BPF_PROG_ASSOC_STRUCT_OPS   38
+#define ABI_BPF_PROG_BIND_MAP	       35
+#define ABI_BPF_TOKEN_CREATE	       36
+#define ABI_BPF_PROG_STREAM_READ_BY_FD 37
+#define ABI_BPF_PROG_ASSOC_STRUCT_OPS  38
 
 /* Attach types newer than 6.1's header. */
 #define ABI_BPF_TRACE_UPROBE_MULTI 48

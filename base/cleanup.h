@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define ARRAY_SIZE(a)              (sizeof(a) / sizeof((a)[0]))
+#define ARRAY_SIZE(a)		   (sizeof(a) / sizeof((a)[0]))
 #define container_of(p, type, mem) ((type *)((char *)(p)-offsetof(type, mem)))
 
 /**

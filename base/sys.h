@@ -15,7 +15,7 @@
 
 /* Source: include/uapi/linux/seccomp.h, Linux 6.6. */
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
-#define SECCOMP_IOCTL_NOTIF_SET_FLAGS     SECCOMP_IOW(4, __u64)
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS	   SECCOMP_IOW(4, __u64)
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
 #endif
 /* Source: include/uapi/linux/pidfd.h, Linux 6.9. */
@@ -28,7 +28,8 @@
 #endif
 
 int sys_bpf(int cmd, void *attr, unsigned int size);
-int sys_perf_event_open(struct perf_event_attr *attr, pid_t pid, int cpu, int group, unsigned long flags);
+int sys_perf_event_open(struct perf_event_attr *attr, pid_t pid, int cpu, int group,
+			unsigned long flags);
 int sys_pidfd_open(pid_t pid, unsigned int flags);
 int sys_pidfd_getfd(int pidfd, int fd);
 int sys_pidfd_send_signal(int pidfd, int sig);

@@ -15,8 +15,7 @@
 
 int kobject_info(int fd, void *info, uint32_t *len)
 {
-	struct abi_info attr = {
-		.bpf_fd = (uint32_t)fd, .info_len = *len, .info = (uintptr_t)info};
+	struct abi_info attr = {.bpf_fd = (uint32_t)fd, .info_len = *len, .info = (uintptr_t)info};
 	int r = sys_bpf(BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr));
 
 	if (r == 0)
@@ -30,9 +29,12 @@ int kobject_identify(int fd, enum kobject_kind *ret_kind, uint32_t *ret_id)
 		const char *name;
 		enum kobject_kind kind;
 	} names[] = {
-		{"anon_inode:bpf-map", KOBJECT_MAP},	    {"anon_inode:bpf-prog", KOBJECT_PROG},
-		{"anon_inode:btf", KOBJECT_BTF},	    {"anon_inode:bpf_link", KOBJECT_LINK},
-		{"anon_inode:bpf-link", KOBJECT_LINK},	    {"anon_inode:[perf_event]", KOBJECT_PERF_EVENT},
+		{"anon_inode:bpf-map", KOBJECT_MAP},
+		{"anon_inode:bpf-prog", KOBJECT_PROG},
+		{"anon_inode:btf", KOBJECT_BTF},
+		{"anon_inode:bpf_link", KOBJECT_LINK},
+		{"anon_inode:bpf-link", KOBJECT_LINK},
+		{"anon_inode:[perf_event]", KOBJECT_PERF_EVENT},
 		{"anon_inode:bpf_link [perf]", KOBJECT_LINK},
 	};
 	enum kobject_kind kind = KOBJECT_OTHER;

@@ -113,7 +113,8 @@ static int load_guarded(const struct kprog_request *request, const struct guard_
 
 	fd = guard_build(guard, &guarded, reason);
 	if (fd < 0) {
-		/* What cannot be followed is usually malformed: then the kernel's verdict is the answer. */
+		/* What cannot be followed is usually malformed: then the kernel's verdict is the
+		 * answer. */
 		own = verified ? 0 : load(request, &request->prog, NULL);
 		if (own >= 0)
 			return verified ? fd : (close_fd(own), fd);

@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* Notes are a few kilobytes in real files; a sparse file must not make us allocate its size. */
-#define NOTES_MAX (16u << 20)
+#define NOTES_MAX  (16u << 20)
 #define NT_STAPSDT 3
 
 struct sdt_file {

@@ -138,7 +138,8 @@ struct attachment *attachment_by_fd(struct tenant *tenant, int fd)
 	if (!cookie)
 		return NULL;
 	pthread_mutex_lock(&tenant->lock);
-	list_for_each(anchor, &tenant->anchors, node) {
+	list_for_each(anchor, &tenant->anchors, node)
+	{
 		if (anchor->cookie == cookie) {
 			found = anchor->attachment;
 			found->refs++;
@@ -154,7 +155,8 @@ struct attachment *attachment_by_id(struct tenant *tenant, uint32_t id)
 	struct attachment *attachment, *found = NULL;
 
 	pthread_mutex_lock(&tenant->lock);
-	list_for_each(attachment, &tenant->attachments, node) {
+	list_for_each(attachment, &tenant->attachments, node)
+	{
 		if (attachment->kind == ATTACHMENT_LINK && attachment->id == id && id) {
 			found = attachment;
 			found->refs++;

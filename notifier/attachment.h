@@ -2,9 +2,9 @@
 /*
  * Perf events and links: what makes a program run.
  *
- * The real kernel object stays with us. The tenant holds an *anchor*: one end of a socket pair whose
- * other end we watch, so the last close is noticed at once, whoever made it, and a daemon that dies
- * takes every attachment with it.
+ * The real kernel object stays with us. The tenant holds an *anchor*: one end of a socket pair
+ * whose other end we watch, so the last close is noticed at once, whoever made it, and a daemon
+ * that dies takes every attachment with it.
  */
 #pragma once
 
@@ -20,7 +20,7 @@ struct tenant;
 
 enum attachment_kind {
 	ATTACHMENT_EVENT, /* from perf_event_open() */
-	ATTACHMENT_LINK, /* from BPF_LINK_CREATE or BPF_RAW_TRACEPOINT_OPEN */
+	ATTACHMENT_LINK,  /* from BPF_LINK_CREATE or BPF_RAW_TRACEPOINT_OPEN */
 };
 
 /**

@@ -50,5 +50,6 @@ int cgroup_kill(const struct cgroup *cgroup);
  *  Return: 0 or -ETIMEDOUT. */
 int cgroup_wait_empty(const struct cgroup *cgroup, int timeout_ms);
 
-/** cgroup_remove() - remove the directory and what the tenant made below it. Return: 0 or -errno. */
+/** cgroup_remove() - remove the directory and what the tenant made below it. Return: 0 or -errno.
+ */
 int cgroup_remove(const struct cgroup *cgroup);

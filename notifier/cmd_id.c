@@ -59,10 +59,9 @@ int cmd_link_next_id(struct call *call)
 	if (after >= INT_MAX)
 		return -EINVAL;
 	pthread_mutex_lock(&call->tenant->lock);
-	list_for_each(attachment, &call->tenant->attachments, node)
-		if (attachment->kind == ATTACHMENT_LINK && attachment->id > after &&
-		    (!next || attachment->id < next))
-			next = attachment->id;
+	list_for_each(attachment, &call->tenant->attachments,
+		      node) if (attachment->kind == ATTACHMENT_LINK && attachment->id > after &&
+				(!next || attachment->id < next)) next = attachment->id;
 	pthread_mutex_unlock(&call->tenant->lock);
 	return reply_next_id(call, next);
 }

@@ -14,12 +14,12 @@
 #include "notifier/call.h"
 #include "notifier/commands.h"
 
-#define INFO_MAX     512
+#define INFO_MAX	512
 #define KERNEL_ENOTSUPP 524 /* the kernel's own, in no user header */
-#define MAP_IDS_MAX  1024
-#define LINK_HEAD    12 /* type, id, prog_id of struct bpf_link_info */
-#define LINK_UNION   16
-#define LINK_PERF    7 /* BPF_LINK_TYPE_PERF_EVENT */
+#define MAP_IDS_MAX	1024
+#define LINK_HEAD	12 /* type, id, prog_id of struct bpf_link_info */
+#define LINK_UNION	16
+#define LINK_PERF	7 /* BPF_LINK_TYPE_PERF_EVENT */
 
 /* struct bpf_link_info, perf_event part for user probes: include/uapi/linux/bpf.h, Linux 6.6. */
 struct link_info_perf {
@@ -53,8 +53,9 @@ static int info_reply(struct call *call, const void *info, uint32_t len)
 	if (len > room)
 		len = room;
 	r = guest_write(&call->guest, call->attr.info.info, info, len);
-	return r < 0 ? r :
-		       call_write_attr(call, offsetof(struct abi_info, info_len), &len, sizeof(len));
+	return r < 0 ? r
+		     : call_write_attr(call, offsetof(struct abi_info, info_len), &len,
+				       sizeof(len));
 }
 
 static int info_map(struct call *call, int fd)

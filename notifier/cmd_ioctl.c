@@ -66,15 +66,15 @@ int call_ioctl(struct call *call)
 		return fd;
 	event = attachment_by_fd(call->tenant, fd);
 	if (event) {
-		r = event->kind == ATTACHMENT_EVENT ?
-			    ioctl_event(call, event, cmd, call->notif.data.args[2]) :
-			    -ENOTTY;
+		r = event->kind == ATTACHMENT_EVENT
+			    ? ioctl_event(call, event, cmd, call->notif.data.args[2])
+			    : -ENOTTY;
 		attachment_unref(event);
 		return r;
 	}
 	/*
-	 * Not ours. The number may be swapped for another descriptor before the kernel looks, so what
-	 * must not happen is refused here whatever the descriptor is.
+	 * Not ours. The number may be swapped for another descriptor before the kernel looks, so
+	 * what must not happen is refused here whatever the descriptor is.
 	 */
 	if (cmd != PERF_EVENT_IOC_SET_BPF)
 		return CALL_CONTINUE;

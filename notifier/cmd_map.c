@@ -33,7 +33,8 @@ static uint64_t map_bytes(const struct abi_map_create *attr)
 		return attr->max_entries;
 	if (is_per_cpu(attr->map_type))
 		value *= (uint64_t)sysconf(_SC_NPROCESSORS_CONF);
-	if (__builtin_mul_overflow((uint64_t)attr->max_entries, value + attr->key_size + 48, &bytes))
+	if (__builtin_mul_overflow((uint64_t)attr->max_entries, value + attr->key_size + 48,
+				   &bytes))
 		return UINT64_MAX;
 	return bytes;
 }
@@ -87,8 +88,7 @@ int cmd_map_create(struct call *call)
 	fd = sys_bpf(BPF_MAP_CREATE, &attr, size);
 	if (fd < 0)
 		return fd;
-	object = (struct object){
-		.type = attr.map_type, .size = map_bytes(&attr), .timer_fd = -1};
+	object = (struct object){.type = attr.map_type, .size = map_bytes(&attr), .timer_fd = -1};
 	memcpy(object.name, attr.map_name, sizeof(object.name));
 	r = call_add_object(call, KOBJECT_MAP, fd, &object);
 	if (r < 0)

@@ -16,10 +16,10 @@
 #include "notifier/probe.h"
 #include "notifier/tracefs.h"
 
-#define PERF_PMU_FLAG_RET      1u /* config bit 0 of the uprobe and kprobe PMUs */
-#define PERF_REF_CTR_SHIFT     32
-#define USER_ADDRESS_MAX       (1ull << 47)
-#define ARG(call, n)           ((call)->notif.data.args[n])
+#define PERF_PMU_FLAG_RET  1u /* config bit 0 of the uprobe and kprobe PMUs */
+#define PERF_REF_CTR_SHIFT 32
+#define USER_ADDRESS_MAX   (1ull << 47)
+#define ARG(call, n)	   ((call)->notif.data.args[n])
 
 /* One request on its way: the guest's copy and what we will ask the kernel for. */
 struct perf_request {
@@ -33,7 +33,8 @@ struct perf_request {
 	bool timer;
 };
 
-/* perf_copy_attr(), kernel/events/core.c: size 0 means the first version; unknown bytes must be 0. */
+/* perf_copy_attr(), kernel/events/core.c: size 0 means the first version; unknown bytes must be 0.
+ */
 static int perf_copy_attr(struct call *call, struct perf_event_attr *ret_attr)
 {
 	const uint32_t size_at = offsetof(struct perf_event_attr, size);
@@ -117,8 +118,8 @@ static int request_uprobe(struct call *call, struct perf_request *req)
 	req->out.config1 = (uintptr_t)req->file.kernel_path;
 	req->out.config2 = req->in.config2;
 	req->offset = req->in.config2;
-	req->fd_type = req->in.config & PERF_PMU_FLAG_RET ? BPF_FD_TYPE_URETPROBE :
-							    BPF_FD_TYPE_UPROBE;
+	req->fd_type =
+		req->in.config & PERF_PMU_FLAG_RET ? BPF_FD_TYPE_URETPROBE : BPF_FD_TYPE_UPROBE;
 	snprintf(req->target, sizeof(req->target), "%s", req->file.path);
 	return 0;
 }
@@ -138,8 +139,8 @@ static int request_kprobe(struct call *call, struct perf_request *req)
 	req->out.config1 = (uintptr_t)req->target;
 	req->out.config2 = req->in.config2;
 	req->offset = req->in.config2;
-	req->fd_type = req->in.config & PERF_PMU_FLAG_RET ? BPF_FD_TYPE_KRETPROBE :
-							    BPF_FD_TYPE_KPROBE;
+	req->fd_type =
+		req->in.config & PERF_PMU_FLAG_RET ? BPF_FD_TYPE_KRETPROBE : BPF_FD_TYPE_KPROBE;
 	return policy_check_attach(call->tenant->policy, req->what, req->target, &call->reason);
 }
 
@@ -181,7 +182,7 @@ static int request_counter(struct call *call, struct perf_request *req)
 }
 
 /* Fill in @req->out from what is understood; nothing else of the guest's reaches the kernel. */
-static int request_build(struct call *call, struct perf_request *req)
+static int request_build(struct call *call, struct perf_request *req, bool output)
 {
 	const struct perf_event_attr *in = &req->in;
 
@@ -200,6 +201,10 @@ static int request_build(struct call *call, struct perf_request *req)
 		.precise_ip = in->precise_ip,
 		.pinned = in->pinned,
 	};
+	if (output) {
+		req->out.config = in->config;
+		return 0;
+	}
 	if ((int)in->type == pmu_type("uprobe"))
 		return request_uprobe(call, req);
 	if ((int)in->type == pmu_type("kprobe"))
@@ -256,7 +261,9 @@ int call_perf_event_open(struct call *call)
 	if (!is_tool_form(&req.in) || (int)ARG(call, 3) != -1 ||
 	    (ARG(call, 4) & ~PERF_FLAG_FD_CLOEXEC) || req.pid == 0)
 		return CALL_CONTINUE;
-	r = policy_check_kernel(call->tenant->policy, &call->reason);
+	output = req.in.type == PERF_TYPE_SOFTWARE && req.in.config == PERF_COUNT_SW_BPF_OUTPUT;
+	/* An output buffer runs nothing; programs of any placement write to it. */
+	r = output ? 0 : policy_check_kernel(call->tenant->policy, &call->reason);
 	if (r == 0)
 		r = tenant_check_quota(call->tenant, POLICY_QUOTA_EVENTS, 1, &call->reason);
 	if (r < 0)
@@ -266,8 +273,7 @@ int call_perf_event_open(struct call *call)
 		if (req.pid < 0)
 			return req.pid;
 	}
-	output = req.in.type == PERF_TYPE_SOFTWARE && req.in.config == PERF_COUNT_SW_BPF_OUTPUT;
-	r = request_build(call, &req);
+	r = request_build(call, &req, output);
 	if (r == 0)
 		r = request_open(call, &req, output);
 	probe_file_close(&req.file);

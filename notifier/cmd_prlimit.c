@@ -18,7 +18,8 @@ int call_prlimit(struct call *call)
 		return -EFAULT;
 	if (prlimit(call->guest.tid, RLIMIT_MEMLOCK, NULL, &now) < 0 || !guest_valid(&call->guest))
 		return -ESRCH;
-	/* What the kernel allows is the kernel's to do; it reads the limit again, with its own rules. */
+	/* What the kernel allows is the kernel's to do; it reads the limit again, with its own
+	 * rules. */
 	if (wanted.rlim_max <= now.rlim_max || wanted.rlim_cur > wanted.rlim_max)
 		return CALL_CONTINUE;
 	if (call->notif.data.args[3])

@@ -136,8 +136,8 @@ static bool is_ld_imm64(const struct bpf_insn *insn)
 
 static bool is_fd_index(const struct bpf_insn *insn)
 {
-	return is_ld_imm64(insn) && (insn->src_reg == BPF_PSEUDO_MAP_IDX ||
-				     insn->src_reg == BPF_PSEUDO_MAP_IDX_VALUE);
+	return is_ld_imm64(insn) &&
+	       (insn->src_reg == BPF_PSEUDO_MAP_IDX || insn->src_reg == BPF_PSEUDO_MAP_IDX_VALUE);
 }
 
 /* Descriptors named by position: rebuild the array with what the program uses of it. */
@@ -216,15 +216,16 @@ static int check_kind(struct call *call, const struct abi_prog_load *attr)
 	if (attr->prog_type == BPF_PROG_TYPE_UNSPEC)
 		return -EINVAL;
 	/* Feature probes load trivial socket filters; those run on sockets their owner holds. */
-	r = attr->prog_type == BPF_PROG_TYPE_SOCKET_FILTER ?
-		    0 :
-		    policy_check_kernel(policy, &call->reason);
+	r = attr->prog_type == BPF_PROG_TYPE_SOCKET_FILTER
+		    ? 0
+		    : policy_check_kernel(policy, &call->reason);
 	if (r == 0)
 		r = policy_check_prog_type(policy, attr->prog_type, &call->reason);
 	if (r == 0)
 		r = tenant_check_quota(call->tenant, POLICY_QUOTA_PROGS, 1, &call->reason);
 	if (r == 0)
-		r = policy_check_quota(policy, POLICY_QUOTA_INSNS, 0, attr->insn_cnt, &call->reason);
+		r = policy_check_quota(policy, POLICY_QUOTA_INSNS, 0, attr->insn_cnt,
+				       &call->reason);
 	if (r < 0)
 		return r;
 	if (attr->prog_ifindex)

@@ -26,9 +26,18 @@ struct command {
 	int refusal;
 };
 
-#define NATIVE(cmd)		{.name = cmd, .native = true}
-#define SERVED(cmd, type, fn)	{.name = cmd, .size = sizeof(type), .handle = fn}
-#define REFUSED(cmd, error)	{.name = cmd, .refusal = error}
+#define NATIVE(cmd)                                                                                \
+	{                                                                                          \
+		.name = cmd, .native = true                                                        \
+	}
+#define SERVED(cmd, type, fn)                                                                      \
+	{                                                                                          \
+		.name = cmd, .size = sizeof(type), .handle = fn                                    \
+	}
+#define REFUSED(cmd, error)                                                                        \
+	{                                                                                          \
+		.name = cmd, .refusal = error                                                      \
+	}
 
 static const struct command commands[] = {
 	[BPF_MAP_CREATE] = SERVED("MAP_CREATE", struct abi_map_create, cmd_map_create),
@@ -41,7 +50,8 @@ static const struct command commands[] = {
 	[BPF_OBJ_GET] = SERVED("OBJ_GET", struct abi_obj_path, cmd_obj_get),
 	[BPF_PROG_ATTACH] = REFUSED("PROG_ATTACH", EPERM),
 	[BPF_PROG_DETACH] = REFUSED("PROG_DETACH", EPERM),
-	[BPF_PROG_TEST_RUN] = SERVED("PROG_TEST_RUN", struct { char bytes[80]; }, cmd_prog_test_run),
+	[BPF_PROG_TEST_RUN] = SERVED(
+		"PROG_TEST_RUN", struct { char bytes[80]; }, cmd_prog_test_run),
 	[BPF_PROG_GET_NEXT_ID] = SERVED("PROG_GET_NEXT_ID", struct abi_get_id, cmd_prog_next_id),
 	[BPF_MAP_GET_NEXT_ID] = SERVED("MAP_GET_NEXT_ID", struct abi_get_id, cmd_map_next_id),
 	[BPF_PROG_GET_FD_BY_ID] = SERVED("PROG_GET_FD_BY_ID", struct abi_get_id, cmd_prog_by_id),
@@ -60,7 +70,8 @@ static const struct command commands[] = {
 	[BPF_MAP_LOOKUP_AND_DELETE_BATCH] = NATIVE("MAP_LOOKUP_AND_DELETE_BATCH"),
 	[BPF_MAP_UPDATE_BATCH] = NATIVE("MAP_UPDATE_BATCH"),
 	[BPF_MAP_DELETE_BATCH] = NATIVE("MAP_DELETE_BATCH"),
-	[BPF_LINK_CREATE] = SERVED("LINK_CREATE", struct { char bytes[64]; }, cmd_link_create),
+	[BPF_LINK_CREATE] = SERVED(
+		"LINK_CREATE", struct { char bytes[64]; }, cmd_link_create),
 	[BPF_LINK_UPDATE] = SERVED("LINK_UPDATE", struct abi_link_update, cmd_link_update),
 	[BPF_LINK_GET_FD_BY_ID] = SERVED("LINK_GET_FD_BY_ID", struct abi_get_id, cmd_link_by_id),
 	[BPF_LINK_GET_NEXT_ID] = SERVED("LINK_GET_NEXT_ID", struct abi_get_id, cmd_link_next_id),

@@ -7,7 +7,8 @@
 
 struct call;
 
-/** command_copy_attr() - copy the argument once by the kernel's size rules. Return: 0, -E2BIG, -EFAULT. */
+/** command_copy_attr() - copy the argument once by the kernel's size rules. Return: 0, -E2BIG,
+ * -EFAULT. */
 int command_copy_attr(struct call *call, uint64_t addr, uint32_t size);
 
 /* cmd_map.c */

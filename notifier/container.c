@@ -174,8 +174,8 @@ int container_start(const struct container_options *options, struct container *r
 		waitpid(pid, NULL, 0);
 		return r;
 	}
-	*ret_container = (struct container){
-		.pid = pid, .pidfd = take_fd(&pidfd), .sync_fd = take_fd(&sync)};
+	*ret_container =
+		(struct container){.pid = pid, .pidfd = take_fd(&pidfd), .sync_fd = take_fd(&sync)};
 	return 0;
 }
 

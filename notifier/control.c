@@ -78,7 +78,8 @@ static json_object *describe_objects(struct tenant *tenant, enum kobject_kind ki
 	json_object *list = json_object_new_array();
 	struct object *object;
 
-	list_for_each(object, &tenant->table.objects, node) {
+	list_for_each(object, &tenant->table.objects, node)
+	{
 		json_object *o;
 
 		if (object->kind != kind)
@@ -102,7 +103,8 @@ static json_object *describe_links(struct tenant *tenant)
 	json_object *list = json_object_new_array();
 	struct attachment *attachment;
 
-	list_for_each(attachment, &tenant->attachments, node) {
+	list_for_each(attachment, &tenant->attachments, node)
+	{
 		json_object *o = json_object_new_object();
 
 		add_int(o, "id", attachment->id);

@@ -140,11 +140,11 @@ int filter_install_and_send(int sync_fd)
 	if (r < 0)
 		return r;
 	insns = prog.filter;
-	listener = sys_seccomp(SECCOMP_SET_MODE_FILTER,
-			       SECCOMP_FILTER_FLAG_NEW_LISTENER |
-				       SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
-			       &prog);
-	/* WAIT_KILLABLE_RECV came with Linux 5.19; without it a signalled call is simply retried. */
+	listener = sys_seccomp(
+		SECCOMP_SET_MODE_FILTER,
+		SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, &prog);
+	/* WAIT_KILLABLE_RECV came with Linux 5.19; without it a signalled call is simply retried.
+	 */
 	if (listener == -EINVAL)
 		listener = sys_seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER,
 				       &prog);

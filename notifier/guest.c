@@ -4,13 +4,16 @@
  */
 #include "notifier/guest.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/seccomp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -163,12 +166,45 @@ int guest_get_fd(struct guest *guest, int fd)
 	return sys_pidfd_getfd(guest->pidfd, fd);
 }
 
+/* Number of a process in the innermost pid namespace it is visible in. */
+static pid_t innermost_pid(const char *host_pid)
+{
+	cleanup_free char *text = NULL;
+	char path[280], *line, *last;
+
+	snprintf(path, sizeof(path), "/proc/%s/status", host_pid);
+	if (read_file(AT_FDCWD, path, 16384, &text, NULL) < 0)
+		return -ESRCH;
+	line = strstr(text, "\nNSpid:");
+	if (!line)
+		return -ESRCH;
+	line[1 + strcspn(line + 1, "\n")] = '\0';
+	last = strrchr(line, '\t');
+	return last ? atoi(last + 1) : -ESRCH;
+}
+
 /* Before 6.11 there is no ioctl for it: search the processes that our /proc shows. */
 static pid_t guest_pid_search(int ns_fd, pid_t pid)
 {
-	(void)ns_fd;
-	(void)pid;
-	return -ESRCH;
+	struct dirent *entry;
+	struct stat own, other;
+	pid_t found = -ESRCH;
+	char path[280];
+	DIR *proc;
+
+	if (fstat(ns_fd, &own) < 0)
+		return -ESRCH;
+	proc = opendir("/proc");
+	while (proc && found < 0 && (entry = readdir(proc))) {
+		snprintf(path, sizeof(path), "/proc/%s/ns/pid", entry->d_name);
+		if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && stat(path, &other) == 0 &&
+		    own.st_ino == other.st_ino && own.st_dev == other.st_dev &&
+		    innermost_pid(entry->d_name) == pid)
+			found = atoi(entry->d_name);
+	}
+	if (proc)
+		closedir(proc);
+	return found;
 }
 
 pid_t guest_pid_to_host(struct guest *guest, pid_t pid)

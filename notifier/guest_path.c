@@ -128,7 +128,8 @@ static int open_by_child(int proc_dir, const char *path)
 		syscall(SYS_exit_group, 0);
 	}
 	if (pid > 0) {
-		/* The write end stays open in the shared table, so wait for the child, then read. */
+		/* The write end stays open in the shared table, so wait for the child, then read.
+		 */
 		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 			;
 		fcntl(pipe_fds[0], F_SETFL, O_NONBLOCK);

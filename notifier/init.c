@@ -77,8 +77,7 @@ static int reap(pid_t command)
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		if (pid == command)
-			result = WIFSIGNALED(status) ? 128 + WTERMSIG(status) :
-						       WEXITSTATUS(status);
+			result = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 	return result;
 }
 

@@ -18,8 +18,7 @@ void object_table_deinit(struct object_table *table)
 {
 	struct object *object, *tmp;
 
-	list_for_each_safe(object, tmp, &table->objects, node)
-		object_forget(object);
+	list_for_each_safe(object, tmp, &table->objects, node) object_forget(object);
 }
 
 uint32_t object_new_id(struct object_table *table, enum kobject_kind kind)
@@ -47,9 +46,8 @@ struct object *object_by_real_id(struct object_table *table, enum kobject_kind k
 {
 	struct object *object;
 
-	list_for_each(object, &table->objects, node)
-		if (object->kind == kind && object->real_id == id)
-			return object;
+	list_for_each(object, &table->objects,
+		      node) if (object->kind == kind && object->real_id == id) return object;
 	return NULL;
 }
 
@@ -57,9 +55,8 @@ struct object *object_by_id(struct object_table *table, enum kobject_kind kind, 
 {
 	struct object *object;
 
-	list_for_each(object, &table->objects, node)
-		if (object->kind == kind && object->id == id)
-			return object;
+	list_for_each(object, &table->objects,
+		      node) if (object->kind == kind && object->id == id) return object;
 	return NULL;
 }
 
@@ -67,9 +64,9 @@ void object_sweep(struct object_table *table)
 {
 	struct object *object, *tmp;
 
-	list_for_each_safe(object, tmp, &table->objects, node)
-		if (!kobject_alive(object->kind, object->real_id))
-			object_forget(object);
+	list_for_each_safe(object, tmp, &table->objects,
+			   node) if (!kobject_alive(object->kind, object->real_id))
+		object_forget(object);
 }
 
 uint32_t object_next_id(struct object_table *table, enum kobject_kind kind, uint32_t after)
@@ -77,9 +74,9 @@ uint32_t object_next_id(struct object_table *table, enum kobject_kind kind, uint
 	struct object *object;
 	uint32_t next = 0;
 
-	list_for_each(object, &table->objects, node)
-		if (object->kind == kind && object->id > after && (!next || object->id < next))
-			next = object->id;
+	list_for_each(object, &table->objects,
+		      node) if (object->kind == kind && object->id > after &&
+				(!next || object->id < next)) next = object->id;
 	return next;
 }
 
@@ -88,7 +85,8 @@ uint64_t object_count(struct object_table *table, enum kobject_kind kind, uint64
 	struct object *object;
 	uint64_t count = 0, size = 0;
 
-	list_for_each(object, &table->objects, node) {
+	list_for_each(object, &table->objects, node)
+	{
 		if (object->kind != kind)
 			continue;
 		count++;

@@ -22,5 +22,6 @@ int pool_new(unsigned int max_threads, struct pool **ret_pool);
 /** pool_submit() - queue a job; never blocks, never fails (it runs late when threads are short) */
 void pool_submit(struct pool *pool, struct pool_job *job);
 
-/** pool_drain() - wait up to @timeout_ms until nothing is queued or running. Return: 0 or -ETIMEDOUT */
+/** pool_drain() - wait up to @timeout_ms until nothing is queued or running. Return: 0 or
+ * -ETIMEDOUT */
 int pool_drain(struct pool *pool, int timeout_ms);

@@ -52,8 +52,11 @@ void probe_file_close(struct probe_file *file)
 uint64_t probe_semaphore(const struct probe_file *file, uint64_t ref_ctr_offset)
 {
 	cleanup_fd int fd = -1;
+	struct stat st;
 
-	if (!ref_ctr_offset)
+	/* Opening a device can have effects of its own, and the kernel probes regular files only.
+	 */
+	if (!ref_ctr_offset || fstat(file->fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return 0;
 	fd = open(file->kernel_path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0 || !sdt_is_semaphore(fd, ref_ctr_offset))
@@ -77,7 +80,8 @@ static bool process_maps_file(const char *pid, const struct stat *st)
 		uint64_t inode;
 		char perms[5];
 
-		if (sscanf(line, "%*x-%*x %4s %*x %x:%x %" SCNu64, perms, &major, &minor, &inode) == 4)
+		if (sscanf(line, "%*x-%*x %4s %*x %x:%x %" SCNu64, perms, &major, &minor, &inode) ==
+		    4)
 			found = perms[2] == 'x' && inode == st->st_ino &&
 				makedev(major, minor) == st->st_dev;
 	}

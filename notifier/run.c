@@ -94,8 +94,8 @@ static int run_prepare(struct run *run, struct reason *reason)
 
 	if (geteuid() != 0)
 		return reason_set(reason, -EPERM, "--run needs root");
-	r = options->policy ? policy_load(POLICY_RUN, options->policy, &run->policy, reason) :
-			      policy_new(POLICY_RUN, &run->policy);
+	r = options->policy ? policy_load(POLICY_RUN, options->policy, &run->policy, reason)
+			    : policy_new(POLICY_RUN, &run->policy);
 	if (r == 0)
 		r = cgroup_new(&run->cgroup, reason);
 	if (r < 0)
@@ -213,7 +213,8 @@ static void run_cleanup(struct run *run)
 	}
 	if (run->keeper >= 0)
 		keeper_dismiss(run->keeper);
-	/* A thread may still sit in a call whose process is gone; then the exit frees everything. */
+	/* A thread may still sit in a call whose process is gone; then the exit frees everything.
+	 */
 	if (run->pool && pool_drain(run->pool, DRAIN_TIME_MS) < 0)
 		return;
 	run->loop = loop_free(run->loop);

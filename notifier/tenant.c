@@ -95,8 +95,8 @@ void tenant_deinit(struct tenant *tenant)
 	tenant->listener = close_fd(tenant->listener);
 	pthread_mutex_lock(&tenant->lock);
 	/* Calls still under way may use the structures; only the kernel objects go now. */
-	list_for_each(attachment, &tenant->attachments, node)
-		attachment->real_fd = close_fd(attachment->real_fd);
+	list_for_each(attachment, &tenant->attachments, node) attachment->real_fd =
+		close_fd(attachment->real_fd);
 	object_table_deinit(&tenant->table);
 	pthread_mutex_unlock(&tenant->lock);
 }
@@ -124,9 +124,8 @@ static uint64_t quota_used(struct tenant *tenant, enum policy_quota quota)
 		return object_count(&tenant->table, KOBJECT_BTF, NULL);
 	case POLICY_QUOTA_LINKS:
 	case POLICY_QUOTA_EVENTS:
-		list_for_each(attachment, &tenant->attachments, node)
-			used += (attachment->kind == ATTACHMENT_LINK) ==
-				(quota == POLICY_QUOTA_LINKS);
+		list_for_each(attachment, &tenant->attachments, node) used +=
+			(attachment->kind == ATTACHMENT_LINK) == (quota == POLICY_QUOTA_LINKS);
 		return used;
 	default:
 		return 0;

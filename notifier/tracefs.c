@@ -199,9 +199,9 @@ static int build(int cache, const char *name, const char *index_name, struct rea
 	if (fclose(index) != 0 && r == 0)
 		r = -EIO;
 	/* Losing the race to another maker is fine: both trees say the same. */
-	if (r == 0 && (renameat(cache, tmp_index, cache, index_name) < 0 ||
-		       (renameat(cache, tmp, cache, name) < 0 && errno != ENOTEMPTY &&
-			errno != EEXIST)))
+	if (r == 0 &&
+	    (renameat(cache, tmp_index, cache, index_name) < 0 ||
+	     (renameat(cache, tmp, cache, name) < 0 && errno != ENOTEMPTY && errno != EEXIST)))
 		r = -errno;
 	remove_tree(cache, tmp);
 	unlinkat(cache, tmp_index, 0);

@@ -13,7 +13,7 @@
 /** enum policy_base - the compiled-in defaults a file starts from (bpfshim-policy.5) */
 enum policy_base {
 	POLICY_SERVICE, /* user allow, kernel deny */
-	POLICY_RUN, /* started by root for one command: user allow, kernel guarded */
+	POLICY_RUN,	/* started by root for one command: user allow, kernel guarded */
 };
 
 /** enum policy_attach - kinds of attachment; names in the file are the lower-case words */
@@ -22,20 +22,20 @@ enum policy_attach {
 	POLICY_ATTACH_KPROBE, /* kprobe, kretprobe, kprobe_multi */
 	POLICY_ATTACH_TRACEPOINT,
 	POLICY_ATTACH_RAW_TRACEPOINT, /* raw_tracepoint and tp_btf */
-	POLICY_ATTACH_PERF_EVENT, /* software, hardware, profile, interval */
+	POLICY_ATTACH_PERF_EVENT,     /* software, hardware, profile, interval */
 	POLICY_ATTACH_WATCHPOINT,
 	POLICY_ATTACH_COUNT,
 };
 
 /** enum policy_quota - per-tenant limits; names in the file are the lower-case words */
 enum policy_quota {
-	POLICY_QUOTA_PROGS, /* loaded programs */
-	POLICY_QUOTA_MAPS, /* maps */
+	POLICY_QUOTA_PROGS,	/* loaded programs */
+	POLICY_QUOTA_MAPS,	/* maps */
 	POLICY_QUOTA_MAP_BYTES, /* bytes in all maps */
-	POLICY_QUOTA_INSNS, /* instructions of one program */
-	POLICY_QUOTA_LINKS, /* attachments */
-	POLICY_QUOTA_EVENTS, /* open perf events */
-	POLICY_QUOTA_BTFS, /* loaded BTF objects */
+	POLICY_QUOTA_INSNS,	/* instructions of one program */
+	POLICY_QUOTA_LINKS,	/* attachments */
+	POLICY_QUOTA_EVENTS,	/* open perf events */
+	POLICY_QUOTA_BTFS,	/* loaded BTF objects */
 	POLICY_QUOTA_COUNT,
 };
 

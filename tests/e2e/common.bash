@@ -98,3 +98,34 @@ normalise()
 {
 	sed -E -e 's/0x[0-9a-f]+/ADDR/g' -e "s#$DIR#DIR#g" -e 's/[[:space:]]+$//'
 }
+
+# traced HOW MARKER WORKLOAD TOOL [ARG...]: start the tool, wait until its output has MARKER, run the
+# shell command WORKLOAD, interrupt the tool; its output is in $DIR/HOW, the workload's in $DIR/HOW.work
+traced()
+{
+	local how=$1 marker=$2 workload=$3
+	shift 3
+	rm -f "$DIR/$how" "$DIR/$how.work"
+	touch "$DIR/$how" "$DIR/$how.work"
+	chmod 666 "$DIR/$how" "$DIR/$how.work"
+	cat >"$DIR/traced" <<'EOF'
+how=$1 marker=$2 workload=$3
+shift 3
+export PYTHONUNBUFFERED=1
+# A shell starts background commands with SIGINT ignored, which tools would keep.
+env --default-signal=INT stdbuf -oL "$@" >"$how" 2>&1 &
+tool=$!
+tries=400
+until grep -q "$marker" "$how" || [ $tries -eq 0 ]; do sleep 0.05; tries=$((tries - 1)); done
+sleep 0.7
+sh -c "$workload" >"$how.work" 2>&1
+sleep 1.2
+kill -INT $tool
+tries=100
+while kill -0 $tool 2>/dev/null && [ $tries -gt 0 ]; do sleep 0.05; tries=$((tries - 1)); done
+kill -9 $tool 2>/dev/null
+wait $tool
+exit 0
+EOF
+	"$how" bash "$DIR/traced" "$DIR/$how" "$marker" "$workload" "$@" 3>&-
+}

@@ -25,7 +25,9 @@ static void show(const char *what, int cmd, const char *shape, long result)
 	int error = errno;
 
 	printf("%s %d %s: %s\n", what, cmd, shape,
-	       result >= 0 ? "ok" : strerrorname_np(error) ? strerrorname_np(error) : "524");
+	       result >= 0		? "ok"
+	       : strerrorname_np(error) ? strerrorname_np(error)
+					: "524");
 	if (result > 2)
 		close((int)result);
 }
@@ -132,8 +134,8 @@ static void fd_shapes(void)
 
 int main(void)
 {
-	unsigned char *map = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
-				  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned char *map =
+		mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (map == MAP_FAILED || munmap(map + PAGE, PAGE) < 0)
 		return 1;
