@@ -205,7 +205,8 @@ int cmd_link_create(struct call *call)
 		return r;
 	switch (attr->attach_type) {
 	case BPF_PERF_EVENT:
-		r = link_check(call, POLICY_ATTACH_PERF_EVENT, NULL);
+		/* What the event is for was asked when it was opened. */
+		r = tenant_check_quota(call->tenant, POLICY_QUOTA_LINKS, 1, &call->reason);
 		return r < 0 ? r : link_perf_event(call, prog, &object);
 	case ABI_BPF_TRACE_UPROBE_MULTI:
 		r = policy_check_kernel(call->tenant->policy, &call->reason);

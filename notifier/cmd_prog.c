@@ -195,8 +195,10 @@ static int translate_insns(struct load *load)
 			continue;
 		if (insn->src_reg == BPF_PSEUDO_MAP_FD || insn->src_reg == BPF_PSEUDO_MAP_VALUE)
 			r = translate_fd(load, insn->imm, KOBJECT_MAP, &insn->imm);
-		else if (insn->src_reg == BPF_PSEUDO_BTF_ID && i + 1 < prog->cnt &&
-			 prog->insns[i + 1].imm)
+		else if (insn->src_reg == BPF_PSEUDO_BTF_ID)
+			r = policy_check_kernel_memory(call->tenant->policy, &call->reason);
+		if (r == 0 && insn->src_reg == BPF_PSEUDO_BTF_ID && i + 1 < prog->cnt &&
+		    prog->insns[i + 1].imm)
 			r = reason_set(&call->reason, -EPERM,
 				       "variables of kernel modules are not served");
 		i++;

@@ -110,7 +110,12 @@ int policy_check_user(const struct policy *policy, struct reason *reason)
 
 int policy_check_prog_type(const struct policy *policy, uint32_t type, struct reason *reason)
 {
-	return check_type(policy->prog_types, &policy_sets[0], type, reason);
+	int r = check_type(policy->prog_types, &policy_sets[0], type, reason);
+
+	/* Their arguments are typed kernel pointers, which they follow without any helper. */
+	if (r == 0 && (type == BPF_PROG_TYPE_TRACING || type == BPF_PROG_TYPE_LSM))
+		r = policy_check_kernel_memory(policy, reason);
+	return r;
 }
 
 int policy_check_map_type(const struct policy *policy, uint32_t type, struct reason *reason)
@@ -159,6 +164,15 @@ int policy_check_helper(const struct policy *policy, uint32_t helper, struct rea
 	return reason_set(reason, -EPERM,
 			  "policy: helper bpf_%s is refused by \"kernel_memory\": \"deny\"",
 			  known->name);
+}
+
+int policy_check_kernel_memory(const struct policy *policy, struct reason *reason)
+{
+	if (policy->kernel_memory)
+		return 0;
+	return reason_set(
+		reason, -EPERM,
+		"policy: reading kernel memory is refused by \"kernel_memory\": \"deny\"");
 }
 
 int policy_check_kfuncs(const struct policy *policy, struct reason *reason)

@@ -81,6 +81,8 @@ int policy_check_attach(const struct policy *policy, enum policy_attach kind, co
 			struct reason *reason);
 /** @helper: BPF_FUNC_* id; ids the policy does not know are allowed here, the verifier decides */
 int policy_check_helper(const struct policy *policy, uint32_t helper, struct reason *reason);
+/** typed kernel pointers and kernel variables, which programs follow without a helper */
+int policy_check_kernel_memory(const struct policy *policy, struct reason *reason);
 /** kernel functions (kfuncs) called by id */
 int policy_check_kfuncs(const struct policy *policy, struct reason *reason);
 /** @used: what the tenant holds already; @more: what it asks for */

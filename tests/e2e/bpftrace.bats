@@ -151,7 +151,7 @@ EOF
 }
 
 @test "tracepoint:sched" {
-	same_as_root 'tracepoint:sched:sched_process_exec { printf("exec %s\n", str(args->filename)); } tracepoint:sched:sched_process_exit { @[comm] = count(); }' -c "/bin/true"
+	same_as_root 'tracepoint:sched:sched_process_exec /comm == "true"/ { printf("exec %s\n", str(args->filename)); } tracepoint:sched:sched_process_exit /comm == "true"/ { @[comm] = count(); }' -c "/bin/true"
 	grep -q 'exec /bin/true' "$DIR/ours"
 }
 

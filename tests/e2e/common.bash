@@ -12,7 +12,7 @@ common_setup()
 {
 	DIR=$(mktemp -d)
 	chmod 755 "$DIR"
-	cp "$PROGRAMS"/{sample,sample-static,attrs,storm} "$DIR/"
+	cp "$PROGRAMS"/{sample,sample-static,attrs,storm,signals} "$DIR/"
 	STARTED=()
 	bpf_objects >"$DIR/.objects"
 }
@@ -74,9 +74,15 @@ wait_for()
 	done
 }
 
+# new_objects: what the kernel holds now and did not when the test began
+new_objects()
+{
+	bpf_objects | grep -vxFf "$DIR/.objects"
+}
+
 same_objects()
 {
-	diff <(bpf_objects) "$DIR/.objects" >/dev/null
+	! new_objects >/dev/null
 }
 
 no_cgroups()
@@ -87,10 +93,32 @@ no_cgroups()
 # nothing_left DAEMON_PID: no trace of a daemon that has ended
 nothing_left()
 {
-	wait_for 3 same_objects || { echo "objects left:"; diff <(bpf_objects) "$DIR/.objects"; return 1; }
+	wait_for 3 same_objects || { echo "objects left:"; new_objects; return 1; }
 	wait_for 3 no_cgroups "$1" || { echo "cgroup left"; return 1; }
 	[ ! -e "/run/bpfshim/daemons/$1.sock" ] || { echo "socket left"; return 1; }
 	! grep -q bpfshim /proc/self/mountinfo || { echo "mount left"; return 1; }
+}
+
+# text_untouched PID FILE: the process runs the very bytes of the file, no breakpoint among them
+text_untouched()
+{
+	python3 - "$1" "$2" <<'EOF'
+import sys
+pid, path = sys.argv[1:]
+data = open(path, "rb").read()
+for line in open(f"/proc/{pid}/maps"):
+    fields = line.split()
+    if len(fields) < 6 or fields[5] != path or "x" not in fields[1]:
+        continue
+    start, end = (int(x, 16) for x in fields[0].split("-"))
+    mem = open(f"/proc/{pid}/mem", "rb")
+    mem.seek(start)
+    offset = int(fields[2], 16)
+    text = mem.read(end - start)
+    want = data[offset:offset + len(text)]
+    sys.exit(text[:len(want)] != want)
+sys.exit("no such mapping")
+EOF
 }
 
 # normalise: numbers that differ from run to run (addresses, pids given as $1...) become words

@@ -96,6 +96,9 @@ static void test_helpers(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(kernel_memory); i++)
 		assert_int_equal(policy_check_helper(policy, kernel_memory[i], NULL), -EPERM);
+	assert_int_equal(policy_check_prog_type(policy, BPF_PROG_TYPE_TRACING, NULL), -EPERM);
+	assert_int_equal(policy_check_prog_type(policy, BPF_PROG_TYPE_KPROBE, NULL), 0);
+	assert_int_equal(policy_check_kernel_memory(policy, NULL), -EPERM);
 	assert_int_equal(policy_check_helper(policy, BPF_FUNC_probe_read_user, NULL), 0);
 	assert_int_equal(policy_check_helper(policy, 0, NULL), 0);
 	assert_int_equal(policy_check_helper(policy, 212, NULL), 0);
