@@ -140,7 +140,7 @@ static int link_uprobe_multi(struct call *call, int prog, const struct object *o
 		r = copy_array(call, attr.uprobe_multi.cookies, cnt, (void **)&cookies);
 	if (r == 0)
 		r = probe_file_open(call, attr.uprobe_multi.path, &file);
-	if (r < 0)
+	if (r < 0 || !offsets)
 		return r;
 	if (pid > 0)
 		pid = probe_pid(call, pid);

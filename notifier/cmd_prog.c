@@ -151,15 +151,24 @@ static int translate_fd_array(struct load *load)
 
 	if (!attr->fd_array)
 		return 0;
-	for (uint32_t i = 0; i < prog->cnt; i++)
-		if (is_fd_index(&prog->insns[i]) && (uint32_t)prog->insns[i].imm >= cnt)
-			cnt = (uint32_t)prog->insns[i].imm + 1;
+	for (uint32_t i = 0; i < prog->cnt; i++) {
+		uint32_t at = (uint32_t)prog->insns[i].imm;
+
+		if (!is_fd_index(&prog->insns[i]))
+			continue;
+		if (at >= FDS_MAX)
+			return -EINVAL;
+		if (at >= cnt)
+			cnt = at + 1;
+	}
 	if (cnt > FDS_MAX)
 		return -EINVAL;
+	if (!cnt)
+		return 0;
 	r = copy_from_guest(load, attr->fd_array, (uint64_t)cnt * sizeof(*guest), (void **)&guest);
-	if (r < 0)
+	if (r < 0 || !guest)
 		return r;
-	load->fd_array = calloc(cnt ? cnt : 1, sizeof(*load->fd_array));
+	load->fd_array = calloc(cnt, sizeof(*load->fd_array));
 	if (!load->fd_array)
 		return -ENOMEM;
 	load->request.fd_array = load->fd_array;
@@ -254,7 +263,7 @@ static int prog_load(struct load *load, struct kprog_result *ret_result)
 {
 	struct abi_prog_load *attr = &load->request.attr;
 	struct call *call = load->call;
-	int32_t fd;
+	int32_t fd = -1;
 	int r;
 
 	r = check_kind(call, attr);

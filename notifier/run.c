@@ -98,7 +98,7 @@ static int run_prepare(struct run *run, struct reason *reason)
 			    : policy_new(POLICY_RUN, &run->policy);
 	if (r == 0)
 		r = cgroup_new(&run->cgroup, reason);
-	if (r < 0)
+	if (r < 0 || !run->cgroup)
 		return r;
 	snprintf(socket_path, sizeof(socket_path), CONTROL_DIR "/%d.sock", getpid());
 	run->keeper = keeper_start(run->cgroup, socket_path);

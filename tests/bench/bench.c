@@ -1,46 +1,51 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a serviced call costs, in units that tests/bench/run turns into ratios. Each subcommand
- * prints one number and judges nothing: it fails only if what it measures does not work.
+ * Measures single calls; tests/bench/run starts it natively and in a container and compares.
  *
- * usage: bench lookup ROUNDS             ns per map lookup, wherever this runs
- *        bench bare ROUNDS               ns per call that a minimal supervisor answers with a value
- *        bench continue ROUNDS           ns per map lookup that it lets continue
- *        bench start MARKER CMD ARG...   ms from starting CMD until it prints a line with MARKER
+ * usage: bench bare|bpf [REPETITIONS]
+ *   bare  the round trip of a seccomp notification alone: a child makes a call that a filter
+ *         notifies of, this process polls, receives and answers, with a value or by CONTINUE
+ *   bpf   bpf() calls: a lookup in an array, a lookup in an array of maps (whose value the daemon
+ *         translates), information on a map
+ * Prints one line for each: name, median, minimum, maximum, in nanoseconds.
  */
 #include <errno.h>
-#include <linux/audit.h>
+#include <linux/bpf.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/sys.h"
+#define UNUSED_CALL 470000 /* no architecture has it: ENOSYS when left to the kernel */
+#define WARM_UP	    200
 
-#define CALLS_PER_ROUND 2000
-#define MAX_ROUNDS	1000
-#define START_TIMEOUT	30000 /* ms; a bound, not a verdict on speed */
-#define LAST_CALL	0x7fffffff
+/* Since Linux 6.6, so not in every header yet. */
+#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS	   SECCOMP_IOW(4, __u64)
+#define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
+#endif
 
-/* Shared by the measured child and its supervisor. */
-struct shared {
-	int listener; /* number in the common descriptor table, -1 until it exists */
-	int failed;
-	uint64_t ns;
-};
+typedef int (*call_fn)(void *context);
 
-static uint64_t now_ns(void)
+static int fail(const char *what)
+{
+	fprintf(stderr, "bench: %s: %s\n", what, strerror(errno));
+	return -1;
+}
+
+static uint64_t now(void)
 {
 	struct timespec ts;
 
@@ -50,266 +55,220 @@ static uint64_t now_ns(void)
 
 static int compare(const void *a, const void *b)
 {
-	const uint64_t *x = a, *y = b;
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
-	return (*x > *y) - (*x < *y);
+	return (x > y) - (x < y);
 }
 
-static int map_create(void)
+static int measure(const char *name, size_t repetitions, call_fn call, void *context)
 {
-	union bpf_attr attr = {
-		.map_type = BPF_MAP_TYPE_HASH,
-		.key_size = 4,
-		.value_size = 8,
-		.max_entries = 1,
-	};
-	uint64_t value = 42;
-	uint32_t key = 7;
-	int fd, r;
+	uint64_t *times = calloc(repetitions, sizeof(*times)), start;
 
-	fd = sys_bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
-	if (fd < 0)
-		return fd;
-	memset(&attr, 0, sizeof(attr));
-	attr.map_fd = (uint32_t)fd;
-	attr.key = (uintptr_t)&key;
-	attr.value = (uintptr_t)&value;
-	r = sys_bpf(BPF_MAP_UPDATE_ELEM, &attr, sizeof(attr));
-	return r < 0 ? r : fd;
-}
-
-/* time_lookups() - median over the rounds of the mean time of a lookup; @expect is checked */
-static int time_lookups(int map_fd, long rounds, uint64_t expect, uint64_t *ret_ns)
-{
-	static uint64_t results[MAX_ROUNDS];
-	uint64_t value, start;
-	uint32_t key = 7;
-
-	for (long round = 0; round < rounds; round++) {
-		start = now_ns();
-		for (int i = 0; i < CALLS_PER_ROUND; i++) {
-			union bpf_attr attr = {0};
-
-			value = 0;
-			attr.map_fd = (uint32_t)map_fd;
-			attr.key = (uintptr_t)&key;
-			attr.value = (uintptr_t)&value;
-			if (sys_bpf(BPF_MAP_LOOKUP_ELEM, &attr, sizeof(attr)) < 0 ||
-			    value != expect)
-				return -EIO;
+	if (!times)
+		return fail(name);
+	for (int i = 0; i < WARM_UP; i++)
+		call(context);
+	for (size_t i = 0; i < repetitions; i++) {
+		start = now();
+		if (call(context)) {
+			free(times);
+			return fail(name);
 		}
-		results[round] = (now_ns() - start) / CALLS_PER_ROUND;
+		times[i] = now() - start;
 	}
-	qsort(results, (size_t)rounds, sizeof(*results), compare);
-	*ret_ns = results[rounds / 2];
+	qsort(times, repetitions, sizeof(*times), compare);
+	printf("%s %lu %lu %lu\n", name, times[repetitions / 2], times[0], times[repetitions - 1]);
+	fflush(stdout);
+	free(times);
 	return 0;
 }
 
-/* The caller's half: put ourselves under a filter, make the calls, end with LAST_CALL. */
-static int measured_child(struct shared *shared, int map_fd, long rounds)
+static int install_filter(void)
 {
-	struct sock_filter insns[] = {
+	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_bpf, 0, 1),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, UNUSED_CALL, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	struct sock_fprog filter = {.len = 4, .filter = insns};
-	int fd;
+	struct sock_fprog filter = {.len = sizeof(code) / sizeof(*code), .filter = code};
 
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	fd = sys_seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &filter);
-	if (fd < 0) {
-		__atomic_store_n(&shared->failed, 1, __ATOMIC_RELEASE);
-		return 1;
-	}
-	__atomic_store_n(&shared->listener, fd, __ATOMIC_RELEASE);
-	if (time_lookups(map_fd, rounds, map_fd < 0 ? 0 : 42, &shared->ns) < 0)
-		__atomic_store_n(&shared->failed, 1, __ATOMIC_RELEASE);
-	sys_bpf(LAST_CALL, NULL, 0);
-	return 0;
+	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER,
+			    &filter);
 }
 
-/* The least a supervisor can do: receive, send, nothing between. */
-static int supervise(int listener, uint32_t flags)
+static int send_fd(int socket, int fd)
 {
+	char space[CMSG_SPACE(sizeof(fd))] = {}, byte = 0;
+	struct iovec part = {&byte, 1};
+	struct msghdr message = {.msg_iov = &part,
+				 .msg_iovlen = 1,
+				 .msg_control = space,
+				 .msg_controllen = sizeof(space)};
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+	return sendmsg(socket, &message, 0) == 1 ? 0 : -1;
+}
+
+static int receive_fd(int socket)
+{
+	char space[CMSG_SPACE(sizeof(int))] = {}, byte;
+	struct iovec part = {&byte, 1};
+	struct msghdr message = {.msg_iov = &part,
+				 .msg_iovlen = 1,
+				 .msg_control = space,
+				 .msg_controllen = sizeof(space)};
+	struct cmsghdr *header;
+	int fd;
+
+	if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) != 1)
+		return -1;
+	header = CMSG_FIRSTHDR(&message);
+	if (!header || header->cmsg_type != SCM_RIGHTS)
+		return -1;
+	memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+	return fd;
+}
+
+/* Both answers look alike to the child: an error from us, or the kernel's own ENOSYS. */
+static int unused_call(void *context)
+{
+	return syscall(UNUSED_CALL, 0) == -1 && errno == ENOSYS ? 0 : -1;
+}
+
+/* answer - serve notifications until the child has gone */
+static int answer(int listener, uint32_t flags)
+{
+	struct pollfd poll_fd = {.fd = listener, .events = POLLIN};
 	struct seccomp_notif request;
-	struct seccomp_notif_resp reply;
+	struct seccomp_notif_resp response;
 
-	/* As the daemon does; older kernels refuse, and then it has to do without as well. */
-	ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
 	for (;;) {
-		int last;
-
+		if (poll(&poll_fd, 1, -1) < 0)
+			return fail("poll");
+		if (!(poll_fd.revents & POLLIN))
+			return 0;
 		memset(&request, 0, sizeof(request));
-		if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &request) < 0) {
-			if (errno == EINTR)
-				continue;
-			return -errno;
-		}
-		last = (int)request.data.args[0] == LAST_CALL;
-		reply = (struct seccomp_notif_resp){.id = request.id, .flags = last ? 0 : flags};
-		if (ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &reply) < 0)
-			return -errno;
-		if (last)
-			return 0;
+		if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &request))
+			return fail("receive");
+		memset(&response, 0, sizeof(response));
+		response.id = request.id;
+		response.flags = flags;
+		response.error = flags ? 0 : -ENOSYS;
+		if (ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &response) && errno != ENOENT)
+			return fail("send");
 	}
 }
 
-/* A process of its own (another address space, as with the daemon), but one descriptor table. */
-static int bench_supervised(long rounds, uint32_t flags)
+static int bare(const char *name, size_t repetitions, uint32_t flags)
 {
-	struct shared *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
-				     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int map_fd = -1, listener, r;
+	int sockets[2], listener, status, error;
 	pid_t child;
 
-	if (shared == MAP_FAILED)
-		return -errno;
-	shared->listener = -1;
-	if (flags) {
-		map_fd = map_create();
-		if (map_fd < 0)
-			return map_fd;
-	}
-	child = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, NULL);
-	if (child < 0)
-		return -errno;
-	if (child == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		_exit(measured_child(shared, map_fd, rounds));
-	}
-	while ((listener = __atomic_load_n(&shared->listener, __ATOMIC_ACQUIRE)) < 0) {
-		if (__atomic_load_n(&shared->failed, __ATOMIC_ACQUIRE))
-			return -EPERM;
-		sched_yield();
-	}
-	r = supervise(listener, flags);
-	if (r < 0)
-		kill(child, SIGKILL);
-	waitpid(child, NULL, 0);
-	if (r < 0 || shared->failed)
-		return r < 0 ? r : -EIO;
-	printf("%llu\n", (unsigned long long)shared->ns);
-	return 0;
-}
-
-static int bench_lookup(long rounds)
-{
-	uint64_t ns;
-	int fd, r;
-
-	fd = map_create();
-	if (fd < 0)
-		return fd;
-	r = time_lookups(fd, rounds, 42, &ns);
-	if (r < 0)
-		return r;
-	printf("%llu\n", (unsigned long long)ns);
-	return 0;
-}
-
-/* wait_for_marker() - 0 once @marker has come through @fd, -ENODATA or -ETIMEDOUT if it never does
- */
-static int wait_for_marker(int fd, const char *marker, uint64_t start)
-{
-	char text[65536];
-	size_t len = 0;
-
-	for (;;) {
-		struct pollfd pfd = {.fd = fd, .events = POLLIN};
-		int64_t left = START_TIMEOUT - (int64_t)((now_ns() - start) / 1000000);
-		ssize_t n;
-
-		if (left <= 0 || poll(&pfd, 1, (int)left) == 0)
-			return -ETIMEDOUT;
-		n = read(fd, text + len, sizeof(text) - 1 - len);
-		if (n <= 0) {
-			fwrite(text, 1, len, stderr);
-			return -ENODATA;
-		}
-		len += (size_t)n;
-		text[len] = '\0';
-		if (strstr(text, marker))
-			return 0;
-	}
-}
-
-/*
- * bpftrace 0.17 forgets an interrupt that comes while it attaches, after BEGIN has run: repeat it.
- * Its last words are read meanwhile, or the full pipe would hold it up.
- */
-static void end_child(pid_t child, int fd, bool politely)
-{
-	for (int tries = 0; politely && tries < 100; tries++) {
-		struct pollfd pfd = {.fd = fd, .events = POLLIN};
-		uint64_t until = now_ns() + 100000000;
-
-		kill(child, SIGINT);
-		while (now_ns() < until) {
-			if (waitpid(child, NULL, WNOHANG) == child)
-				return;
-			if (poll(&pfd, 1, 10) > 0 && read(fd, (char[4096]){0}, 4096) <= 0)
-				usleep(1000);
-		}
-	}
-	kill(child, SIGKILL);
-	waitpid(child, NULL, 0);
-}
-
-static int bench_start(const char *marker, char **argv)
-{
-	uint64_t start, end;
-	int fds[2], r;
-	pid_t child;
-
-	if (pipe(fds) < 0)
-		return -errno;
-	start = now_ns();
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets))
+		return fail("socketpair");
 	child = fork();
 	if (child < 0)
-		return -errno;
+		return fail("fork");
 	if (child == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		/* A shell may have started us with interrupts ignored. */
-		signal(SIGINT, SIG_DFL);
-		dup2(fds[1], STDOUT_FILENO);
-		dup2(fds[1], STDERR_FILENO);
-		close(fds[0]);
-		close(fds[1]);
-		execvp(argv[0], argv);
-		_exit(127);
+		listener = install_filter();
+		if (listener < 0 || send_fd(sockets[1], listener))
+			_exit(fail("filter") != 0);
+		close(listener);
+		_exit(measure(name, repetitions, unused_call, NULL) != 0);
 	}
-	close(fds[1]);
-	r = wait_for_marker(fds[0], marker, start);
-	end = now_ns();
-	end_child(child, fds[0], r == 0);
-	if (r < 0)
-		return r;
-	printf("%llu.%02llu\n", (unsigned long long)(end - start) / 1000000,
-	       (unsigned long long)(end - start) / 10000 % 100);
-	return 0;
+	close(sockets[1]);
+	listener = receive_fd(sockets[0]);
+	close(sockets[0]);
+	if (listener >= 0 &&
+	    ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP))
+		fprintf(stderr, "bench: without SYNC_WAKE_UP\n");
+	error = listener < 0 ? fail("listener") : answer(listener, flags);
+	close(listener);
+	if (waitpid(child, &status, 0) < 0 || status)
+		return -1;
+	return error;
+}
+
+struct call {
+	int command;
+	union bpf_attr *attr;
+	size_t size;
+};
+
+static int bpf_call(void *context)
+{
+	struct call *call = context;
+
+	return (int)syscall(SYS_bpf, call->command, call->attr, call->size);
+}
+
+static int create(uint32_t type, uint32_t value_size, int inner)
+{
+	union bpf_attr attr = {.map_type = type,
+			       .key_size = 4,
+			       .value_size = value_size,
+			       .max_entries = 1,
+			       .inner_map_fd = (uint32_t)inner};
+
+	return (int)syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof(attr));
+}
+
+static int lookup(const char *name, size_t repetitions, int map)
+{
+	uint32_t key = 0;
+	uint64_t value = 0;
+	union bpf_attr attr = {
+		.map_fd = (uint32_t)map, .key = (uintptr_t)&key, .value = (uintptr_t)&value};
+	struct call call = {BPF_MAP_LOOKUP_ELEM, &attr, sizeof(attr)};
+
+	return measure(name, repetitions, bpf_call, &call);
+}
+
+static int information(const char *name, size_t repetitions, int map)
+{
+	struct bpf_map_info info = {};
+	union bpf_attr attr = {.info = {.bpf_fd = (uint32_t)map,
+					.info_len = sizeof(info),
+					.info = (uintptr_t)&info}};
+	struct call call = {BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr)};
+
+	return measure(name, repetitions, bpf_call, &call);
+}
+
+static int bpf(size_t repetitions)
+{
+	int inner = create(BPF_MAP_TYPE_ARRAY, 8, 0);
+	int outer = create(BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, inner);
+	uint32_t key = 0, value = (uint32_t)inner;
+	union bpf_attr attr = {
+		.map_fd = (uint32_t)outer, .key = (uintptr_t)&key, .value = (uintptr_t)&value};
+
+	if (inner < 0 || outer < 0)
+		return fail("map");
+	if (syscall(SYS_bpf, BPF_MAP_UPDATE_ELEM, &attr, sizeof(attr)))
+		return fail("update");
+	if (lookup("array", repetitions, inner) || lookup("outer", repetitions, outer))
+		return -1;
+	return information("info", repetitions, inner);
 }
 
 int main(int argc, char **argv)
 {
-	const char *what = argc > 2 ? argv[1] : "";
-	long rounds = argc == 3 ? atol(argv[2]) : 0;
-	int r = -EINVAL;
+	size_t repetitions = argc > 2 ? strtoul(argv[2], NULL, 10) : 20000;
 
-	if (!strcmp(what, "start") && argc > 3)
-		r = bench_start(argv[2], argv + 3);
-	else if (rounds < 1 || rounds > MAX_ROUNDS)
-		r = -EINVAL;
-	else if (!strcmp(what, "lookup"))
-		r = bench_lookup(rounds);
-	else if (!strcmp(what, "bare"))
-		r = bench_supervised(rounds, 0);
-	else if (!strcmp(what, "continue"))
-		r = bench_supervised(rounds, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
-	if (r < 0) {
-		fprintf(stderr, "bench %s: %s\n", what, strerror(-r));
-		return 1;
-	}
-	return 0;
+	if (argc < 2 || !repetitions)
+		return 2;
+	if (!strcmp(argv[1], "bpf"))
+		return bpf(repetitions) ? 1 : 0;
+	if (strcmp(argv[1], "bare"))
+		return 2;
+	return bare("value", repetitions, 0) ||
+	       bare("continue", repetitions, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 }
