@@ -31,8 +31,8 @@ EOF
 	grep -qE "uprobe +filename $DIR/sample +offset" "$DIR/out"
 	# 33 calls with arg1 = 2, spread over the CPUs.
 	grep -qE 'key: *$|key:' "$DIR/out"
-	! grep -q hosts_map "$DIR/out"
-	! grep -q sample-static "$DIR/out"
+	refute grep -q hosts_map "$DIR/out"
+	refute grep -q sample-static "$DIR/out"
 	[ "$(grep -c 'No such file or directory' "$DIR/out")" -eq 2 ]
 }
 

@@ -19,8 +19,14 @@ common_setup()
 
 common_teardown()
 {
-	local pid
+	local pid child
 	for pid in "${STARTED[@]}"; do
+		# A function in the background is a shell with the real thing as its child.
+		if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = bash ]; then
+			for child in $(pgrep -P "$pid"); do
+				kill "$child" 2>/dev/null || true
+			done
+		fi
 		kill -9 "$pid" 2>/dev/null || true
 		wait "$pid" 2>/dev/null || true
 	done
@@ -31,6 +37,15 @@ common_teardown()
 started()
 {
 	STARTED+=("$1")
+}
+
+# refute COMMAND...: it must fail. bats takes no notice of "! COMMAND" but at the end of a test.
+refute()
+{
+	if "$@"; then
+		echo "should not have succeeded: $*"
+		return 1
+	fi
 }
 
 # ours CMD...: in an unprivileged container
@@ -117,8 +132,15 @@ for line in open(f"/proc/{pid}/maps"):
     text = mem.read(end - start)
     want = data[offset:offset + len(text)]
     sys.exit(text[:len(want)] != want)
-sys.exit("no such mapping")
+sys.exit(2) # no such mapping
 EOF
+}
+
+text_touched()
+{
+	local got=0
+	text_untouched "$@" || got=$?
+	[ $got -eq 1 ]
 }
 
 # normalise: numbers that differ from run to run (addresses, pids given as $1...) become words

@@ -25,7 +25,7 @@ without_refused()
 @test "refused commands answer EPERM and nothing else to well-formed arguments" {
 	ours "$DIR/attrs" | grep -E '^bpf (8|9|16|32|33) (zeros|short)' >"$DIR/refused"
 	[ "$(wc -l <"$DIR/refused")" -eq 10 ]
-	! grep -v EPERM "$DIR/refused"
+	refute grep -v EPERM "$DIR/refused"
 }
 
 fds_of()

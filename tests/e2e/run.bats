@@ -74,7 +74,7 @@ ends_with()
 	ours sh -c 'bpftrace -e "uprobe:'"$DIR"'/sample:work { @ = count(); }" >/dev/null 2>&1 & sleep 1; bpftool map list' >"$DIR/out"
 	grep -q 'name AT_' "$DIR/out"
 	wait_for 3 same_objects
-	! pgrep -f "$DIR/sample:work"
+	refute pgrep -f "$DIR/sample:work"
 }
 
 @test "signal dispositions, mask, environment and directory are the caller's" {
@@ -108,7 +108,7 @@ EOF
 	wait_for 10 grep -q attached "$DIR/bt"
 	local target
 	target=$(pgrep -f "^$DIR/sample -g")
-	! text_untouched "$target" "$DIR/sample"
+	wait_for 5 text_touched "$target" "$DIR/sample"
 	kill -9 $daemon
 	wait $daemon || true
 	wait_for 1 text_untouched "$target" "$DIR/sample"

@@ -32,8 +32,8 @@ with_host_noise()
 	with_host_noise
 	ours bpftrace -e 'tracepoint:sched:sched_process_exec { @x[str(args->filename)] = count(); } tracepoint:syscalls:sys_enter_write { @w[comm] = count(); } profile:hz:199 { @p[comm] = count(); } software:page-faults:1 { @f[comm] = count(); }' -c "/bin/sleep 1" >"$DIR/out" 2>&1
 	grep -qx '@x\[/bin/sleep\]: 1' "$DIR/out"
-	! grep -q '\[sample\]' "$DIR/out"
-	! grep -q "$DIR/sample" "$DIR/out"
+	refute grep -q '\[sample\]' "$DIR/out"
+	refute grep -q "$DIR/sample" "$DIR/out"
 }
 
 @test "an interval without a subject ticks whoever runs" {
