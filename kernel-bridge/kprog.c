@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The order of loads. The tenant's own program is loaded first where its log or its stack depth is
- * wanted, so that every verdict the tool sees is about what it wrote; then the guarded one, which
- * is what everybody gets. Trial programs are never attached and closed at once.
+ * The order of loads. The tenant's own program is loaded first, so that every verdict and log the
+ * tool sees is about what it wrote; then the guarded one, which is what everybody gets. Trial
+ * programs are never attached and closed at once.
  */
 #include "kernel-bridge/kprog.h"
 
@@ -104,37 +104,21 @@ static void diagnose(const struct kprog_request *request, const struct insns_pro
 		   line ? line + 1 : buf);
 }
 
-/* Load what @guard describes; @verified: the tenant's own program is known to be accepted. */
+/* Load what @guard describes; the tenant's own program is known to be accepted. */
 static int load_guarded(const struct kprog_request *request, const struct guard_request *guard,
-			bool verified, struct reason *reason)
+			struct reason *reason)
 {
 	struct guard_result guarded;
-	int fd, own;
+	int fd;
 
 	fd = guard_build(guard, &guarded, reason);
-	if (fd < 0) {
-		/* What cannot be followed is usually malformed: then the kernel's verdict is the
-		 * answer. */
-		own = verified ? 0 : load(request, &request->prog, NULL);
-		if (own >= 0)
-			return verified ? fd : (close_fd(own), fd);
-		reason_clear(reason);
-		return own;
-	}
+	if (fd < 0)
+		return fd;
 	fd = load(request, &guarded.prog, NULL);
-	if (fd < 0) {
-		own = verified ? 0 : load(request, &request->prog, NULL);
-		if (own < 0) {
-			fd = own;
-		} else {
-			if (!verified)
-				close_fd(own);
-			if (guarded.poisoned_cnt)
-				fd = guard_explain(&guarded, -EPERM, reason);
-			else
-				diagnose(request, &guarded.prog, fd = -EPERM, reason);
-		}
-	}
+	if (fd < 0 && guarded.poisoned_cnt)
+		fd = guard_explain(&guarded, -EPERM, reason);
+	else if (fd < 0)
+		diagnose(request, &guarded.prog, fd = -EPERM, reason);
 	guard_result_deinit(&guarded);
 	return fd;
 }
@@ -143,45 +127,45 @@ int kprog_load(const struct kprog_request *request, struct kprog_result *ret_res
 	       struct reason *reason)
 {
 	uint32_t depths[GUARD_STACK_MAX], n_depths = 0;
-	bool events = runs_on_events(request->attr.prog_type), verified = false;
+	struct log_target log = {
+		.level = request->log_level, .size = request->log_size, .buf = request->log_buf};
+	bool needs_depths = guard_needs_depths(&request->prog, request->scope);
 	struct guard_request guard = {
 		.prog = request->prog,
 		.scope = request->scope,
+		.stack_depths = depths,
 		.denied = request->denied,
 		.denied_data = request->denied_data,
-		.with_prologue = events,
+		.with_prologue = runs_on_events(request->attr.prog_type),
 	};
-	int r, fd;
+	int r;
 
 	*ret_result = (struct kprog_result){.fd = -1, .timer_fd = -1};
-	if (request->log_level) {
-		struct log_target log = {.level = request->log_level,
-					 .size = request->log_size,
-					 .buf = request->log_buf};
-
-		fd = load(request, &request->prog, &log);
+	/*
+	 * The guard sets registers that the tenant's program may have forgotten to set, so what the
+	 * guarded program passes is not proof that the tenant's would.
+	 */
+	if (log.level || !needs_depths) {
+		r = load(request, &request->prog, &log);
 		ret_result->log_true_size = log.true_size;
-		if (fd < 0)
-			return fd;
-		close_fd(fd);
-		verified = true;
+		if (r < 0)
+			return r;
+		close_fd(r);
 	}
-	if (guard_needs_depths(&request->prog, request->scope)) {
+	if (needs_depths) {
 		r = trial_depths(request, depths, ARRAY_SIZE(depths), &n_depths);
 		if (r < 0)
 			return r;
-		guard.stack_depths = depths;
-		guard.stack_depth_cnt = n_depths;
-		verified = true;
 	}
-	fd = load_guarded(request, &guard, verified, reason);
-	if (fd < 0)
-		return fd;
-	ret_result->fd = fd;
+	guard.stack_depth_cnt = n_depths;
+	r = load_guarded(request, &guard, reason);
+	if (r < 0)
+		return r;
+	ret_result->fd = r;
 	if (request->attr.prog_type == BPF_PROG_TYPE_PERF_EVENT &&
 	    taskfree_check(request->prog.insns, request->prog.cnt)) {
 		guard.with_prologue = false;
-		ret_result->timer_fd = load_guarded(request, &guard, true, NULL);
+		ret_result->timer_fd = load_guarded(request, &guard, NULL);
 	}
 	return 0;
 }

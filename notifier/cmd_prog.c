@@ -4,6 +4,7 @@
  * have the kernel load the guarded program (kernel-bridge/kprog.h).
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,7 +29,7 @@ struct load {
 	struct call *call;
 	struct kprog_request request;
 	struct fd_set_of_prog fds;
-	char license[LICENSE_SIZE];
+	char license[LICENSE_SIZE], bad_fd[64];
 	int *fd_array;
 };
 
@@ -56,6 +57,10 @@ static int translate_fd(struct load *load, int guest_fd, enum kobject_kind kind,
 	if (fds->cnt == FDS_MAX)
 		return -E2BIG;
 	r = call_get_object(load->call, guest_fd, kind, &fd, &object);
+	if ((r == -EBADF || r == -EINVAL) && kind == KOBJECT_MAP)
+		/* The verifier's words, kernel/bpf/verifier.c, Linux 6.18. */
+		snprintf(load->bad_fd, sizeof(load->bad_fd),
+			 "fd %d is not pointing to valid bpf_map\n", guest_fd);
 	if (r < 0)
 		return r;
 	fds->guest[fds->cnt] = guest_fd;
@@ -315,6 +320,7 @@ int cmd_prog_load(struct call *call)
 		.denied_data = call,
 	};
 	r = prog_load(load, &result);
+	guestlog_add_line(&log, load->bad_fd);
 	load_deinit(load);
 	free(load);
 	guestlog_add_reason(&log, call->reason.text);

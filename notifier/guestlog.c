@@ -29,16 +29,12 @@ int guestlog_init(struct guestlog *log, uint32_t level, uint64_t buf, uint32_t s
 	return 0;
 }
 
-void guestlog_add_reason(struct guestlog *log, const char *reason)
+void guestlog_add_line(struct guestlog *log, const char *line)
 {
-	char line[REASON_MAX + 16];
-	size_t len, used;
+	size_t len = strlen(line), used;
 
-	if (!log->buf || !reason[0])
+	if (!log->buf)
 		return;
-	len = (size_t)snprintf(line, sizeof(line), "bpfshim: %s\n", reason);
-	if (len >= sizeof(line))
-		len = sizeof(line) - 1;
 	if (len >= log->size)
 		len = log->size - 1;
 	used = strnlen(log->buf, log->size);
@@ -50,6 +46,16 @@ void guestlog_add_reason(struct guestlog *log, const char *reason)
 	}
 	memcpy(log->buf + used, line, len);
 	log->buf[used + len] = '\0';
+}
+
+void guestlog_add_reason(struct guestlog *log, const char *reason)
+{
+	char line[REASON_MAX + 16];
+
+	if (!reason[0])
+		return;
+	snprintf(line, sizeof(line), "bpfshim: %s\n", reason);
+	guestlog_add_line(log, line);
 }
 
 int guestlog_deliver(struct guestlog *log, struct call *call)

@@ -27,6 +27,9 @@ struct guestlog {
  */
 int guestlog_init(struct guestlog *log, uint32_t level, uint64_t buf, uint32_t size);
 
+/** guestlog_add_line() - append one line, dropping the text's head when it is full */
+void guestlog_add_line(struct guestlog *log, const char *line);
+
 /** guestlog_add_reason() - append "bpfshim: ..." to the text, dropping its head when it is full */
 void guestlog_add_reason(struct guestlog *log, const char *reason);
 

@@ -161,8 +161,3 @@ EOF
 	grep -qE '^@p\[sample\]: [1-9]' "$DIR/ours"
 	grep -qE '^@f\[sample\]: [1-9]' "$DIR/ours"
 }
-
-@test "a script that does not verify shows the kernel's log" {
-	run ours bpftrace -v -e 'uprobe:'"$DIR"'/sample:work { @ = *(uint64*)arg0; } kprobe:nothing_here { }' -c "$(S)"
-	[ "$status" -ne 0 ]
-}

@@ -166,3 +166,22 @@ EOF
 	grep -q 'made 400, listed 400' "$DIR/out"
 	wait_for 2 same_objects
 }
+
+# One block a load; how long verification took is nobody's business.
+verdicts_of()
+{
+	sed -E 's/^verification time .*/verification time/' "$1"
+}
+
+@test "verdicts and logs of good and bad programs are the kernel's" {
+	"$DIR/verdicts" >"$DIR/real"
+	ours "$DIR/verdicts" >"$DIR/ours"
+	# For a descriptor that is no map we say it in the same words, but without statistics.
+	for how in real ours; do
+		verdicts_of "$DIR/$how" | awk '/^-- / { skip = /no such map/ } !skip' >"$DIR/$how.same"
+	done
+	[ "$(grep -c '^-- ' "$DIR/ours.same")" -eq 120 ]
+	diff "$DIR/real.same" "$DIR/ours.same"
+	[ "$(grep -c 'fd 9999 is not pointing to valid bpf_map' "$DIR/ours")" -ge 4 ]
+	[ "$(grep -c 'no such map.*EBADF' "$DIR/ours")" -ge 6 ]
+}
