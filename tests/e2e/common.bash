@@ -72,9 +72,10 @@ real()
 # bpf_objects: what the kernel holds, one line each
 bpf_objects()
 {
-	bpftool prog list | grep -oE '^[0-9]+: .*name [^ ]+' || true
-	bpftool map list | grep -oE '^[0-9]+: .*name [^ ]+' || true
-	bpftool link list | grep -oE '^[0-9]+: .*' || true
+	local kind
+	for kind in prog map link; do
+		bpftool $kind list | sed -nE "s/^([0-9]+: [^ ]+( +name [^ ]+)?).*/$kind \1/p"
+	done
 }
 
 # wait_for SECONDS COMMAND...: until the command succeeds
@@ -89,12 +90,42 @@ wait_for()
 	done
 }
 
-# new_objects: what the kernel holds now and did not when the test began
-new_objects()
+# held_objects: what some process on this host has a descriptor of, with what that refers to. Others may
+# trace while the tests run; what a test left behind, nobody has a descriptor of.
+held_objects()
 {
-	bpf_objects | grep -vxFf "$DIR/.objects"
+	python3 - <<'EOF'
+import glob, json, subprocess
+
+def listed(kind):
+    out = subprocess.run(["bpftool", "-j", kind, "list"], capture_output=True, text=True).stdout
+    return {entry["id"]: entry for entry in json.loads(out or "[]")}
+
+progs, links = listed("prog"), listed("link")
+held = {"prog": set(), "map": set(), "link": set()}
+for path in glob.glob("/proc/[0-9]*/fdinfo/*"):
+    try:
+        for line in open(path):
+            key, _, value = line.partition(":")
+            if key in ("prog_id", "map_id", "link_id"):
+                held[key[:-3]].add(int(value))
+    except OSError:
+        pass
+held["prog"] |= {links[i]["prog_id"] for i in held["link"] if "prog_id" in links.get(i, {})}
+held["map"] |= {m for i in held["prog"] for m in progs.get(i, {}).get("map_ids", [])}
+for kind in held:
+    for number in held[kind]:
+        print(kind, f"{number}:")
+EOF
 }
 
+# new_objects: what the kernel holds now, did not when the test began, and nobody has a descriptor of
+new_objects()
+{
+	bpf_objects | grep -vxFf "$DIR/.objects" | grep -vFf <(held_objects)
+}
+
+# No object of the test's is left; it says nothing while a daemon of the test's still runs.
 same_objects()
 {
 	! new_objects >/dev/null
@@ -143,39 +174,93 @@ text_touched()
 	[ $got -eq 1 ]
 }
 
+# lacks FILE PATTERN...: no line matches. A plain "! grep" in the middle of a test would never fail it.
+lacks()
+{
+	local file=$1 pattern
+	shift
+	[ -e "$file" ] || return 1
+	for pattern in "$@"; do
+		if grep -E -- "$pattern" "$file"; then
+			echo "unexpected: $pattern"
+			return 1
+		fi
+	done
+}
+
+
 # normalise: numbers that differ from run to run (addresses, pids given as $1...) become words
 normalise()
 {
 	sed -E -e 's/0x[0-9a-f]+/ADDR/g' -e "s#$DIR#DIR#g" -e 's/[[:space:]]+$//'
 }
 
-# traced HOW MARKER WORKLOAD TOOL [ARG...]: start the tool, wait until its output has MARKER, run the
-# shell command WORKLOAD, interrupt the tool; its output is in $DIR/HOW, the workload's in $DIR/HOW.work
+# traced HOW READY LINES WANTED WORKLOAD TOOL [ARG...]: start the tool, wait until its output has READY
+# (a pattern; or "uprobes N": until N probes of $DIR are attached), run the shell command WORKLOAD, wait
+# until LINES lines of the output match WANTED ("+N": N more than when the workload ended), interrupt the
+# tool. Its output is in $DIR/HOW, the workload's in $DIR/HOW.work.
 traced()
 {
-	local how=$1 marker=$2 workload=$3
-	shift 3
+	local how=$1
+	shift
 	rm -f "$DIR/$how" "$DIR/$how.work"
 	touch "$DIR/$how" "$DIR/$how.work"
 	chmod 666 "$DIR/$how" "$DIR/$how.work"
 	cat >"$DIR/traced" <<'EOF'
-how=$1 marker=$2 workload=$3
-shift 3
+dir=$1 how=$2 ready=$3 lines=$4 wanted=$5 workload=$6
+shift 6
 export PYTHONUNBUFFERED=1
+is_ready()
+{
+	case $ready in
+	"uprobes "*) [ "$(bpftool perf show | grep -c "uprobe.*$dir\|uretprobe.*$dir")" -ge "${ready#uprobes }" ] ;;
+	*) grep -qE -- "$ready" "$how" ;;
+	esac
+}
+is_settled()
+{
+	[ "$(grep -cE -- "$wanted" "$how")" -ge $((lines + before)) ]
+}
+# patiently CONDITION: until it holds, or the tool is gone, or half a minute has passed
+patiently()
+{
+	local tries=600
+	until "$1"; do
+		tries=$((tries - 1))
+		[ $tries -gt 0 ] && kill -0 $tool 2>/dev/null || return 1
+		sleep 0.05
+	done
+}
+result=0 before=0
 # A shell starts background commands with SIGINT ignored, which tools would keep.
 env --default-signal=INT stdbuf -oL "$@" >"$how" 2>&1 &
 tool=$!
-tries=400
-until grep -q "$marker" "$how" || [ $tries -eq 0 ]; do sleep 0.05; tries=$((tries - 1)); done
-sleep 0.7
-sh -c "$workload" >"$how.work" 2>&1
-sleep 1.2
-kill -INT $tool
-tries=100
+if patiently is_ready; then
+	sh -c "$workload" >"$how.work" 2>&1
+	case $lines in
+	+*) before=$(grep -cE -- "$wanted" "$how") ;;
+	esac
+	patiently is_settled || { echo "traced: fewer than $lines lines of '$wanted'" >>"$how"; result=1; }
+	sleep 0.3 # what is too much may show, too
+else
+	echo "traced: the tool never got ready" >>"$how"
+	result=1
+fi
+kill -INT $tool 2>/dev/null
+tries=200
 while kill -0 $tool 2>/dev/null && [ $tries -gt 0 ]; do sleep 0.05; tries=$((tries - 1)); done
 kill -9 $tool 2>/dev/null
 wait $tool
-exit 0
+exit $result
 EOF
-	"$how" bash "$DIR/traced" "$DIR/$how" "$marker" "$workload" "$@" 3>&-
+	"$how" bash "$DIR/traced" "$DIR" "$DIR/$how" "$@" 3>&- || { tail -20 "$DIR/$how"; return 1; }
+}
+
+# both READY LINES WANTED WORKLOAD TOOL [ARG...]: as real root and in a container; the workload's output
+# may not differ
+both()
+{
+	traced real "$@"
+	traced ours "$@"
+	diff "$DIR/real.work" "$DIR/ours.work"
 }
