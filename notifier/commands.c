@@ -145,6 +145,8 @@ int call_bpf(struct call *call)
 	}
 	command = &commands[cmd];
 	snprintf(call->name, sizeof(call->name), "%s", command->name);
+	if (command->native)
+		return CALL_CONTINUE;
 	if (!command->handle)
 		return -command->refusal;
 	/* CHECK_ATTR() of the kernel, and what is newer than we are. */

@@ -18,7 +18,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Arguments must really be passed, even those a callee does not use. */
+#ifdef __clang__
+#define OPAQUE __attribute__((noinline, optnone))
+#else
 #define OPAQUE __attribute__((noinline, noipa))
+#endif
 
 static const char *const words[] = {"alpha", "beta", "gamma", "delta"};
 
