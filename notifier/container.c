@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/keyctl.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <stdint.h>
@@ -47,6 +48,9 @@ static _Noreturn void child_unprivileged(const struct child *child,
 		_exit(125);
 	if (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
 		child_fail(child, "cannot become root of the user namespace", errno);
+	/* Whoever possesses a session keyring may use its keys: not root's, then. */
+	if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 && errno != ENOSYS)
+		child_fail(child, "cannot join a session keyring", errno);
 	/* From a namespace we own, so nothing of the tree's propagates anywhere. */
 	if (mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
 		child_fail(child, "cannot make mounts private", errno);
@@ -59,7 +63,7 @@ static _Noreturn void child_unprivileged(const struct child *child,
 static _Noreturn void child_plain(const struct child *child,
 				  const struct container_options *options)
 {
-	int r = filter_install_and_send(child->sync_fd);
+	int r = filter_install_and_send(child->sync_fd, false);
 
 	if (r < 0)
 		child_fail(child, "cannot install the seccomp filter", -r);

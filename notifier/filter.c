@@ -9,6 +9,7 @@
 #include <linux/seccomp.h>
 #include <seccomp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -40,6 +41,21 @@ static int filter_rules_native(scmp_filter_ctx ctx)
 	return seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(prlimit64), 2,
 				SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, RLIMIT_MEMLOCK),
 				SCMP_A2(SCMP_CMP_NE, 0));
+}
+
+/*
+ * The tree shares the terminal of root who started it. Both ioctls put input into that terminal, as
+ * if root had typed it. Source: drivers/tty/tty_io.c tiocsti(), drivers/tty/vt/selection.c.
+ */
+static int filter_rules_terminal(scmp_filter_ctx ctx)
+{
+	static const unsigned int numbers[] = {TIOCSTI, TIOCLINUX};
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(numbers) && r == 0; i++)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
+				     SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, numbers[i]));
+	return r;
 }
 
 /*
@@ -84,7 +100,7 @@ static int filter_export(scmp_filter_ctx ctx, struct sock_fprog *ret_prog)
 	return 0;
 }
 
-static int filter_foreign_new(scmp_filter_ctx *ret_ctx)
+static int filter_foreign_new(bool confined, scmp_filter_ctx *ret_ctx)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
 	int r;
@@ -98,6 +114,8 @@ static int filter_foreign_new(scmp_filter_ctx *ret_ctx)
 		r = seccomp_arch_add(ctx, SCMP_ARCH_X32);
 	if (r == 0)
 		r = filter_rules_foreign(ctx);
+	if (r == 0 && confined)
+		r = filter_rules_terminal(ctx);
 	if (r < 0) {
 		seccomp_release(ctx);
 		return r;
@@ -106,7 +124,7 @@ static int filter_foreign_new(scmp_filter_ctx *ret_ctx)
 	return 0;
 }
 
-int filter_build(struct sock_fprog *ret_prog)
+int filter_build(bool confined, struct sock_fprog *ret_prog)
 {
 	scmp_filter_ctx ctx, foreign;
 	int r;
@@ -115,8 +133,10 @@ int filter_build(struct sock_fprog *ret_prog)
 	if (!ctx)
 		return -ENOMEM;
 	r = filter_rules_native(ctx);
+	if (r == 0 && confined)
+		r = filter_rules_terminal(ctx);
 	if (r == 0)
-		r = filter_foreign_new(&foreign);
+		r = filter_foreign_new(confined, &foreign);
 	if (r == 0) {
 		r = seccomp_merge(ctx, foreign);
 		if (r < 0)
@@ -128,7 +148,7 @@ int filter_build(struct sock_fprog *ret_prog)
 	return r;
 }
 
-int filter_install_and_send(int sync_fd)
+int filter_install_and_send(int sync_fd, bool confined)
 {
 	struct sock_fprog prog = {0};
 	cleanup_free struct sock_filter *insns = NULL;
@@ -136,7 +156,7 @@ int filter_install_and_send(int sync_fd)
 	char go;
 	int r;
 
-	r = filter_build(&prog);
+	r = filter_build(confined, &prog);
 	if (r < 0)
 		return r;
 	insns = prog.filter;

@@ -92,7 +92,7 @@ int init_main(int argc, char **argv)
 		return 125;
 	sync_fd = atoi(argv[2]);
 	mask_from_number(strtoull(argv[3], NULL, 16), &mask);
-	r = filter_install_and_send(sync_fd);
+	r = filter_install_and_send(sync_fd, true);
 	if (r < 0) {
 		fprintf(stderr, "bpfshimd: cannot install the seccomp filter: %s\n",
 			strerrordesc_np(-r));

@@ -22,7 +22,7 @@
 #include "base/sys.h"
 
 #define SOURCE	 "/sys/kernel/tracing"
-#define COPY_MAX (1u << 20)
+#define COPY_MAX (8u << 20)
 
 static int copy_file(int from_dir, int to_dir, const char *name, char *buf)
 {
@@ -123,6 +123,10 @@ static int make_tree(int from, int to, FILE *index)
 	r = copy_events(from, to, buf, index);
 	if (r == 0)
 		r = copy_file(from, to, "available_events", buf);
+	/* Functions that can be probed. Some kernels have no such file or lock it away: then tools
+	 * go without, as they would for real root there. */
+	if (r == 0 && copy_file(from, to, "available_filter_functions", buf) < 0)
+		unlinkat(to, "available_filter_functions", 0);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(empty); i++) {
 		int fd = openat(to, empty[i], O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
 

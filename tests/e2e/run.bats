@@ -170,3 +170,39 @@ assert link["target"].endswith("/sample") and link["placement"] == "KERNEL", lin
 	nothing_left $daemon
 	[ "$("$BPFSHIMCTL" ps --json | tr -d ' \n')" = "[]" ]
 }
+
+@test "an unprivileged tree cannot type into root's terminal, nor use root's session keys" {
+	cat >"$DIR/type.py" <<'EOF'
+import ctypes, errno, fcntl, os, pty, sys, termios
+pid, master = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[1], sys.argv[1:])
+out = b""
+while True:
+    try:
+        data = os.read(master, 4096)
+    except OSError:
+        break
+    if not data:
+        break
+    out += data
+os.waitpid(pid, 0)
+sys.stdout.write(out.decode().replace("\r", ""))
+EOF
+	cat >"$DIR/push.py" <<'EOF'
+import fcntl, termios
+for name, number in (("sti", termios.TIOCSTI), ("linux", 0x541C), ("upper", termios.TIOCSTI | 0x7f << 40)):
+    try:
+        fcntl.ioctl(0, number & 0xffffffff, b"x")
+        print(name, "typed")
+    except OSError as e:
+        print(name, e.errno)
+EOF
+	run timeout 20 python3 "$DIR/type.py" "$BPFSHIMD" --run --unprivileged -- python3 "$DIR/push.py"
+	[[ "$output" == *"sti 1"* ]]
+	[[ "$output" == *"linux 1"* ]]
+	[[ "$output" == *"upper 1"* ]]
+	# The session keyring of the container is another one.
+	read_session='import ctypes; print(ctypes.CDLL(None).syscall(250, 0, -3, 1))'
+	[ "$(python3 -c "$read_session")" != "$(ours python3 -c "$read_session")" ]
+}
