@@ -90,42 +90,12 @@ wait_for()
 	done
 }
 
-# held_objects: what some process on this host has a descriptor of, with what that refers to. Others may
-# trace while the tests run; what a test left behind, nobody has a descriptor of.
-held_objects()
-{
-	python3 - <<'EOF'
-import glob, json, subprocess
-
-def listed(kind):
-    out = subprocess.run(["bpftool", "-j", kind, "list"], capture_output=True, text=True).stdout
-    return {entry["id"]: entry for entry in json.loads(out or "[]")}
-
-progs, links = listed("prog"), listed("link")
-held = {"prog": set(), "map": set(), "link": set()}
-for path in glob.glob("/proc/[0-9]*/fdinfo/*"):
-    try:
-        for line in open(path):
-            key, _, value = line.partition(":")
-            if key in ("prog_id", "map_id", "link_id"):
-                held[key[:-3]].add(int(value))
-    except OSError:
-        pass
-held["prog"] |= {links[i]["prog_id"] for i in held["link"] if "prog_id" in links.get(i, {})}
-held["map"] |= {m for i in held["prog"] for m in progs.get(i, {}).get("map_ids", [])}
-for kind in held:
-    for number in held[kind]:
-        print(kind, f"{number}:")
-EOF
-}
-
-# new_objects: what the kernel holds now, did not when the test began, and nobody has a descriptor of
+# new_objects: what the kernel holds now and did not when the test began
 new_objects()
 {
-	bpf_objects | grep -vxFf "$DIR/.objects" | grep -vFf <(held_objects)
+	bpf_objects | grep -vxFf "$DIR/.objects"
 }
 
-# No object of the test's is left; it says nothing while a daemon of the test's still runs.
 same_objects()
 {
 	! new_objects >/dev/null

@@ -22,11 +22,6 @@ teardown() { common_teardown; }
 	[ "$(grep -cE '^sh .*code 7' "$DIR/ours")" -eq 1 ]
 }
 
-@test "statsnoop" {
-	both COMM 1 'stat .*/etc/hostname' "stat -f /etc/hostname >/dev/null" /usr/sbin/statsnoop
-	[ "$(grep -cE 'stat .*/etc/hostname' "$DIR/real")" -eq "$(grep -cE 'stat .*/etc/hostname' "$DIR/ours")" ]
-}
-
 @test "mountsnoop" {
 	both COMM 2 "^u?mount .*$DIR" "mount -t tmpfs tmpfs $DIR; umount $DIR" /usr/sbin/mountsnoop
 	for how in real ours; do

@@ -27,8 +27,10 @@ seen()
 		mine=$(sed -n 's/^mine //p' "$DIR/$how")
 		[ -n "$mine" ]
 		sed -nE 's/^(@hit\[[0-9]+, [0-9]+\]).*/\1/p' "$DIR/$how" >"$DIR/hits"
-		[ "$(cat "$DIR/hits")" = "@hit[$mine, $mine]" ] || { cat "$DIR/$how"; return 1; }
+		grep -qxF "@hit[$mine, $mine]" "$DIR/hits" || { cat "$DIR/$how"; return 1; }
 	done
+	# Real root may meet another shell of the host's; in the container there is only this one.
+	[ "$(wc -l <"$DIR/hits")" -eq 1 ]
 	# The container's numbers are small: the host's would have been noticed.
 	[ "$mine" -lt 100 ]
 }
