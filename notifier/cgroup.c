@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -169,25 +170,40 @@ int cgroup_kill(const struct cgroup *cgroup)
 	return write_file(cgroup->fd, "cgroup.kill", "1");
 }
 
-static bool cgroup_is_empty(const struct cgroup *cgroup)
+/* @events: cgroup.events; reading it also arms the next poll(). */
+static bool is_empty(int events)
 {
-	cleanup_free char *text = NULL;
-	int r = read_file(cgroup->fd, "cgroup.events", 4096, &text, NULL);
+	char text[256];
+	ssize_t n = pread(events, text, sizeof(text) - 1, 0);
 
-	/* Removed already: nothing is in there. */
-	return r == -ENODEV || r == -ENOENT || (r == 0 && strstr(text, "populated 0"));
+	if (n < 0)
+		return true; /* removed already */
+	text[n] = '\0';
+	return strstr(text, "populated 0") != NULL;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 int cgroup_wait_empty(const struct cgroup *cgroup, int timeout_ms)
 {
-	cleanup_fd int fd = openat(cgroup->fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
-	struct pollfd pfd = {.fd = fd, .events = POLLPRI};
+	cleanup_fd int events = openat(cgroup->fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
+	struct pollfd pfd = {.fd = events, .events = POLLPRI};
+	int64_t end = now_ms() + timeout_ms;
 
-	/* The kernel signals changes; the short waits only bound a missed one. */
-	for (int waited = 0; !cgroup_is_empty(cgroup); waited += 100) {
-		if (timeout_ms >= 0 && waited >= timeout_ms)
+	if (events < 0)
+		return 0;
+	while (!is_empty(events)) {
+		int64_t left = timeout_ms < 0 ? -1 : end - now_ms();
+
+		if (timeout_ms >= 0 && left <= 0)
 			return -ETIMEDOUT;
-		poll(&pfd, 1, 100);
+		poll(&pfd, 1, (int)left);
 	}
 	return 0;
 }

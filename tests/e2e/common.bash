@@ -29,6 +29,10 @@ common_teardown()
 		fi
 		kill -9 "$pid" 2>/dev/null || true
 		wait "$pid" 2>/dev/null || true
+		# A tree outlives its daemon.
+		for child in $(find /sys/fs/cgroup -maxdepth 6 -type d -name "bpfshim-$pid" 2>/dev/null); do
+			echo 1 >"$child/cgroup.kill"
+		done
 	done
 	rm -rf "$DIR"
 }

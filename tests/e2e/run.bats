@@ -112,6 +112,13 @@ EOF
 	kill -9 $daemon
 	wait $daemon || true
 	wait_for 1 text_untouched "$target" "$DIR/sample"
+	# The keeper waits asleep: less than a fifth of a second of time in a second.
+	local keeper before after
+	keeper=$(pgrep -f "^$BPFSHIMD .*$DIR/tree" | head -1)
+	before=$(awk '{ print $14 + $15 }' "/proc/$keeper/stat")
+	sleep 1
+	after=$(awk '{ print $14 + $15 }' "/proc/$keeper/stat")
+	[ $((after - before)) -lt 20 ]
 	echo >&7
 	exec 7>&-
 	wait_for 5 grep -q 'status 0' "$DIR/sum"
