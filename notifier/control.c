@@ -35,24 +35,6 @@ struct control_client {
 	int fd;
 };
 
-static const char *const type_names[] = {
-	[BPF_PROG_TYPE_SOCKET_FILTER] = "socket_filter",
-	[BPF_PROG_TYPE_KPROBE] = "kprobe",
-	[BPF_PROG_TYPE_TRACEPOINT] = "tracepoint",
-	[BPF_PROG_TYPE_PERF_EVENT] = "perf_event",
-	[BPF_PROG_TYPE_RAW_TRACEPOINT] = "raw_tracepoint",
-	[BPF_PROG_TYPE_TRACING] = "tracing",
-};
-
-static const char *const what_names[POLICY_ATTACH_COUNT] = {
-	[POLICY_ATTACH_UPROBE] = "uprobe",
-	[POLICY_ATTACH_KPROBE] = "kprobe",
-	[POLICY_ATTACH_TRACEPOINT] = "tracepoint",
-	[POLICY_ATTACH_RAW_TRACEPOINT] = "raw_tracepoint",
-	[POLICY_ATTACH_PERF_EVENT] = "perf_event",
-	[POLICY_ATTACH_WATCHPOINT] = "watchpoint",
-};
-
 static void add_int(json_object *o, const char *key, uint64_t value)
 {
 	json_object_object_add(o, key, json_object_new_int64((int64_t)value));
@@ -63,14 +45,22 @@ static void add_text(json_object *o, const char *key, const char *value)
 	json_object_object_add(o, key, json_object_new_string(value));
 }
 
-/* A name the tenant chose: printable ASCII only reaches the operator's terminal. */
-static void add_name(json_object *o, const char *name)
+/* Text the tenant chose: only printable ASCII of it reaches the operator's terminal. */
+static void add_foreign(json_object *o, const char *key, const char *text, size_t max)
 {
-	char clean[OBJECT_NAME_MAX + 1] = "";
+	char clean[256] = "";
 
-	for (size_t i = 0; i < OBJECT_NAME_MAX && name[i]; i++)
-		clean[i] = name[i] >= ' ' && name[i] <= '~' ? name[i] : '?';
-	add_text(o, "name", clean);
+	for (size_t i = 0; i < max && i < sizeof(clean) - 1 && text[i]; i++)
+		clean[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
+	add_text(o, key, clean);
+}
+
+static void add_type(json_object *o, const char *name, uint32_t type)
+{
+	if (name)
+		add_text(o, "type", name);
+	else
+		add_int(o, "type", type);
 }
 
 static json_object *describe_objects(struct tenant *tenant, enum kobject_kind kind)
@@ -86,12 +76,11 @@ static json_object *describe_objects(struct tenant *tenant, enum kobject_kind ki
 			continue;
 		o = json_object_new_object();
 		add_int(o, "id", object->id);
-		if (kind == KOBJECT_PROG && object->type < ARRAY_SIZE(type_names) &&
-		    type_names[object->type])
-			add_text(o, "type", type_names[object->type]);
-		else
-			add_int(o, "type", object->type);
-		add_name(o, object->name);
+		add_type(o,
+			 kind == KOBJECT_MAP ? policy_map_type_name(object->type)
+					     : policy_prog_type_name(object->type),
+			 object->type);
+		add_foreign(o, "name", object->name, OBJECT_NAME_MAX);
 		add_int(o, kind == KOBJECT_MAP ? "bytes" : "insns", object->size);
 		json_object_array_add(list, o);
 	}
@@ -109,8 +98,8 @@ static json_object *describe_links(struct tenant *tenant)
 
 		add_int(o, "id", attachment->id);
 		add_text(o, "object", attachment->kind == ATTACHMENT_LINK ? "link" : "event");
-		add_text(o, "kind", what_names[attachment->what]);
-		add_text(o, "target", attachment->target);
+		add_text(o, "kind", policy_attach_name(attachment->what));
+		add_foreign(o, "target", attachment->target, sizeof(attachment->target));
 		add_int(o, "offset", attachment->offset);
 		add_int(o, "prog_id", attachment->prog_id);
 		add_text(o, "placement", "KERNEL");

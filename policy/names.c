@@ -142,3 +142,18 @@ int policy_helper_id(const char *name)
 			return (int)id;
 	return -ENOENT;
 }
+
+const char *policy_prog_type_name(uint32_t type)
+{
+	return policy_name(&policy_prog_type_names, type);
+}
+
+const char *policy_map_type_name(uint32_t type)
+{
+	return policy_name(&policy_map_type_names, type);
+}
+
+const char *policy_attach_name(enum policy_attach kind)
+{
+	return policy_name(&policy_attach_names, kind);
+}

@@ -91,3 +91,8 @@ int policy_check_quota(const struct policy *policy, enum policy_quota quota, uin
 
 /** policy_host_breakpoints() - may a kernel uprobe reach processes outside the tenant (guarded) */
 bool policy_host_breakpoints(const struct policy *policy);
+
+/* Names as the file spells them; NULL for numbers without one. */
+const char *policy_prog_type_name(uint32_t type);
+const char *policy_map_type_name(uint32_t type);
+const char *policy_attach_name(enum policy_attach kind);
