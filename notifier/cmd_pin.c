@@ -1,30 +1,147 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pins. The tenant's own bpffs holds them, so the kernel pins and opens with the caller's rights;
- * only what the tenant does not really hold (links) is refused.
+ * Pins. The tenant's own bpffs holds them. Maps and programs the tenant really holds, so the kernel
+ * pins them with the caller's rights; of a link it holds an anchor, so we pin the real one with the
+ * caller's file system identity, and give an anchor again when it is opened.
  */
 #include <errno.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/vfs.h>
 
 #include "base/cleanup.h"
+#include "base/sys.h"
 #include "notifier/attachment.h"
 #include "notifier/call.h"
 #include "notifier/commands.h"
+
+#define PIN_PATH_MAX 512
+
+static int check_bpffs(int fd)
+{
+	struct statfs fs;
+
+	/* What the kernel says of any other file system: bpf_obj_do_pin(), kernel/bpf/inode.c. */
+	return fstatfs(fd, &fs) == 0 && fs.f_type == BPF_FS_MAGIC ? 0 : -EPERM;
+}
+
+/* BPF_OBJ_PIN or BPF_OBJ_GET at a path below one of our descriptors, as the caller. */
+static int obj_at(struct call *call, int cmd, int at, const char *name, int bpf_fd)
+{
+	char path[PIN_PATH_MAX + 32];
+	struct abi_obj_path attr = {.pathname = (uintptr_t)path,
+				    .bpf_fd = (uint32_t)bpf_fd,
+				    .file_flags = call->attr.obj_path.file_flags};
+	int r;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d%s%s", at, name ? "/" : "", name ? name : "");
+	r = guest_assume(&call->guest);
+	if (r < 0)
+		return r;
+	r = sys_bpf(cmd, &attr, offsetof(struct abi_obj_path, path_fd));
+	guest_resume();
+	return r;
+}
+
+static int pin_link(struct call *call, const struct attachment *link)
+{
+	char path[PIN_PATH_MAX], *name;
+	cleanup_fd int dir = -1;
+	ssize_t len;
+	int r;
+
+	len = guest_read_string(&call->guest, call->attr.obj_path.pathname, path, sizeof(path));
+	if (len < 0)
+		return (int)len;
+	name = strrchr(path, '/');
+	if (!name || !name[1] || call->attr.obj_path.file_flags)
+		return -EINVAL;
+	*name++ = '\0';
+	dir = guest_open_path(&call->guest, path[0] ? path : "/");
+	if (dir < 0)
+		return dir;
+	r = check_bpffs(dir);
+	return r < 0 ? r : obj_at(call, BPF_OBJ_PIN, dir, name, link->real_fd);
+}
 
 int cmd_obj_pin(struct call *call)
 {
 	cleanup_fd int fd = guest_get_fd(&call->guest, (int)call->attr.obj_path.bpf_fd);
 	struct attachment *attachment;
+	int r;
 
 	if (fd < 0)
 		return fd;
 	attachment = attachment_by_fd(call->tenant, fd);
 	if (!attachment)
 		return CALL_CONTINUE;
+	r = attachment->kind == ATTACHMENT_LINK ? pin_link(call, attachment) : -EINVAL;
 	attachment_unref(attachment);
-	return reason_set(&call->reason, -EPERM, "pinning links is not served yet");
+	return r;
+}
+
+/* @fd: the kernel's link, taken over. An anchor for the attachment it stands for, or for a new one
+ * when only the pin had kept the link alive. */
+static int reply_link(struct call *call, int fd, uint32_t real_id)
+{
+	struct tenant *tenant = call->tenant;
+	struct attachment *attachment, *found = NULL;
+	int anchor, r;
+
+	pthread_mutex_lock(&tenant->lock);
+	list_for_each(attachment, &tenant->attachments, node)
+	{
+		if (attachment->kind == ATTACHMENT_LINK && attachment->real_id == real_id) {
+			found = attachment;
+			found->refs++;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&tenant->lock);
+	if (found) {
+		close_fd(fd);
+	} else {
+		r = attachment_new(tenant, ATTACHMENT_LINK, fd, &found);
+		if (r < 0)
+			return r;
+		pthread_mutex_lock(&tenant->lock);
+		found->id = object_new_id(&tenant->table, KOBJECT_LINK);
+		found->real_id = real_id;
+		pthread_mutex_unlock(&tenant->lock);
+		snprintf(found->target, sizeof(found->target), "pinned");
+	}
+	anchor = attachment_anchor(found);
+	attachment_unref(found);
+	return anchor < 0 ? anchor : call_reply_fd(call, anchor);
 }
 
 int cmd_obj_get(struct call *call)
 {
-	return CALL_CONTINUE;
+	cleanup_fd int pin = -1, fd = -1;
+	char path[PIN_PATH_MAX];
+	enum kobject_kind kind;
+	uint32_t real_id;
+	ssize_t len;
+	int r;
+
+	if (call->attr.obj_path.bpf_fd || call->attr.obj_path.path_fd)
+		return -EINVAL;
+	len = guest_read_string(&call->guest, call->attr.obj_path.pathname, path, sizeof(path));
+	if (len < 0)
+		return (int)len;
+	pin = guest_open_path(&call->guest, path);
+	if (pin < 0)
+		return pin;
+	if (check_bpffs(pin) < 0)
+		return -EACCES;
+	fd = obj_at(call, BPF_OBJ_GET, pin, NULL, 0);
+	if (fd < 0)
+		return fd;
+	r = kobject_identify(fd, &kind, &real_id);
+	if (r < 0)
+		return r;
+	if (kind == KOBJECT_LINK)
+		return reply_link(call, take_fd(&fd), real_id);
+	return call_reply_fd(call, take_fd(&fd));
 }

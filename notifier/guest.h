@@ -73,6 +73,16 @@ int guest_get_fd(struct guest *guest, int fd);
 int guest_open_path(struct guest *guest, const char *path);
 
 /**
+ * guest_assume() - act on files with the guest's file system identity, in this thread
+ *
+ * Return: 0 or -ESRCH. Pair with guest_resume().
+ */
+int guest_assume(struct guest *guest);
+
+/** guest_resume() - back to our own identity */
+void guest_resume(void);
+
+/**
  * guest_pid_to_host() - translate a pid or tid of the guest's pid namespace
  *
  * Return: the number in our namespace, or -ESRCH.

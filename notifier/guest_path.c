@@ -51,23 +51,55 @@ static int read_fs_ids(int proc_dir, uid_t *ret_uid, gid_t *ret_gid)
 	return 0;
 }
 
-static int open_in_root(int proc_dir, const char *path)
+static int assume(int proc_dir)
 {
-	cleanup_fd int root = openat(proc_dir, "root", O_PATH | O_CLOEXEC);
 	uid_t uid;
 	gid_t gid;
-	int fd;
 
-	if (root < 0)
-		return -ESRCH;
 	if (read_fs_ids(proc_dir, &uid, &gid) < 0)
 		return -ESRCH;
 	/* Per thread; leaving uid 0 also drops the capabilities that override file permissions. */
 	setfsgid(gid);
 	setfsuid(uid);
-	fd = sys_openat2(root, path, O_PATH | O_CLOEXEC, RESOLVE_IN_ROOT);
+	return 0;
+}
+
+void guest_resume(void)
+{
 	setfsuid(0);
 	setfsgid(0);
+}
+
+/* /proc/TID of the caller: once it is open and the call still waits, it is this very thread. */
+static int open_proc_dir(struct guest *guest)
+{
+	char proc[32];
+	int dir;
+
+	snprintf(proc, sizeof(proc), "/proc/%d", guest->tid);
+	dir = open(proc, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir >= 0 && guest_valid(guest))
+		return dir;
+	close_fd(dir);
+	return -ESRCH;
+}
+
+int guest_assume(struct guest *guest)
+{
+	cleanup_fd int proc_dir = open_proc_dir(guest);
+
+	return proc_dir < 0 ? proc_dir : assume(proc_dir);
+}
+
+static int open_in_root(int proc_dir, const char *path)
+{
+	cleanup_fd int root = openat(proc_dir, "root", O_PATH | O_CLOEXEC);
+	int fd;
+
+	if (root < 0 || assume(proc_dir) < 0)
+		return -ESRCH;
+	fd = sys_openat2(root, path, O_PATH | O_CLOEXEC, RESOLVE_IN_ROOT);
+	guest_resume();
 	return fd;
 }
 
@@ -146,18 +178,13 @@ static int open_by_child(int proc_dir, const char *path)
 int guest_open_path(struct guest *guest, const char *path)
 {
 	cleanup_fd int proc_dir = -1;
-	char proc[32];
 	int fd = -ELOOP;
 
 	if (path[0] == '\0')
 		return -ENOENT;
-	snprintf(proc, sizeof(proc), "/proc/%d", guest->tid);
-	proc_dir = open(proc, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	proc_dir = open_proc_dir(guest);
 	if (proc_dir < 0)
-		return -ESRCH;
-	/* From here on @proc_dir is this very thread, even if the number is reused. */
-	if (!guest_valid(guest))
-		return -ESRCH;
+		return proc_dir;
 	if (path[0] == '/')
 		fd = open_in_root(proc_dir, path);
 	/* How openat2() says that it met a magic link, or that the path moved under it. */

@@ -50,3 +50,27 @@ EOF
 	[ ! -e /sys/fs/bpf/pinned ]
 	wait_for 2 same_objects
 }
+
+@test "a pinned link keeps its program attached until the pin goes" {
+	cat >"$DIR/tree" <<EOT
+/usr/sbin/funclatency $DIR/sample:work >$DIR/lat 2>&1 & tool=\$!
+while [ \$(bpftool link show | grep -c perf_event) -lt 2 ]; do sleep 0.05; done
+bpftool link pin id 1 /sys/fs/bpf/kept
+bpftool link pin id 1 $DIR/elsewhere
+kill -9 \$tool; wait \$tool 2>/dev/null
+sleep 1
+echo progs \$(bpftool prog show | grep -c kprobe)
+rm /sys/fs/bpf/kept
+sleep 1
+echo progs \$(bpftool prog show | grep -c kprobe)
+EOT
+	touch "$DIR/lat"
+	chmod 666 "$DIR/lat"
+	chmod 777 "$DIR"
+	ours sh "$DIR/tree" >"$DIR/out" 2>&1
+	[ "$(grep -c '^progs' "$DIR/out")" -eq 2 ]
+	grep '^progs' "$DIR/out" | head -1 | grep -qx 'progs 1'
+	grep '^progs' "$DIR/out" | tail -1 | grep -qx 'progs 0'
+	[ ! -e "$DIR/elsewhere" ]
+	wait_for 2 same_objects
+}
