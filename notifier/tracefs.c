@@ -113,7 +113,8 @@ static int copy_events(int from_root, int to_root, char *buf, FILE *index)
 
 static int make_tree(int from, int to, FILE *index)
 {
-	/* Tools open these for appending when they close a probe; here they stay empty. */
+	/* Tools look for leftovers of theirs in these; here there never are any, and since every
+	 * tenant sees the same files nobody may write to them. */
 	static const char *const empty[] = {"uprobe_events", "kprobe_events", "trace_pipe"};
 	cleanup_free char *buf = malloc(COPY_MAX);
 	int r;
@@ -128,11 +129,10 @@ static int make_tree(int from, int to, FILE *index)
 	if (r == 0 && copy_file(from, to, "available_filter_functions", buf) < 0)
 		unlinkat(to, "available_filter_functions", 0);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(empty); i++) {
-		int fd = openat(to, empty[i], O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+		int fd = openat(to, empty[i], O_WRONLY | O_CREAT | O_CLOEXEC, 0444);
 
 		if (fd < 0)
 			return -errno;
-		fchmod(fd, 0666);
 		close_fd(fd);
 	}
 	return r;

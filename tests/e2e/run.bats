@@ -213,3 +213,9 @@ EOF
 	read_session='import ctypes; print(ctypes.CDLL(None).syscall(250, 0, -3, 1))'
 	[ "$(python3 -c "$read_session")" != "$(ours python3 -c "$read_session")" ]
 }
+
+@test "nothing in the shared event tree can be written by a tenant" {
+	ours find /sys/kernel/tracing /var/cache/bpfshim -writable >"$DIR/out"
+	[ ! -s "$DIR/out" ]
+	ours test -r /sys/kernel/tracing/events/sched/sched_switch/format
+}
