@@ -24,6 +24,9 @@
 #define SOURCE	 "/sys/kernel/tracing"
 #define COPY_MAX (8u << 20)
 
+/* Start of a tree's name; the number changes with what is in it. */
+#define TREE "tracing2-"
+
 static int copy_file(int from_dir, int to_dir, const char *name, char *buf)
 {
 	cleanup_fd int from = openat(from_dir, name, O_RDONLY | O_CLOEXEC), to = -1;
@@ -233,7 +236,7 @@ int tracefs_prepare(char *ret_path, size_t size, struct reason *reason)
 	    mount("tracefs", SOURCE, "tracefs", 0, NULL) < 0)
 		return reason_set(reason, -errno, "cannot mount tracefs: %s",
 				  strerrordesc_np(errno));
-	snprintf(name, sizeof(name), "tracing-%s", id);
+	snprintf(name, sizeof(name), TREE "%s", id);
 	snprintf(index, sizeof(index), "%s.ids", name);
 	if (faccessat(cache, name, F_OK, 0) < 0 || faccessat(cache, index, F_OK, 0) < 0) {
 		mask = umask(0);
@@ -253,7 +256,7 @@ static void index_load(void)
 
 	if (boot_id(id, sizeof(id)) < 0)
 		return;
-	snprintf(path, sizeof(path), TRACEFS_CACHE "/tracing-%s.ids", id);
+	snprintf(path, sizeof(path), TRACEFS_CACHE "/" TREE "%s.ids", id);
 	if (read_file(AT_FDCWD, path, 16u << 20, &index_text, NULL) < 0)
 		index_text = NULL;
 }

@@ -215,7 +215,8 @@ EOF
 }
 
 @test "nothing in the shared event tree can be written by a tenant" {
-	ours find /sys/kernel/tracing /var/cache/bpfshim -writable >"$DIR/out"
+	# Where it really lies; the container's mount of it is read-only besides.
+	ours sh -c 'find /sys/kernel/tracing /var/cache/bpfshim/tracing2-* -writable' >"$DIR/out"
 	[ ! -s "$DIR/out" ]
 	ours test -r /sys/kernel/tracing/events/sched/sched_switch/format
 }
