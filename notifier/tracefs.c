@@ -178,7 +178,7 @@ static void remove_other_boots(int cache, const char *id)
 	if (!dir)
 		return;
 	while ((entry = readdir(dir)))
-		if (strncmp(entry->d_name, "tracing-", 8) == 0 && !strstr(entry->d_name, id))
+		if (strncmp(entry->d_name, "tracing", 7) == 0 && !strstr(entry->d_name, id))
 			remove_tree(cache, entry->d_name);
 	closedir(dir);
 }
