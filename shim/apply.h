@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bringing one process to the state that was asked for: the region mapped, each wanted site jumping
+ * to its stub, each unwanted one back to its original bytes.
+ *
+ * Nothing is remembered about processes: what a process has is read from /proc/PID/maps and from
+ * its memory each time, so children that inherited patches by fork and processes patched by an
+ * earlier daemon are handled alike. What is read there is hostile.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/reason.h"
+
+/**
+ * struct shim_segment - one mapping of the region
+ * @offset, @size: in the region (bytes, whole pages)
+ * @prot: PROT_*
+ * @fd: file, borrowed; -1 for private anonymous memory
+ * @file_offset: in @fd
+ * @wipe_on_fork: MADV_WIPEONFORK (private memory only)
+ */
+struct shim_segment {
+	uint64_t offset, size;
+	int prot, fd;
+	uint64_t file_offset;
+	bool wipe_on_fork;
+};
+
+/**
+ * struct shim_region - what every target of a tenant maps
+ * @segments: the first is the code file from REGION_TEXT on, by which a process that has the region
+ *	is recognised (device and inode of its descriptor)
+ * @enter: offset of rt_enter (struct region_header)
+ */
+struct shim_region {
+	const struct shim_segment *segments;
+	uint32_t segment_cnt;
+	uint64_t enter;
+};
+
+/**
+ * struct shim_want - one site
+ * @dev, @ino: the probed file, as stat() of /proc/PID/map_files/ENTRY shows it
+ * @offset: of the probed instruction in that file
+ * @site: offset of its struct region_site in the region; 0 to take the patch away
+ * @original: the bytes of the file at @offset, @original_len of them (8 are enough)
+ * @displaced: bytes of whole instructions the jump replaces (>= 5), from shim_site_check()
+ */
+struct shim_want {
+	dev_t dev;
+	ino_t ino;
+	uint64_t offset, site;
+	unsigned char original[24];
+	uint32_t original_len, displaced;
+};
+
+enum shim_state {
+	SHIM_ABSENT,  /* the process does not map the file there */
+	SHIM_DONE,    /* as wanted, in every mapping of the file */
+	SHIM_FAILED,  /* see the reason */
+	SHIM_FOREIGN, /* bytes at the site are neither the file's nor our jump: left alone */
+};
+
+/**
+ * shim_site_check() - whether a jump fits at a site, from the file alone
+ * @file_fd: the probed ELF file, readable
+ * @ret_want: @offset set by the caller; @original, @original_len and @displaced are filled in
+ *
+ * Errors: -EINVAL not an x86-64 ELF file or no code there, -EOPNOTSUPP with a reason that names why
+ * the site cannot be patched (room, a branch into it, an instruction that cannot be moved).
+ */
+int shim_site_check(int file_fd, struct shim_want *ret_want, struct reason *reason);
+
+/**
+ * struct shim_plan - what a process is to look like
+ * @get_fd_cmd, @get_fd_nonce: arguments of the bpf() call by which the target receives descriptors:
+ *	bpf(cmd, segment index, nonce) as raw arguments; the daemon answers with the segment's file
+ */
+struct shim_plan {
+	struct shim_region region;
+	const struct shim_want *wants;
+	uint32_t want_cnt;
+	int get_fd_cmd;
+	uint64_t get_fd_nonce;
+};
+
+/**
+ * shim_apply() - stop all threads of @pid for a moment and apply @plan
+ * @ret_states: one per want
+ *
+ * Makes the calling thread the tracer for that time: call it in a child process made for this,
+ * whose death lets go of the target. Injects only when at least one site is wanted there.
+ *
+ * Errors: -ESRCH gone (zombies too), -EPERM somebody else traces it, -EOPNOTSUPP with a reason
+ * (seccomp filters of its own, 32-bit, no room near the code), -EIO with a reason; the target runs
+ * on unchanged.
+ */
+int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_states,
+	       struct reason *reason);
+
+/**
+ * shim_apply_stopped() - the same for a process whose threads all are in ptrace stops of the
+ * calling thread already (late targets: one thread, at exec or at the exit of a mapping call)
+ * @tid: thread to make the system calls in
+ */
+int shim_apply_stopped(pid_t pid, pid_t tid, const struct shim_plan *plan,
+		       enum shim_state *ret_states, struct reason *reason);

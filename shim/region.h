@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The region: what a tenant's USER-placed programs, their helpers and their maps look like in the
+ * address space of a traced process. This is the ABI between daemon, worker, runtime and stubs;
+ * all of them are built from it.
+ *
+ *	offset from the region's base (the same in every process)
+ *	REGION_TEXT	runtime text and constants	R-X, shared, read-only descriptor
+ *	REGION_CODE	programs, map and site records	R-X, the same file as the text
+ *	REGION_SHARED	slots, event rings, counters	RW-, shared by the tenant's processes
+ *	REGION_MAPS	map memory			RW-, the same file as REGION_SHARED
+ *	REGION_ARRAYS	mmapped kernel arrays		RW- or R--, one file each
+ *	REGION_CONFIG	this process' facts		RW-, private
+ *	REGION_CACHE	what a fork makes wrong		RW-, private, MADV_WIPEONFORK
+ *	REGION_SHADOW	pending function returns	RW-, private
+ *
+ * Only the daemon writes the first two. Everything from REGION_SHARED on is hostile to whoever
+ *reads it, the runtime included: another process of the tenant may change it between two reads.
+ *Indices read from it are brought into bounds before use, walks are bounded, pointers are never
+ *stored.
+ */
+#pragma once
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define REGION_VERSION 1u
+
+#define REGION_TEXT	   0x0000000ull
+#define REGION_TEXT_SIZE   0x0020000ull /* 128 KiB */
+#define REGION_CODE	   0x0020000ull
+#define REGION_CODE_SIZE   0x1fe0000ull /* to 32 MiB */
+#define REGION_SHARED	   0x2000000ull
+#define REGION_SHARED_SIZE 0x1000000ull /* 16 MiB, sparse */
+#define REGION_MAPS	   0x3000000ull
+#define REGION_MAPS_SIZE   0xd000000ull /* 208 MiB, sparse */
+#define REGION_ARRAYS	   0x10000000ull
+#define REGION_ARRAYS_SIZE 0x10000000ull /* 256 MiB of addresses */
+#define REGION_CONFIG	   0x20000000ull
+#define REGION_CACHE	   0x20001000ull
+#define REGION_SHADOW	   0x20002000ull
+#define REGION_SHADOW_SIZE 0x0040000ull /* 256 KiB, touched as used */
+#define REGION_SIZE	   0x20042000ull
+
+/* The code file holds text and code; the shared file holds the shared part and the maps. */
+#define REGION_CODE_FILE_SIZE	(REGION_CODE + REGION_CODE_SIZE)
+#define REGION_SHARED_FILE_SIZE (REGION_SHARED_SIZE + REGION_MAPS_SIZE)
+
+/*
+ * CPU slots. A program run owns one, from entry to exit: per-CPU values of index N belong to the
+ * owner of slot N alone, which is the exclusivity a kernel program has on its CPU. There are as
+ * many as possible CPUs, because tools read one value per possible CPU.
+ *
+ * @owner: 0 when free, else pid << 32 | a number that is not 0 (runtime/slot.c)
+ */
+#define REGION_SLOTS_MAX 256u
+struct region_slot {
+	uint64_t owner;
+	uint64_t pad[7];
+};
+static_assert(sizeof(struct region_slot) == 64, "one cache line a slot");
+
+/*
+ * Event rings, one per slot: the owner of the slot is the only producer, the daemon's forwarder the
+ * only consumer. @head and @tail count bytes and only grow; the place is taken modulo the size.
+ * A record is struct region_event followed by @size bytes, padded to 8.
+ *
+ * @waiting: 1 while the forwarder sleeps on @waiting as a futex (shared); a producer that swaps it
+ * to 0 wakes it
+ */
+#define REGION_RING_SIZE 0x20000u /* bytes, a power of two */
+#define REGION_EVENT_MAX 0x8000u  /* bytes of data in one event */
+struct region_ring {
+	uint64_t head; /* written by the producer */
+	uint64_t pad0[7];
+	uint64_t tail; /* written by the consumer */
+	uint64_t lost; /* events that found the ring full, by the producer */
+	uint64_t pad1[6];
+};
+struct region_event {
+	uint32_t size;	/* bytes of data that follow */
+	uint32_t map;	/* struct region_map.id */
+	uint64_t flags; /* as given to bpf_perf_event_output() */
+};
+static_assert(sizeof(struct region_event) == 16, "records stay aligned to 8");
+
+/* Counters of one attachment, per slot (plain additions by its owner); bpfshimctl sums them. */
+#define REGION_ATTACH_MAX 1024u
+struct region_counter {
+	uint64_t hits;
+	uint64_t missed; /* no slot could be had in time; any thread may add */
+};
+
+/* What REGION_SHARED starts with. Arrays by slot number. */
+struct region_shared {
+	uint32_t waiting; /* see struct region_ring */
+	uint32_t pad[15];
+	struct region_slot slots[REGION_SLOTS_MAX];
+	struct region_ring rings[REGION_SLOTS_MAX];
+};
+#define REGION_COUNTERS 0x100000ull /* from REGION_SHARED: [slot][attachment] */
+#define REGION_RINGS	0x600000ull /* from REGION_SHARED: bytes of the rings, by slot */
+static_assert(sizeof(struct region_shared) <= REGION_COUNTERS, "shared part");
+static_assert(REGION_COUNTERS + sizeof(struct region_counter) * REGION_SLOTS_MAX *
+					REGION_ATTACH_MAX <=
+		      REGION_RINGS,
+	      "counters");
+/* More slots than fit here would need a larger shared part: REGION_RINGS_MAX slots have a ring. */
+#define REGION_RINGS_MAX ((REGION_SHARED_SIZE - REGION_RINGS) / REGION_RING_SIZE)
+
+/**
+ * struct region_header - first bytes of the text
+ * @slots: CPU slots in use: possible CPUs, at most REGION_RINGS_MAX
+ * @off: set to 1 by the daemon or its keeper: hits run nothing any more
+ * @enter, @ret: offsets of the runtime's entry points (see struct region_stub and the shadow table)
+ */
+struct region_header {
+	uint32_t version, slots, off, pad;
+	uint64_t enter, ret;
+	uint64_t reserved[4];
+};
+static_assert(sizeof(struct region_header) == 64, "the runtime's text starts behind it");
+
+/**
+ * struct region_map - a map, in the code part: read-only in targets, so all of it can be trusted
+ * @type: BPF_MAP_TYPE_*
+ * @value_stride: value_size rounded up to 8: distance of per-CPU values
+ * @elem_stride: bytes of one hash element with its header
+ * @buckets: hash: number of buckets, a power of two
+ * @slots: per-CPU types: values per element
+ * @id: number of the map for events and logs
+ * @data, @data_size: its memory, offset from the region's base, and bytes
+ * @seed: of the hash function
+ */
+struct region_map {
+	uint32_t type, key_size, value_size, max_entries, flags;
+	uint32_t value_stride, elem_stride, buckets, slots, id;
+	uint64_t data, data_size;
+	uint32_t seed, pad;
+};
+static_assert(sizeof(struct region_map) == 64, "one line a map");
+
+/**
+ * struct region_attach - one program at a site
+ * @code: its entry point, offset from the region's base: uint64_t (*)(void *ctx, struct rt_run *)
+ * @cookie: bpf_get_attach_cookie()
+ * @counter: index below REGION_ATTACH_MAX
+ * @flags: REGION_ATTACH_*
+ */
+struct region_attach {
+	uint64_t code, cookie;
+	uint32_t counter, flags;
+};
+#define REGION_ATTACH_RETURN  1u /* runs when the function returns */
+#define REGION_ATTACH_NO_FORK 2u /* pid filter: not in children that inherited the patch */
+
+/** struct region_site - what runs at a probed instruction, in the code part; never changed once a
+ *  stub points to it, replaced as a whole */
+struct region_site {
+	uint32_t cnt;
+	uint32_t returns; /* how many of them are REGION_ATTACH_RETURN */
+	struct region_attach attach[];
+};
+
+/*
+ * A stub, in an anonymous private R-X mapping within 2 GiB of the site that jumps to it:
+ *
+ *	[record]  site, ip, region as below
+ *	code:	lea -0x80(%rsp), %rsp		48 8d 64 24 80		skip the red zone
+ *		call *enter(%rip)		ff 15 rel32		rt_enter of the region
+ *	back:	lea 0x80(%rsp), %rsp		48 8d a4 24 80 00 00 00
+ *		displaced instructions, relocated
+ *		jmp site + length of the displaced instructions
+ *
+ * rt_enter finds the record at a fixed distance below its return address (`back`), saves the
+ * registers as struct pt_regs with ip = @ip and sp as before the stub, calls rt_hit(), restores
+ * every register and the flags, and returns.
+ */
+#define REGION_STUB_CODE 32u			      /* record to code */
+#define REGION_STUB_BACK (REGION_STUB_CODE + 5u + 6u) /* record to back */
+#define REGION_STUB_SIZE 128u
+struct region_stub {
+	uint64_t site;	 /* address of a struct region_site, or 0: run nothing; 8-byte aligned,
+			    changed   by single stores while threads run */
+	uint64_t ip;	 /* address of the probed instruction */
+	uint64_t enter;	 /* address of rt_enter */
+	uint64_t region; /* address of the region's base */
+	unsigned char code[REGION_STUB_SIZE - REGION_STUB_CODE];
+};
+static_assert(sizeof(struct region_stub) == REGION_STUB_SIZE, "stub");
+
+/**
+ * struct region_config - facts about this process; private, written at injection. The process can
+ * change them and then only hurts itself.
+ * @clock_gettime: address of the vDSO's function, or 0
+ */
+struct region_config {
+	uint32_t version, pad;
+	uint64_t clock_gettime;
+};
+
+/** struct region_cache - zero after fork() @injected: 1 in the process that was injected */
+struct region_cache {
+	uint64_t injected;
+	uint64_t pid; /* own process id, 0 unknown */
+};
+
+/**
+ * struct region_return - one pending return, open addressing by @slot
+ * @slot: address of the stack slot that held the return address, 0 free, 1 deleted
+ * @address: what it held
+ * @stub: address of the struct region_stub it was entered through
+ * @sequence: orders entries that share a slot (tail calls)
+ */
+struct region_return {
+	uint64_t slot, address, stub, sequence;
+};
+#define REGION_RETURNS (REGION_SHADOW_SIZE / sizeof(struct region_return))

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Decides whether a program is safe to run inside somebody's process, path by path, as
+ * kernel/bpf/verifier.c does for the kernel. Sound for what it accepts; what it does not cover yet
+ * is refused by name ("not supported by this verifier: ..."). Pure: no system calls, memory bounded
+ * by the limits below. Runs only in the sandboxed worker and in tests.
+ */
+#pragma once
+
+#include <linux/bpf.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define VERIFIER_MAPS_MAX 64u /* MAX_USED_MAPS, include/linux/bpf_verifier.h, Linux 6.12 */
+
+/** struct verifier_map - a map the program names; @flags as in BPF_MAP_CREATE */
+struct verifier_map {
+	uint32_t type, key_size, value_size, max_entries, flags;
+};
+
+/**
+ * struct verifier_prog - what to check; everything borrowed
+ * @insns: ld_imm64 with src_reg BPF_PSEUDO_MAP_FD or _MAP_VALUE has an index into @maps as its imm
+ * @type, @attach_type: BPF_PROG_TYPE_*, expected_attach_type
+ * @gpl: its license lets it call GPL-only helpers
+ */
+struct verifier_prog {
+	const struct bpf_insn *insns;
+	uint32_t cnt;
+	uint32_t type, attach_type;
+	bool gpl;
+	const struct verifier_map *maps;
+	uint32_t map_cnt;
+};
+
+/**
+ * struct verifier_facts - about an accepted program
+ * @helpers: bit N: helper N is called (on a path that can be reached)
+ * @maps: bit N: map N is used
+ * @stack_depth: bytes
+ * @processed: instructions walked
+ * @uses_percpu: touches a per-CPU map
+ * @kernel_only: helper that only the kernel can serve, 0 for none: the program is sound, but cannot
+ *	have USER placement
+ */
+struct verifier_facts {
+	uint64_t helpers[4];
+	uint64_t maps;
+	uint32_t stack_depth, processed;
+	bool uses_percpu;
+	uint32_t kernel_only;
+};
+
+/**
+ * struct verifier_log - where the text goes
+ * @level: BPF_LOG_LEVEL1 | 2 | BPF_LOG_STATS; 0 for none
+ * @buf, @size: filled and terminated; keeps the tail of an overflowing log as Linux 6.12 does
+ * @len: bytes the whole log needs with its terminator (log_true_size)
+ */
+struct verifier_log {
+	uint32_t level;
+	char *buf;
+	uint32_t size, len;
+};
+
+/**
+ * verifier_check() - verdict on one program
+ *
+ * Return: 0 and @ret_facts, or the -errno the kernel gives for it (-EACCES, -EINVAL, -E2BIG, ...),
+ * -EOPNOTSUPP for what this verifier does not cover, -ENOMEM. The log says why in the kernel's
+ * words.
+ */
+int verifier_check(const struct verifier_prog *prog, struct verifier_log *log,
+		   struct verifier_facts *ret_facts);

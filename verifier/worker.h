@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The worker: a process without rights in which programs are verified and compiled, so that neither
+ * a hostile program nor LLVM can hurt the daemon. One request, one answer, over a SOCK_SEQPACKET
+ * pair; the payload travels in memory files.
+ *
+ * Everything in an answer is hostile: a program may have taken the worker over.
+ */
+#pragma once
+
+#include <linux/bpf.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/reason.h"
+#include "shim/region.h"
+#include "verifier/verifier.h"
+
+/**
+ * struct worker_request - a program to check and compile; everything borrowed
+ * @prog: as for the verifier
+ * @maps, @map_offsets: region records of prog.maps, in the same order, and where they stand
+ * @code_offset: where the code goes; 0 verifies only
+ */
+struct worker_request {
+	struct verifier_prog prog;
+	const struct region_map *maps;
+	const uint64_t *map_offsets;
+	uint64_t code_offset;
+	uint32_t log_level;
+	uint32_t log_size;
+};
+
+/**
+ * struct worker_answer - owned by the caller, worker_answer_deinit()
+ * @verdict: of verifier_check()
+ * @facts: when it is 0
+ * @log: terminated, at most @log_size bytes; @log_true_size as the kernel would report it
+ * @code, @code_len: NULL when not compiled; then @no_code says why
+ */
+struct worker_answer {
+	int verdict;
+	struct verifier_facts facts;
+	char *log;
+	uint32_t log_true_size;
+	unsigned char *code;
+	size_t code_len;
+	struct reason no_code;
+};
+
+struct worker;
+
+/**
+ * worker_new() - a handle; the process is started by the first request or worker_warm()
+ * @exe_fd: the worker's executable, borrowed for the handle's life
+ */
+int worker_new(int exe_fd, struct worker **ret_worker);
+/** worker_warm() - start the process if it does not run, without waiting for it */
+void worker_warm(struct worker *worker);
+/** worker_free() - ends the process. Accepts NULL. Return: NULL. */
+struct worker *worker_free(struct worker *worker);
+
+/**
+ * worker_ask() - one program; serialised between threads, bounded to @timeout_ms
+ *
+ * A worker that crashed, hung or was killed costs this request (-EIO, -ETIMEDOUT with a reason) and
+ * is replaced at the next one.
+ */
+int worker_ask(struct worker *worker, const struct worker_request *request, int timeout_ms,
+	       struct worker_answer *ret_answer, struct reason *reason);
+void worker_answer_deinit(struct worker_answer *answer);

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Helpers and map operations: freestanding, no libc, no writable globals, general registers only.
+ * The same source is linked into the region's text, the daemon (map commands of tools) and tests.
+ *
+ * @base is the region's address in the process that runs: in a target the runtime finds its own by
+ * a RIP-relative symbol, the daemon passes that of its mapping. Map memory is hostile
+ * (shim/region.h).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shim/region.h"
+
+/**
+ * struct rt_run - one run of one program; on the stack of rt_hit(), handed to every helper
+ * @slot: CPU slot owned
+ */
+struct rt_run {
+	unsigned char *base;
+	uint32_t slot, pad;
+	uint64_t cookie;
+	uint64_t stack; /* target's stack pointer at the site: memory from here to the end of its
+			   page is mapped */
+	uint64_t ip;
+};
+
+/* Helpers, by BPF_FUNC_* number: uint64_t rt_<name>(r1, r2, r3, r4, r5, run). See helpers.h. */
+
+/** rt_map_layout() - fill @map's strides, buckets, slots and data_size from its attributes
+ *  Return: 0, -EINVAL or -E2BIG for shapes the kernel refuses, -EOPNOTSUPP for types not covered */
+int rt_map_layout(struct region_map *map, uint32_t slots);
+/** rt_map_init() - make freshly zeroed memory an empty map */
+void rt_map_init(unsigned char *base, const struct region_map *map);
+
+/*
+ * Map operations. Keys and values are ordinary memory. Errors are the kernel's: -ENOENT, -EEXIST,
+ * -E2BIG, -EINVAL, -EBUSY when a lock could not be had in bounded time.
+ */
+/** rt_map_lookup() - address of the value; per-CPU types: of slot @slot's value. NULL: none. */
+void *rt_map_lookup(unsigned char *base, const struct region_map *map, const void *key,
+		    uint32_t slot);
+int rt_map_update(unsigned char *base, const struct region_map *map, const void *key,
+		  const void *value, uint64_t flags, uint32_t slot);
+int rt_map_delete(unsigned char *base, const struct region_map *map, const void *key);
+/** rt_map_next_key() - @key NULL or unknown: the first one. -ENOENT behind the last. */
+int rt_map_next_key(unsigned char *base, const struct region_map *map, const void *key,
+		    void *ret_key);
+
+/*
+ * The same as the tool's commands see them: per-CPU values are all slots' values, each rounded up
+ * to 8 bytes (kernel/bpf/syscall.c bpf_map_value_size(), Linux 6.18).
+ */
+int rt_map_read(unsigned char *base, const struct region_map *map, const void *key,
+		void *ret_value);
+int rt_map_write(unsigned char *base, const struct region_map *map, const void *key,
+		 const void *value, uint64_t flags);
