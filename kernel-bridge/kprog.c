@@ -169,3 +169,32 @@ int kprog_load(const struct kprog_request *request, struct kprog_result *ret_res
 	}
 	return 0;
 }
+
+int kprog_stub(const struct abi_prog_load *attr, const int *map_fds, uint32_t map_cnt)
+{
+	static const struct bpf_insn nothing[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	struct abi_prog_load load = {.prog_type = attr->prog_type,
+				     .insn_cnt = ARRAY_SIZE(nothing),
+				     .insns = (uintptr_t)nothing,
+				     .license = (uintptr_t) "GPL",
+				     .expected_attach_type = attr->expected_attach_type};
+	int fd;
+
+	memcpy(load.prog_name, attr->prog_name, sizeof(load.prog_name));
+	fd = sys_bpf(BPF_PROG_LOAD, &load, offsetof(struct abi_prog_load, prog_btf_fd));
+	for (uint32_t i = 0; i < map_cnt && fd >= 0; i++) {
+		struct {
+			uint32_t prog_fd, map_fd, flags;
+		} bind = {.prog_fd = (uint32_t)fd, .map_fd = (uint32_t)map_fds[i]};
+		int r = sys_bpf(ABI_BPF_PROG_BIND_MAP, &bind, sizeof(bind));
+
+		if (r < 0) {
+			close_fd(fd);
+			fd = r;
+		}
+	}
+	return fd;
+}

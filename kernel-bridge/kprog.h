@@ -56,3 +56,12 @@ struct kprog_result {
  */
 int kprog_load(const struct kprog_request *request, struct kprog_result *ret_result,
 	       struct reason *reason);
+
+/**
+ * kprog_stub() - a program that does nothing, for the tenant to hold instead of its own
+ * @attr: type, expected_attach_type and name are taken from it
+ * @map_fds: maps that live as long as the stub does, as a program's own maps would; @map_cnt of them
+ *
+ * Return: descriptor, owned by the caller, or -errno.
+ */
+int kprog_stub(const struct abi_prog_load *attr, const int *map_fds, uint32_t map_cnt);

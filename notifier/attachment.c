@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "notifier/place.h"
 #include "notifier/tenant.h"
+#include "notifier/uspace.h"
 
 /* One descriptor given to the tenant; lives until every copy of it is closed. */
 struct anchor {
@@ -45,6 +47,11 @@ static void attachment_close(struct pool_job *job)
 	struct attachment *attachment = container_of(job, struct attachment, job);
 
 	close_fd(attachment->real_fd);
+	uspace_link_free(attachment->user);
+	place_request_free(attachment->request);
+	if (attachment->kernel_prog)
+		uspace_prog_kernel_use(attachment->kernel_prog, -1, NULL);
+	uspace_prog_unref(attachment->kernel_prog);
 	free(attachment);
 }
 

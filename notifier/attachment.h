@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "base/reason.h"
 #include "notifier/loop.h"
 #include "notifier/pool.h"
 #include "policy/policy.h"
@@ -23,10 +24,18 @@ enum attachment_kind {
 	ATTACHMENT_LINK,  /* from BPF_LINK_CREATE or BPF_RAW_TRACEPOINT_OPEN */
 };
 
+struct place_request;
+struct uspace_link;
+struct uspace_prog;
+
 /**
  * struct attachment - one real event or link held for the tenant
  * @refs: anchors alive plus calls using it
- * @real_fd: the kernel object; owned
+ * @real_fd: the kernel object, or -1 in USER placement and before a placement was chosen; owned
+ * @user: USER placement: the attachment in traced processes; owned
+ * @request: a user probe whose placement is not chosen yet: it is when a program comes; owned
+ * @kernel_prog: its program, counted as one that runs in the kernel; a reference
+ * @placement: why it is placed where it is
  * @id: link: id as the tenant sees it
  * @what, @target, @offset: for bpfshimctl ps and policy; @target is what the tool asked for
  * @fd_type: BPF_FD_TYPE_* as BPF_TASK_FD_QUERY reports it
@@ -40,6 +49,10 @@ struct attachment {
 	unsigned int refs;
 	enum attachment_kind kind;
 	int real_fd;
+	struct uspace_link *user;
+	struct place_request *request;
+	struct uspace_prog *kernel_prog;
+	struct reason placement;
 	uint32_t id, real_id, fd_type, prog_id;
 	enum policy_attach what;
 	char target[256];

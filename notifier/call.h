@@ -74,7 +74,7 @@ int call_timer_variant(struct call *call, uint32_t real_id);
 /**
  * call_add_object() - register a kernel object made for this tenant
  * @fd: the object, stays the caller's
- * @object: type, attach_type, size and name to record; timer_fd is taken over
+ * @object: type, attach_type, size and name to record; timer_fd, umap and uprog are taken over
  *
  * Return: 0 or -errno.
  */

@@ -20,6 +20,8 @@
 #define LINK_HEAD	12 /* type, id, prog_id of struct bpf_link_info */
 #define LINK_UNION	16
 #define LINK_PERF	7 /* BPF_LINK_TYPE_PERF_EVENT */
+#define PERF_INFO_UPROBE    1u /* BPF_PERF_EVENT_UPROBE */
+#define PERF_INFO_URETPROBE 2u
 
 /* struct bpf_link_info, perf_event part for user probes: include/uapi/linux/bpf.h, Linux 6.6. */
 struct link_info_perf {
@@ -58,6 +60,18 @@ static int info_reply(struct call *call, const void *info, uint32_t len)
 				       sizeof(len));
 }
 
+/* Flags the tool did not ask for: arrays are made so that targets can map them. */
+static void hide_flags(struct tenant *tenant, struct bpf_map_info *info)
+{
+	const struct object *object;
+
+	pthread_mutex_lock(&tenant->lock);
+	object = object_by_real_id(&tenant->table, KOBJECT_MAP, info->id);
+	if (object)
+		info->map_flags &= ~object->hidden_flags;
+	pthread_mutex_unlock(&tenant->lock);
+}
+
 static int info_map(struct call *call, int fd)
 {
 	unsigned char room[INFO_MAX] = {0};
@@ -67,6 +81,7 @@ static int info_map(struct call *call, int fd)
 
 	if (r < 0)
 		return r;
+	hide_flags(call->tenant, info);
 	info->id = visible_id(call->tenant, KOBJECT_MAP, info->id);
 	if (info->btf_id)
 		info->btf_id = visible_id(call->tenant, KOBJECT_BTF, info->btf_id);
@@ -185,11 +200,28 @@ static int info_link_name(struct call *call, const struct attachment *link, unsi
 	return -ENOSPC;
 }
 
+/* What the kernel would say of a user probe's link. Source: bpf_perf_link_fill_link_info(), kernel/
+ * bpf/syscall.c, Linux 6.18. */
+static int info_link_user(const struct attachment *link, unsigned char *room, uint32_t *ret_len)
+{
+	const uint32_t type = LINK_PERF;
+	const struct link_info_perf perf = {.type = link->fd_type == BPF_FD_TYPE_URETPROBE
+							    ? PERF_INFO_URETPROBE
+							    : PERF_INFO_UPROBE,
+					    .offset = (uint32_t)link->offset};
+
+	memcpy(room, &type, sizeof(type));
+	memcpy(room + LINK_UNION, &perf, sizeof(perf));
+	*ret_len = LINK_UNION + sizeof(perf);
+	return 0;
+}
+
 static int info_link(struct call *call, const struct attachment *link)
 {
 	unsigned char room[INFO_MAX] = {0};
 	uint32_t len = sizeof(room), type;
-	int r = kobject_info(link->real_fd, room, &len);
+	int r = link->user ? info_link_user(link, room, &len)
+			   : kobject_info(link->real_fd, room, &len);
 
 	if (r < 0)
 		return r;

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "notifier/attachment.h"
 #include "notifier/call.h"
+#include "notifier/place.h"
 
 /* Attach the program behind the guest's descriptor to a real event. */
 static int ioctl_set_bpf(struct call *call, struct attachment *event, int guest_prog)
@@ -21,6 +22,19 @@ static int ioctl_set_bpf(struct call *call, struct attachment *event, int guest_
 	r = call_get_object(call, guest_prog, KOBJECT_PROG, &prog, &object);
 	if (r < 0)
 		return r;
+	if (event->user)
+		return -EEXIST;
+	if (event->request) {
+		r = place_event(call, event, prog, &object, 0, &event->user);
+		if (r < 0)
+			return r;
+		event->prog_id = object.id;
+		if (event->user)
+			return 0;
+	}
+	r = place_kernel(call, event, &object);
+	if (r < 0)
+		return r;
 	if (event->timer)
 		timer = call_timer_variant(call, object.real_id);
 	if (ioctl(event->real_fd, PERF_EVENT_IOC_SET_BPF, timer >= 0 ? timer : prog) < 0)
@@ -29,10 +43,31 @@ static int ioctl_set_bpf(struct call *call, struct attachment *event, int guest_
 	return 0;
 }
 
+/*
+ * A user probe in the kernel runs its program from SET_BPF on, whether the event counts or not: there
+ * is nothing to switch.
+ */
+static int ioctl_user(unsigned int cmd)
+{
+	switch (cmd) {
+	case PERF_EVENT_IOC_ENABLE:
+	case PERF_EVENT_IOC_DISABLE:
+	case PERF_EVENT_IOC_RESET:
+	case PERF_EVENT_IOC_REFRESH:
+		return 0;
+	case PERF_EVENT_IOC_QUERY_BPF:
+		return -EPERM;
+	default:
+		return -EINVAL;
+	}
+}
+
 static int ioctl_event(struct call *call, struct attachment *event, unsigned int cmd, uint64_t arg)
 {
 	uint64_t value;
 
+	if (event->real_fd < 0 && cmd != PERF_EVENT_IOC_SET_BPF)
+		return ioctl_user(cmd);
 	switch (cmd) {
 	case PERF_EVENT_IOC_SET_BPF:
 		return ioctl_set_bpf(call, event, (int)arg);

@@ -13,10 +13,13 @@
 #include "notifier/attachment.h"
 #include "notifier/call.h"
 #include "notifier/commands.h"
+#include "notifier/place.h"
 #include "notifier/probe.h"
+#include "notifier/uspace.h"
 
 /* MAX_UPROBE_MULTI_CNT, MAX_KPROBE_MULTI_CNT: kernel/trace/bpf_trace.c, Linux 6.18. */
 #define MULTI_MAX (1u << 20)
+#define UPROBE_MULTI_RETURN 1u /* BPF_F_UPROBE_MULTI_RETURN */
 
 /* What is known of a link before it exists. */
 struct link_plan {
@@ -24,6 +27,8 @@ struct link_plan {
 	char target[256];
 	uint64_t offset;
 	uint32_t fd_type;
+	struct uspace_link *user; /* USER placement; owned until link_reply() */
+	struct reason placement;
 };
 
 static int link_check(struct call *call, enum policy_attach what, const char *target)
@@ -37,18 +42,31 @@ static int link_check(struct call *call, enum policy_attach what, const char *ta
 	return r;
 }
 
-/* @fd: the kernel's link, taken over. Registers it and answers with an anchor. */
-static int link_reply(struct call *call, int fd, const struct link_plan *plan, uint32_t prog_id)
+/*
+ * @fd: the kernel's link, or -1 in USER placement; taken over. Registers it and answers with an anchor.
+ */
+static int link_reply(struct call *call, int fd, const struct link_plan *plan,
+		      const struct object *object)
 {
 	struct attachment *attachment;
 	enum kobject_kind kind;
 	uint32_t real_id = 0;
 	int anchor, r;
 
-	kobject_identify(fd, &kind, &real_id);
+	if (fd >= 0)
+		kobject_identify(fd, &kind, &real_id);
 	r = attachment_new(call->tenant, ATTACHMENT_LINK, fd, &attachment);
-	if (r < 0)
+	if (r < 0) {
+		uspace_link_free(plan->user);
 		return r;
+	}
+	attachment->user = plan->user;
+	attachment->placement = plan->placement;
+	r = fd < 0 ? 0 : place_kernel(call, attachment, object);
+	if (r < 0) {
+		attachment_unref(attachment);
+		return r;
+	}
 	pthread_mutex_lock(&call->tenant->lock);
 	attachment->id = object_new_id(&call->tenant->table, KOBJECT_LINK);
 	attachment->real_id = real_id;
@@ -56,11 +74,25 @@ static int link_reply(struct call *call, int fd, const struct link_plan *plan, u
 	attachment->what = plan->what;
 	attachment->offset = plan->offset;
 	attachment->fd_type = plan->fd_type;
-	attachment->prog_id = prog_id;
+	attachment->prog_id = object->id;
 	memcpy(attachment->target, plan->target, sizeof(attachment->target));
 	anchor = attachment_anchor(attachment);
 	attachment_unref(attachment);
 	return anchor < 0 ? anchor : call_reply_fd(call, anchor);
+}
+
+/* A user probe that waited for its program: where does it run. */
+static int link_perf_place(struct call *call, struct attachment *event, int prog,
+			   const struct object *object, struct link_plan *plan)
+{
+	if (event->user)
+		return -EEXIST;
+	if (!event->request)
+		return 0;
+	if (call->attr.link_create.flags)
+		return -EINVAL;
+	return place_event(call, event, prog, object,
+			   call->attr.link_create.perf_event.cookie, &plan->user);
 }
 
 static int link_perf_event(struct call *call, int prog, const struct object *object)
@@ -80,18 +112,22 @@ static int link_perf_event(struct call *call, int prog, const struct object *obj
 		/* As for any descriptor that is no perf event. */
 		return -EINVAL;
 	}
-	if (event->timer)
-		timer = call_timer_variant(call, object->real_id);
-	attr.prog_fd = (uint32_t)(timer >= 0 ? timer : prog);
-	attr.target_fd = (uint32_t)event->real_fd;
-	fd = sys_bpf(BPF_LINK_CREATE, &attr, size);
+	fd = link_perf_place(call, event, prog, object, &plan);
+	if (fd == 0 && !plan.user) {
+		if (event->timer)
+			timer = call_timer_variant(call, object->real_id);
+		attr.prog_fd = (uint32_t)(timer >= 0 ? timer : prog);
+		attr.target_fd = (uint32_t)event->real_fd;
+		fd = sys_bpf(BPF_LINK_CREATE, &attr, size);
+	}
 	if (fd >= 0) {
 		plan.what = event->what;
 		plan.offset = event->offset;
 		plan.fd_type = event->fd_type;
 		memcpy(plan.target, event->target, sizeof(plan.target));
 		event->prog_id = object->id;
-		fd = link_reply(call, fd, &plan, object->id);
+		plan.placement = event->placement;
+		fd = link_reply(call, plan.user ? -1 : fd, &plan, object);
 	}
 	attachment_unref(event);
 	return fd;
@@ -124,6 +160,11 @@ static int link_uprobe_multi(struct call *call, int prog, const struct object *o
 	uint32_t cnt = attr.uprobe_multi.cnt;
 	struct link_plan plan = {.what = POLICY_ATTACH_UPROBE, .fd_type = BPF_FD_TYPE_UPROBE};
 	struct probe_file file = {.fd = -1};
+	struct place_multi multi = {
+		.file = &file,
+		.cnt = cnt,
+		.at_return = attr.uprobe_multi.flags & UPROBE_MULTI_RETURN,
+	};
 	int r, pid = (int)attr.uprobe_multi.pid;
 
 	/* bpf_uprobe_multi_link_attach(), kernel/trace/bpf_trace.c: the same checks, same order. */
@@ -144,22 +185,35 @@ static int link_uprobe_multi(struct call *call, int prog, const struct object *o
 		return r;
 	if (pid > 0)
 		pid = probe_pid(call, pid);
-	else
+	for (uint32_t i = 0; ref_ctrs && i < cnt; i++) {
+		ref_ctrs[i] = probe_semaphore(&file, ref_ctrs[i]);
+		multi.semaphores |= ref_ctrs[i] != 0;
+	}
+	snprintf(plan.target, sizeof(plan.target), "%s", file.path);
+	plan.offset = offsets[0];
+	if (pid >= 0) {
+		multi.offsets = offsets;
+		multi.cookies = cookies;
+		multi.pid = pid ? pid : -1;
+		r = place_multi(call, &multi, prog, object, &plan.user, &plan.placement);
+	}
+	if (r == 1) {
+		r = link_reply(call, -1, &plan, object);
+		probe_file_close(&file);
+		return r;
+	}
+	if (r == 0 && pid == 0)
 		r = probe_scope(call, &file);
 	if (r == 0 && pid >= 0) {
-		for (uint32_t i = 0; ref_ctrs && i < cnt; i++)
-			ref_ctrs[i] = probe_semaphore(&file, ref_ctrs[i]);
 		attr.prog_fd = (uint32_t)prog;
 		attr.uprobe_multi.path = (uintptr_t)file.kernel_path;
 		attr.uprobe_multi.offsets = (uintptr_t)offsets;
 		attr.uprobe_multi.ref_ctr_offsets = (uintptr_t)ref_ctrs;
 		attr.uprobe_multi.cookies = (uintptr_t)cookies;
 		attr.uprobe_multi.pid = (uint32_t)pid;
-		snprintf(plan.target, sizeof(plan.target), "%s", file.path);
-		plan.offset = offsets[0];
 		r = sys_bpf(BPF_LINK_CREATE, &attr, sizeof(attr));
 		if (r >= 0)
-			r = link_reply(call, r, &plan, object->id);
+			r = link_reply(call, r, &plan, object);
 	} else if (r == 0) {
 		r = pid;
 	}
@@ -180,7 +234,7 @@ static int link_raw_tp(struct call *call, int prog, const struct object *object)
 	attr.prog_fd = (uint32_t)prog;
 	fd = sys_bpf(BPF_LINK_CREATE, &attr,
 		     offsetof(struct abi_link_create, tracing) + sizeof(attr.tracing));
-	return fd < 0 ? fd : link_reply(call, fd, &plan, object->id);
+	return fd < 0 ? fd : link_reply(call, fd, &plan, object);
 }
 
 static int link_kprobe_multi(struct call *call, int prog, const struct object *object)
@@ -209,8 +263,7 @@ int cmd_link_create(struct call *call)
 		r = tenant_check_quota(call->tenant, POLICY_QUOTA_LINKS, 1, &call->reason);
 		return r < 0 ? r : link_perf_event(call, prog, &object);
 	case ABI_BPF_TRACE_UPROBE_MULTI:
-		r = policy_check_kernel(call->tenant->policy, &call->reason);
-		return r < 0 ? r : link_uprobe_multi(call, prog, &object);
+		return link_uprobe_multi(call, prog, &object);
 	case BPF_TRACE_RAW_TP:
 		r = link_check(call, POLICY_ATTACH_RAW_TRACEPOINT, NULL);
 		return r < 0 ? r : link_raw_tp(call, prog, &object);
@@ -251,7 +304,7 @@ int cmd_raw_tracepoint_open(struct call *call)
 		return r;
 	attr.prog_fd = (uint32_t)prog;
 	fd = sys_bpf(BPF_RAW_TRACEPOINT_OPEN, &attr, size);
-	return fd < 0 ? fd : link_reply(call, fd, &plan, object.id);
+	return fd < 0 ? fd : link_reply(call, fd, &plan, &object);
 }
 
 /* The link behind a guest's descriptor, with a reference. */
@@ -279,6 +332,11 @@ int cmd_link_detach(struct call *call)
 
 	if (r < 0)
 		return r;
+	if (link->user) {
+		/* As the kernel answers for links of perf events. */
+		attachment_unref(link);
+		return -EOPNOTSUPP;
+	}
 	attr.link_fd = (uint32_t)link->real_fd;
 	r = sys_bpf(BPF_LINK_DETACH, &attr, sizeof(attr));
 	attachment_unref(link);
@@ -302,6 +360,9 @@ int cmd_link_update(struct call *call)
 
 		r = call_get_object(call, (int)attr.old_prog_fd, KOBJECT_PROG, &old, &replaced);
 	}
+	if (r == 0 && link->user)
+		r = reason_set(&call->reason, -EOPNOTSUPP,
+			       "replacing a program in traced processes is not served yet");
 	if (r == 0) {
 		attr.link_fd = (uint32_t)link->real_fd;
 		attr.new_prog_fd = (uint32_t)prog;

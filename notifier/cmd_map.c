@@ -12,6 +12,7 @@
 #include "base/sys.h"
 #include "notifier/call.h"
 #include "notifier/commands.h"
+#include "notifier/uspace.h"
 
 static bool is_map_in_map(uint32_t type)
 {
@@ -61,12 +62,49 @@ static int map_check(struct call *call, const struct abi_map_create *attr)
 	return 0;
 }
 
+/* Whether programs in traced processes can use the map is settled here, once. */
+static int map_add_uspace(struct call *call, const struct abi_map_create *attr, int fd,
+			  struct object *object)
+{
+	enum kobject_kind kind;
+	uint32_t real_id;
+	int r;
+
+	if (!call->tenant->uspace)
+		return 0;
+	r = kobject_identify(fd, &kind, &real_id);
+	if (r == 0)
+		r = uspace_map_new(call->tenant->uspace, attr, real_id, &object->umap);
+	/* Too large or of another kind: then only the kernel's programs use it. */
+	return r == -ENOMEM ? r : 0;
+}
+
+/* An array that targets can map serves the kernel's programs, the tool and them alike. */
+static int map_create(struct call *call, struct abi_map_create *attr, uint32_t size,
+		      uint32_t *ret_hidden)
+{
+	int fd = -1;
+
+	*ret_hidden = 0;
+	if (call->tenant->uspace && attr->map_type == BPF_MAP_TYPE_ARRAY &&
+	    !(attr->map_flags & ~(BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG))) {
+		attr->map_flags |= BPF_F_MMAPABLE;
+		fd = sys_bpf(BPF_MAP_CREATE, attr, size);
+		if (fd >= 0)
+			*ret_hidden = BPF_F_MMAPABLE;
+		else
+			attr->map_flags &= ~(uint32_t)BPF_F_MMAPABLE;
+	}
+	return fd >= 0 ? fd : sys_bpf(BPF_MAP_CREATE, attr, size);
+}
+
 int cmd_map_create(struct call *call)
 {
 	struct abi_map_create attr = call->attr.map_create;
 	uint32_t size = call->attr_size < sizeof(attr) ? call->attr_size : (uint32_t)sizeof(attr);
 	cleanup_fd int inner = -1, btf = -1, fd = -1;
 	struct object object = {.type = attr.map_type, .timer_fd = -1};
+	uint32_t hidden;
 	int r;
 
 	r = map_check(call, &attr);
@@ -85,12 +123,18 @@ int cmd_map_create(struct call *call)
 			return r;
 	}
 	attr.btf_fd = btf >= 0 ? (uint32_t)btf : 0;
-	fd = sys_bpf(BPF_MAP_CREATE, &attr, size);
+	fd = map_create(call, &attr, size, &hidden);
 	if (fd < 0)
 		return fd;
-	object = (struct object){.type = attr.map_type, .size = map_bytes(&attr), .timer_fd = -1};
+	object = (struct object){.type = attr.map_type,
+				 .size = map_bytes(&attr),
+				 .hidden_flags = hidden,
+				 .timer_fd = -1};
 	memcpy(object.name, attr.map_name, sizeof(object.name));
-	r = call_add_object(call, KOBJECT_MAP, fd, &object);
+	r = map_add_uspace(call, &attr, fd, &object);
+	if (r == 0)
+		r = call_add_object(call, KOBJECT_MAP, fd, &object);
+	uspace_map_unref(object.umap);
 	if (r < 0)
 		return r;
 	return call_reply_fd(call, take_fd(&fd));
@@ -100,7 +144,18 @@ int cmd_map_create(struct call *call)
  * A lookup in a map of maps answers with the inner map's id. Any other map is left to the kernel:
  * what is decided here from the descriptor only chooses who translates a number.
  */
+static int map_lookup_inner(struct call *call);
+
 int cmd_map_lookup(struct call *call)
+{
+	int r = uspace_elem(call);
+
+	if (r != CALL_CONTINUE || !call->tenant->has_map_in_map)
+		return r;
+	return map_lookup_inner(call);
+}
+
+static int map_lookup_inner(struct call *call)
 {
 	struct abi_map_elem attr = call->attr.map_elem;
 	cleanup_fd int fd = guest_get_fd(&call->guest, (int)attr.map_fd);

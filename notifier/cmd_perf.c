@@ -13,6 +13,7 @@
 #include "base/sys.h"
 #include "notifier/attachment.h"
 #include "notifier/call.h"
+#include "notifier/place.h"
 #include "notifier/probe.h"
 #include "notifier/tracefs.h"
 
@@ -31,6 +32,7 @@ struct perf_request {
 	uint64_t offset;
 	uint32_t fd_type;
 	bool timer;
+	bool deferred; /* the kernel's event is opened, if at all, when the program comes */
 };
 
 /* perf_copy_attr(), kernel/events/core.c: size 0 means the first version; unknown bytes must be 0.
@@ -108,7 +110,8 @@ static int request_uprobe(struct call *call, struct perf_request *req)
 	r = probe_file_open(call, req->in.config1, &req->file);
 	if (r < 0)
 		return r;
-	if (req->pid < 0) {
+	req->deferred = call->tenant->uspace;
+	if (req->pid < 0 && !req->deferred) {
 		r = probe_scope(call, &req->file);
 		if (r < 0)
 			return r;
@@ -222,10 +225,11 @@ static int request_build(struct call *call, struct perf_request *req, bool outpu
 static int request_open(struct call *call, struct perf_request *req, bool output)
 {
 	struct attachment *attachment;
-	int fd, anchor, r;
+	int fd = -1, anchor, r;
 
-	fd = sys_perf_event_open(&req->out, req->pid, req->cpu, -1, PERF_FLAG_FD_CLOEXEC);
-	if (fd < 0)
+	if (!req->deferred)
+		fd = sys_perf_event_open(&req->out, req->pid, req->cpu, -1, PERF_FLAG_FD_CLOEXEC);
+	if (fd < 0 && !req->deferred)
 		return fd;
 	/* Tools map and poll this one; only their own programs can write to it. */
 	if (output)
@@ -237,10 +241,24 @@ static int request_open(struct call *call, struct perf_request *req, bool output
 	attachment->offset = req->offset;
 	attachment->fd_type = req->fd_type;
 	attachment->timer = req->timer;
+	if (req->deferred) {
+		attachment->request =
+			place_request_new(&req->out, req->pid, req->cpu, &req->file);
+		if (!attachment->request) {
+			attachment_unref(attachment);
+			return -ENOMEM;
+		}
+	}
 	memcpy(attachment->target, req->target, sizeof(attachment->target));
 	anchor = attachment_anchor(attachment);
 	attachment_unref(attachment);
 	return anchor < 0 ? anchor : call_reply_fd(call, anchor);
+}
+
+/* A uprobe whose program may run in the traced process. */
+static bool is_deferrable(const struct call *call, const struct perf_event_attr *in)
+{
+	return call->tenant->uspace && (int)in->type == pmu_type("uprobe");
 }
 
 int call_perf_event_open(struct call *call)
@@ -263,7 +281,9 @@ int call_perf_event_open(struct call *call)
 		return CALL_CONTINUE;
 	output = req.in.type == PERF_TYPE_SOFTWARE && req.in.config == PERF_COUNT_SW_BPF_OUTPUT;
 	/* An output buffer runs nothing; programs of any placement write to it. */
-	r = output ? 0 : policy_check_kernel(call->tenant->policy, &call->reason);
+	r = output || is_deferrable(call, &req.in)
+		    ? 0
+		    : policy_check_kernel(call->tenant->policy, &call->reason);
 	if (r == 0)
 		r = tenant_check_quota(call->tenant, POLICY_QUOTA_EVENTS, 1, &call->reason);
 	if (r < 0)

@@ -62,6 +62,9 @@ static int pin_link(struct call *call, const struct attachment *link)
 	if (dir < 0)
 		return dir;
 	r = check_bpffs(dir);
+	if (r == 0 && link->real_fd < 0)
+		r = reason_set(&call->reason, -EOPNOTSUPP,
+			       "links of programs in traced processes cannot be pinned yet");
 	return r < 0 ? r : obj_at(call, BPF_OBJ_PIN, dir, name, link->real_fd);
 }
 

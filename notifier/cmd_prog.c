@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "kernel-bridge/kprog.h"
 #include "notifier/call.h"
+#include "notifier/cmd_prog_user.h"
 #include "notifier/commands.h"
 #include "notifier/guestlog.h"
 
@@ -29,6 +30,8 @@ struct load {
 	struct call *call;
 	struct kprog_request request;
 	struct fd_set_of_prog fds;
+	struct prog_user user;
+	struct guestlog *log;
 	char license[LICENSE_SIZE], bad_fd[64];
 	int *fd_array;
 };
@@ -38,6 +41,7 @@ static void load_deinit(struct load *load)
 	for (uint32_t i = 0; i < load->fds.cnt; i++)
 		close_fd(load->fds.own[i]);
 	insns_prog_deinit(&load->request.prog);
+	prog_user_deinit(&load->user);
 	free(load->fd_array);
 }
 
@@ -220,6 +224,15 @@ static int translate_insns(struct load *load)
 	return r;
 }
 
+/* Feature probes load trivial socket filters; those run on sockets their owner holds. Programs of
+ * uprobes may not need the kernel. */
+static bool kernel_needed(const struct call *call, const struct abi_prog_load *attr)
+{
+	if (attr->prog_type == BPF_PROG_TYPE_SOCKET_FILTER)
+		return false;
+	return attr->prog_type != BPF_PROG_TYPE_KPROBE || !call->tenant->uspace;
+}
+
 /* What the program is, before a byte of it is looked at. */
 static int check_kind(struct call *call, const struct abi_prog_load *attr)
 {
@@ -231,10 +244,7 @@ static int check_kind(struct call *call, const struct abi_prog_load *attr)
 		return -E2BIG;
 	if (attr->prog_type == BPF_PROG_TYPE_UNSPEC)
 		return -EINVAL;
-	/* Feature probes load trivial socket filters; those run on sockets their owner holds. */
-	r = attr->prog_type == BPF_PROG_TYPE_SOCKET_FILTER
-		    ? 0
-		    : policy_check_kernel(policy, &call->reason);
+	r = kernel_needed(call, attr) ? policy_check_kernel(policy, &call->reason) : 0;
 	if (r == 0)
 		r = policy_check_prog_type(policy, attr->prog_type, &call->reason);
 	if (r == 0)
@@ -285,7 +295,18 @@ static int prog_load(struct load *load, struct kprog_result *ret_result)
 		r = translate_fd(load, (int)attr->prog_btf_fd, KOBJECT_BTF, &fd);
 		attr->prog_btf_fd = (uint32_t)fd;
 	}
-	return r < 0 ? r : kprog_load(&load->request, ret_result, &call->reason);
+	if (r == 0)
+		r = prog_user_load(call, attr, load->request.prog.insns, load->fd_array,
+				   load->license, load->log, &load->user);
+	if (r < 0)
+		return r;
+	if (attr->prog_type == BPF_PROG_TYPE_KPROBE &&
+	    policy_check_kernel(call->tenant->policy, NULL) < 0) {
+		r = prog_user_stub(call, attr, &load->user, load->log, &ret_result->log_true_size);
+		ret_result->fd = r < 0 ? -1 : r;
+		return r < 0 ? r : 0;
+	}
+	return kprog_load(&load->request, ret_result, &call->reason);
 }
 
 int cmd_prog_load(struct call *call)
@@ -308,6 +329,7 @@ int cmd_prog_load(struct call *call)
 		return r;
 	}
 	load->call = call;
+	load->log = &log;
 	load->request = (struct kprog_request){
 		.attr = *attr,
 		.attr_size = call->attr_size < sizeof(*attr) ? call->attr_size : sizeof(*attr),
@@ -321,6 +343,7 @@ int cmd_prog_load(struct call *call)
 	};
 	r = prog_load(load, &result);
 	guestlog_add_line(&log, load->bad_fd);
+	object.uprog = take_ptr(&load->user.prog);
 	load_deinit(load);
 	free(load);
 	guestlog_add_reason(&log, call->reason.text);
@@ -334,6 +357,7 @@ int cmd_prog_load(struct call *call)
 	object.timer_fd = result.timer_fd;
 	if (r == 0)
 		r = call_add_object(call, KOBJECT_PROG, result.fd, &object);
+	uspace_prog_unref(object.uprog);
 	if (r < 0) {
 		close_fd(object.timer_fd);
 		close_fd(result.fd);

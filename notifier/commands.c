@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "notifier/call.h"
 #include "notifier/commands.h"
+#include "notifier/uspace.h"
 
 /*
  * @size: bytes of the argument we understand; a non-zero byte behind it is refused
@@ -22,10 +23,16 @@ struct command {
 	const char *name;
 	uint32_t size;
 	int (*handle)(struct call *call);
-	bool native;
+	bool native, element;
 	int refusal;
 };
 
+/* Native unless maps of the tenant have their contents in traced processes. */
+#define ELEMENT(cmd, last, fn)                                                                     \
+	{                                                                                          \
+		.name = cmd, .size = offsetof(struct abi_map_elem, last) + sizeof(uint64_t),       \
+		.handle = fn, .element = true                                                      \
+	}
 #define NATIVE(cmd)                                                                                \
 	{                                                                                          \
 		.name = cmd, .native = true                                                        \
@@ -41,10 +48,10 @@ struct command {
 
 static const struct command commands[] = {
 	[BPF_MAP_CREATE] = SERVED("MAP_CREATE", struct abi_map_create, cmd_map_create),
-	[BPF_MAP_LOOKUP_ELEM] = SERVED("MAP_LOOKUP_ELEM", struct abi_map_elem, cmd_map_lookup),
-	[BPF_MAP_UPDATE_ELEM] = NATIVE("MAP_UPDATE_ELEM"),
-	[BPF_MAP_DELETE_ELEM] = NATIVE("MAP_DELETE_ELEM"),
-	[BPF_MAP_GET_NEXT_KEY] = NATIVE("MAP_GET_NEXT_KEY"),
+	[BPF_MAP_LOOKUP_ELEM] = ELEMENT("MAP_LOOKUP_ELEM", flags, cmd_map_lookup),
+	[BPF_MAP_UPDATE_ELEM] = ELEMENT("MAP_UPDATE_ELEM", flags, uspace_elem),
+	[BPF_MAP_DELETE_ELEM] = ELEMENT("MAP_DELETE_ELEM", key, uspace_elem),
+	[BPF_MAP_GET_NEXT_KEY] = ELEMENT("MAP_GET_NEXT_KEY", value, uspace_elem),
 	[BPF_PROG_LOAD] = SERVED("PROG_LOAD", struct abi_prog_load, cmd_prog_load),
 	[BPF_OBJ_PIN] = SERVED("OBJ_PIN", struct abi_obj_path, cmd_obj_pin),
 	[BPF_OBJ_GET] = SERVED("OBJ_GET", struct abi_obj_path, cmd_obj_get),
@@ -63,7 +70,7 @@ static const struct command commands[] = {
 	[BPF_BTF_LOAD] = SERVED("BTF_LOAD", struct abi_btf_load, cmd_btf_load),
 	[BPF_BTF_GET_FD_BY_ID] = SERVED("BTF_GET_FD_BY_ID", struct abi_get_id, cmd_btf_by_id),
 	[BPF_TASK_FD_QUERY] = SERVED("TASK_FD_QUERY", struct abi_task_fd_query, cmd_task_fd_query),
-	[BPF_MAP_LOOKUP_AND_DELETE_ELEM] = NATIVE("MAP_LOOKUP_AND_DELETE_ELEM"),
+	[BPF_MAP_LOOKUP_AND_DELETE_ELEM] = ELEMENT("MAP_LOOKUP_AND_DELETE_ELEM", flags, uspace_elem),
 	[BPF_MAP_FREEZE] = NATIVE("MAP_FREEZE"),
 	[BPF_BTF_GET_NEXT_ID] = SERVED("BTF_GET_NEXT_ID", struct abi_get_id, cmd_btf_next_id),
 	[BPF_MAP_LOOKUP_BATCH] = NATIVE("MAP_LOOKUP_BATCH"),
@@ -89,9 +96,13 @@ bool command_is_native(const struct tenant *tenant, int cmd)
 {
 	if (cmd < 0 || (size_t)cmd >= ARRAY_SIZE(commands))
 		return false;
+	if (commands[cmd].element && tenant->uspace && atomic_load(&tenant->uspace->resident))
+		return false;
 	/* Looking up a map in a map gives its id, which the tenant knows by another number. */
 	if (cmd == BPF_MAP_LOOKUP_ELEM)
 		return !tenant->has_map_in_map;
+	if (commands[cmd].element)
+		return true;
 	return commands[cmd].native;
 }
 
@@ -136,6 +147,8 @@ int call_bpf(struct call *call)
 	const struct command *command;
 	int r;
 
+	if (cmd == USPACE_FD_CMD)
+		return uspace_give_fd(call);
 	r = command_copy_attr(call, call->notif.data.args[1], (uint32_t)call->notif.data.args[2]);
 	if (r < 0)
 		return r;

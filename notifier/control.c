@@ -20,6 +20,7 @@
 #include "base/cleanup.h"
 #include "notifier/attachment.h"
 #include "notifier/tenant.h"
+#include "notifier/uspace.h"
 
 struct control {
 	struct loop *loop;
@@ -87,6 +88,29 @@ static json_object *describe_objects(struct tenant *tenant, enum kobject_kind ki
 	return list;
 }
 
+static void describe_placement(json_object *o, const struct attachment *attachment)
+{
+	const char *reason = attachment->placement.text;
+	struct uspace_link_stats stats;
+
+	if (attachment->user) {
+		uspace_link_stats(attachment->user, &stats);
+		add_text(o, "placement", "USER");
+		add_text(o, "reason", reason);
+		add_int(o, "targets", stats.targets);
+		add_int(o, "unreached", stats.unreached);
+		add_int(o, "hits", stats.hits);
+		add_int(o, "missed", stats.missed);
+		return;
+	}
+	add_text(o, "placement", attachment->request ? "none" : "KERNEL");
+	if (attachment->request)
+		reason = "no program yet";
+	else if (!reason[0])
+		reason = "events of the kernel are the kernel's";
+	add_text(o, "reason", reason);
+}
+
 static json_object *describe_links(struct tenant *tenant)
 {
 	json_object *list = json_object_new_array();
@@ -102,8 +126,7 @@ static json_object *describe_links(struct tenant *tenant)
 		add_foreign(o, "target", attachment->target, sizeof(attachment->target));
 		add_int(o, "offset", attachment->offset);
 		add_int(o, "prog_id", attachment->prog_id);
-		add_text(o, "placement", "KERNEL");
-		add_text(o, "reason", "kernel placement is the only one so far");
+		describe_placement(o, attachment);
 		json_object_array_add(list, o);
 	}
 	return list;

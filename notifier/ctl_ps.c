@@ -22,7 +22,7 @@
 
 #define DOCUMENT_MAX (64u << 20) /* bytes */
 #define DEADLINE_MS  5000	 /* for a whole answer */
-#define COLUMNS_MAX  10u
+#define COLUMNS_MAX  12u
 #define CELL_MAX     128u /* bytes with the terminating NUL */
 
 struct column {
@@ -53,7 +53,8 @@ static const struct column link_columns[] = {{"TENANT", NULL},	   {"ID", "id"},
 					     {"OBJECT", "object"}, {"KIND", "kind"},
 					     {"TARGET", "target"}, {"OFFSET", "offset"},
 					     {"PROG", "prog_id"},  {"PLACEMENT", "placement"},
-					     {"REASON", "reason"}};
+					     {"TARGETS", "targets"}, {"HITS", "hits"},
+					     {"MISSED", "missed"},   {"REASON", "reason"}};
 
 static const struct table tables[] = {
 	{"TENANTS", NULL, tenant_columns, ARRAY_SIZE(tenant_columns)},

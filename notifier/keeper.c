@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Waits for the end of a pipe.
+ * Waits for the end of a connection.
  */
 #include "notifier/keeper.h"
 
@@ -10,11 +10,14 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "notifier/cgroup.h"
+#include "notifier/fdpass.h"
+#include "shim/region.h"
 
 static pid_t keeper_pid;
 
@@ -32,11 +35,17 @@ static void keep_fds(int pipe_fd, struct cgroup *cgroup)
 	cgroup->parent_fd = 2;
 }
 
+static void switch_off(int code_fd)
+{
+	const uint32_t off = 1;
+
+	(void)!pwrite(code_fd, &off, sizeof(off), offsetof(struct region_header, off));
+}
+
 static _Noreturn void keeper_main(int pipe_fd, struct cgroup cgroup, const char *socket_path)
 {
 	sigset_t all;
-	char byte;
-	ssize_t n;
+	int code_fd = -1, r;
 
 	/* Not of the terminal's job: Ctrl-C must not end it together with the daemon. */
 	setsid();
@@ -44,10 +53,11 @@ static _Noreturn void keeper_main(int pipe_fd, struct cgroup cgroup, const char 
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	prctl(PR_SET_NAME, "bpfshim-keeper");
 	keep_fds(pipe_fd, &cgroup);
-	do
-		n = read(0, &byte, 1);
-	while (n < 0 && errno == EINTR);
-	if (n != 1) {
+	while ((r = fdpass_recv(0)) >= 0)
+		code_fd = r;
+	/* A byte without a descriptor: all is well. Anything else: the daemon is gone. */
+	if (r != -EPROTO) {
+		switch_off(code_fd);
 		unlink(socket_path);
 		cgroup_wait_empty(&cgroup, -1);
 		cgroup_remove(&cgroup);
@@ -60,7 +70,7 @@ int keeper_start(const struct cgroup *cgroup, const char *socket_path)
 	int fds[2];
 	pid_t pid;
 
-	if (pipe2(fds, O_CLOEXEC) < 0)
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
 		return -errno;
 	pid = fork();
 	if (pid == 0)
@@ -74,9 +84,14 @@ int keeper_start(const struct cgroup *cgroup, const char *socket_path)
 	return fds[1];
 }
 
+int keeper_give_region(int fd, int code_fd)
+{
+	return fdpass_send(fd, code_fd);
+}
+
 void keeper_dismiss(int fd)
 {
-	(void)!write(fd, "x", 1);
+	(void)!send(fd, "x", 1, MSG_NOSIGNAL);
 	close_fd(fd);
 	waitpid(keeper_pid, NULL, 0);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A small process that outlives the daemon: when that is killed, the command tree runs on, and once
- * it has ended the keeper removes the cgroup and the control socket.
+ * it has ended the keeper removes the cgroup and the control socket. Programs in traced processes
+ * are switched off at once: nobody is left to read what they count.
  */
 #pragma once
 
@@ -15,6 +16,9 @@ struct cgroup;
  * Return: descriptor that stands for the daemon's life, owned by the caller, or -errno.
  */
 int keeper_start(const struct cgroup *cgroup, const char *socket_path);
+
+/** keeper_give_region() - @code_fd: writable descriptor of the region's text and code. Return: 0 or -errno. */
+int keeper_give_region(int fd, int code_fd);
 
 /** keeper_dismiss() - everything is cleaned up; the keeper goes. @fd is closed. */
 void keeper_dismiss(int fd);

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "notifier/uspace.h"
+
 void object_table_init(struct object_table *table)
 {
 	*table = (struct object_table){0};
@@ -101,5 +103,7 @@ void object_forget(struct object *object)
 {
 	list_remove(&object->node);
 	close_fd(object->timer_fd);
+	uspace_map_unref(object->umap);
+	uspace_prog_unref(object->uprog);
 	free(object);
 }

@@ -16,6 +16,9 @@
 
 #define OBJECT_NAME_MAX 16
 
+struct uspace_map;
+struct uspace_prog;
+
 /* Kernel id of vmlinux' BTF, which tools look for under this very number. */
 #define OBJECT_BTF_VMLINUX 1
 
@@ -26,15 +29,20 @@
  * @type: map or program type
  * @size: map: bytes; program: instructions as loaded by the tenant
  * @attach_type: program: expected_attach_type
+ * @hidden_flags: map: flags that were added to what the tool asked for
  * @timer_fd: program: the variant without guard for timer events (see cmd_prog.c), or -1; owned
+ * @umap: map: its part in USER placement, or NULL; a reference
+ * @uprog: program: likewise
  */
 struct object {
 	struct list node;
 	enum kobject_kind kind;
-	uint32_t id, real_id, type, attach_type;
+	uint32_t id, real_id, type, attach_type, hidden_flags;
 	uint64_t size;
 	char name[OBJECT_NAME_MAX];
 	int timer_fd;
+	struct uspace_map *umap;
+	struct uspace_prog *uprog;
 };
 
 /* Table of one tenant. The caller holds the tenant's lock around every function. */

@@ -27,6 +27,7 @@
 #include "notifier/keeper.h"
 #include "notifier/mounts.h"
 #include "notifier/tenant.h"
+#include "notifier/uspace.h"
 
 #define POOL_THREADS	4
 #define EXIT_OURS	125
@@ -174,6 +175,8 @@ static int run_serve(struct run *run, const sigset_t *signals)
 	if (r < 0)
 		return r;
 	run->serving = true;
+	if (tenant->uspace)
+		keeper_give_region(run->keeper, tenant->uspace->code_rw_fd);
 	r = control_new(run->loop, run->pool, tenant, &run->control);
 	if (r < 0)
 		log_notice("no control socket: %s", strerrordesc_np(-r));
@@ -216,6 +219,7 @@ static void run_cleanup(struct run *run)
 	 */
 	if (busy < 0 || (run->pool && pool_drain(run->pool, DRAIN_TIME_MS) < 0))
 		return;
+	run->tenant.uspace = uspace_free(run->tenant.uspace);
 	run->loop = loop_free(run->loop);
 	run->cgroup = cgroup_free(run->cgroup);
 	run->policy = policy_free(run->policy);

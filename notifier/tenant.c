@@ -5,15 +5,18 @@
 #include "notifier/tenant.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "notifier/attachment.h"
 #include "notifier/cgroup.h"
 #include "notifier/crew.h"
 #include "notifier/listener.h"
+#include "notifier/uspace.h"
 
 /* How long a dead object may stand in the table; its kernel resources went with its last holder. */
 #define SWEEP_NS 500000000
@@ -52,6 +55,7 @@ void tenant_watch_objects(struct tenant *tenant)
 
 int tenant_init(struct tenant *tenant, int listener)
 {
+	struct reason reason = {0};
 	int r;
 
 	tenant->listener = listener;
@@ -67,6 +71,13 @@ int tenant_init(struct tenant *tenant, int listener)
 		return r;
 	}
 	listener_prepare(listener);
+	if (policy_prefers_user(tenant->policy)) {
+		/* Without it everything the policy lets into the kernel still works. */
+		r = uspace_new(tenant, &tenant->uspace, &reason);
+		if (r < 0)
+			log_notice("tenant=%s: no programs in traced processes: %s", tenant->name,
+				   reason.text[0] ? reason.text : strerrordesc_np(-r));
+	}
 	r = loop_add(tenant->loop, &tenant->sweep, EPOLLIN);
 	if (r == 0)
 		r = crew_new(tenant, THREADS, &tenant->crew);

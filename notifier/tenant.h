@@ -16,6 +16,7 @@
 
 struct cgroup;
 struct crew;
+struct uspace;
 
 /**
  * struct tenant
@@ -24,6 +25,7 @@ struct crew;
  * @policy, @cgroup, @loop, @pool: not owned
  * @listener: seccomp listener; owned
  * @crew: threads serving it; owned
+ * @uspace: programs in traced processes, or NULL where the policy or the host has none; owned
  * @has_map_in_map: set once the tenant made one: lookups need ids translated
  * @lock: guards the tables below
  */
@@ -37,6 +39,7 @@ struct tenant {
 	struct pool *pool;
 	int listener;
 	struct crew *crew;
+	struct uspace *uspace;
 	struct loop_source sweep;
 	bool sweeping;
 	bool has_map_in_map;

@@ -34,6 +34,7 @@ struct policy {
 	bool kernel_memory;
 	bool kfuncs;
 	bool host_breakpoints;
+	bool prefer_user;
 	uint64_t prog_types; /* bit per BPF_PROG_TYPE_* */
 	uint64_t map_types;  /* bit per BPF_MAP_TYPE_* */
 	uint64_t attach;     /* bit per enum policy_attach */
@@ -62,7 +63,7 @@ struct policy_switch {
 	size_t offset; /* of the bool in struct policy */
 };
 
-#define POLICY_SWITCH_COUNT 5u
+#define POLICY_SWITCH_COUNT 6u
 extern const struct policy_switch policy_switches[POLICY_SWITCH_COUNT];
 
 /** struct policy_set - a key that takes a list of names */

@@ -113,6 +113,7 @@ const struct policy_switch policy_switches[POLICY_SWITCH_COUNT] = {
 	{"kernel_memory", "deny", "allow", offsetof(struct policy, kernel_memory)},
 	{"kfuncs", "deny", "allow", offsetof(struct policy, kfuncs)},
 	{"host_breakpoints", "deny", "allow", offsetof(struct policy, host_breakpoints)},
+	{"prefer", "kernel", "user", offsetof(struct policy, prefer_user)},
 };
 
 const struct policy_set policy_sets[POLICY_SET_COUNT] = {

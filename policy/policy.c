@@ -201,3 +201,8 @@ bool policy_host_breakpoints(const struct policy *policy)
 {
 	return policy->host_breakpoints;
 }
+
+bool policy_prefers_user(const struct policy *policy)
+{
+	return policy->user && (policy->prefer_user || !policy->kernel);
+}

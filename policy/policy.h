@@ -91,6 +91,9 @@ int policy_check_quota(const struct policy *policy, enum policy_quota quota, uin
 
 /** policy_host_breakpoints() - may a kernel uprobe reach processes outside the tenant (guarded) */
 bool policy_host_breakpoints(const struct policy *policy);
+/** policy_prefers_user() - uprobes run in the traced process where they can; also when they may run
+ *  nowhere else */
+bool policy_prefers_user(const struct policy *policy);
 
 /* Names as the file spells them; NULL for numbers without one. */
 const char *policy_prog_type_name(uint32_t type);

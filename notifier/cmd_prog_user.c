@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Programs on their way to the worker: maps become indices, the license a flag.
+ */
+#include "notifier/cmd_prog_user.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "kernel-bridge/insns.h"
+#include "kernel-bridge/kobject.h"
+#include "kernel-bridge/kprog.h"
+#include "notifier/call.h"
+
+/* Maps of one program as it names them. */
+struct map_refs {
+	struct uspace_map *maps[VERIFIER_MAPS_MAX];
+	struct verifier_map shapes[VERIFIER_MAPS_MAX];
+	uint32_t cnt;
+};
+
+/* Source: include/linux/license.h license_is_gpl_compatible(), Linux 6.18. */
+static bool is_gpl(const char *license)
+{
+	static const char *const compatible[] = {"GPL",		   "GPL v2",
+						 "GPL and additional rights", "Dual BSD/GPL",
+						 "Dual MIT/GPL",   "Dual MPL/GPL"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(compatible); i++)
+		if (strcmp(license, compatible[i]) == 0)
+			return true;
+	return false;
+}
+
+/* Index of the map behind our descriptor @fd, which is added when it is new. */
+static int map_index(struct call *call, struct prog_user *user, struct map_refs *refs, int fd)
+{
+	enum kobject_kind kind;
+	struct object *object;
+	struct uspace_map *map = NULL;
+	uint32_t real_id;
+	int r;
+
+	r = kobject_identify(fd, &kind, &real_id);
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < refs->cnt; i++)
+		if (refs->maps[i]->real_id == real_id)
+			return (int)i;
+	if (refs->cnt == VERIFIER_MAPS_MAX)
+		return -E2BIG;
+	pthread_mutex_lock(&call->tenant->lock);
+	object = object_by_real_id(&call->tenant->table, KOBJECT_MAP, real_id);
+	if (object && object->umap)
+		map = uspace_map_ref(object->umap);
+	pthread_mutex_unlock(&call->tenant->lock);
+	if (!map)
+		return reason_set(&user->why, -EOPNOTSUPP,
+				  "it uses a map of a kind that only the kernel has");
+	user->map_fds[refs->cnt] = fd;
+	refs->shapes[refs->cnt] = (struct verifier_map){.type = map->record.type,
+							.key_size = map->record.key_size,
+							.value_size = map->record.value_size,
+							.max_entries = map->record.max_entries,
+							.flags = map->record.flags};
+	refs->maps[refs->cnt] = map;
+	return (int)refs->cnt++;
+}
+
+/* Descriptors in @insns become indices, named the same way whichever of the four forms was used. */
+static int index_maps(struct call *call, struct prog_user *user, struct map_refs *refs,
+		      struct bpf_insn *insns, uint32_t cnt, const int *fd_array)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct bpf_insn *insn = &insns[i];
+		bool by_index = insn->src_reg == BPF_PSEUDO_MAP_IDX ||
+				insn->src_reg == BPF_PSEUDO_MAP_IDX_VALUE;
+		bool value = insn->src_reg == BPF_PSEUDO_MAP_VALUE ||
+			     insn->src_reg == BPF_PSEUDO_MAP_IDX_VALUE;
+		int r;
+
+		if (!insn_is_ld_imm64(insn))
+			continue;
+		i++;
+		if (!by_index && !value && insn->src_reg != BPF_PSEUDO_MAP_FD)
+			continue;
+		if (by_index && !fd_array)
+			return -EINVAL;
+		r = map_index(call, user, refs, by_index ? fd_array[insn->imm] : insn->imm);
+		if (r < 0)
+			return r;
+		insn->src_reg = value ? BPF_PSEUDO_MAP_VALUE : BPF_PSEUDO_MAP_FD;
+		insn->imm = r;
+	}
+	return 0;
+}
+
+static int ask(struct call *call, const struct abi_prog_load *attr, struct bpf_insn *insns,
+	       const int *fd_array, const char *license, const struct guestlog *log,
+	       struct prog_user *user)
+{
+	struct map_refs refs = {.cnt = 0};
+	struct verifier_prog prog = {.insns = insns,
+				     .cnt = attr->insn_cnt,
+				     .type = attr->prog_type,
+				     .attach_type = attr->expected_attach_type,
+				     .gpl = is_gpl(license),
+				     .maps = refs.shapes};
+	int r = index_maps(call, user, &refs, insns, attr->insn_cnt, fd_array);
+
+	prog.map_cnt = user->map_cnt = refs.cnt;
+	if (r == 0) {
+		r = uspace_prog_new(call->tenant->uspace, &prog, refs.maps, log->level, log->size,
+				    &user->answer, &user->prog, &user->why);
+		user->answered = r == 0;
+	}
+	for (uint32_t i = 0; i < refs.cnt; i++)
+		uspace_map_unref(refs.maps[i]);
+	return r;
+}
+
+int prog_user_load(struct call *call, const struct abi_prog_load *attr,
+		   const struct bpf_insn *insns, const int *fd_array, const char *license,
+		   const struct guestlog *log, struct prog_user *ret_user)
+{
+	cleanup_free struct bpf_insn *copy = NULL;
+	int r;
+
+	if (!call->tenant->uspace || attr->prog_type != BPF_PROG_TYPE_KPROBE) {
+		reason_set(&ret_user->why, 0, "only uprobe programs run in traced processes");
+		return 0;
+	}
+	copy = malloc(attr->insn_cnt * sizeof(*copy));
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, insns, attr->insn_cnt * sizeof(*copy));
+	r = ask(call, attr, copy, fd_array, license, log, ret_user);
+	return r == -EOPNOTSUPP ? 0 : r;
+}
+
+/* Copy the worker's text to where the tool's log is kept. */
+static void deliver_log(struct guestlog *log, const struct worker_answer *answer)
+{
+	size_t len;
+
+	if (!log->buf || !log->size || !answer->log)
+		return;
+	len = strnlen(answer->log, log->size - 1);
+	memcpy(log->buf, answer->log, len);
+	log->buf[len] = '\0';
+}
+
+int prog_user_stub(struct call *call, const struct abi_prog_load *attr, struct prog_user *user,
+		   struct guestlog *log, uint32_t *ret_true_size)
+{
+	if (user->answered) {
+		deliver_log(log, &user->answer);
+		*ret_true_size = user->answer.log_true_size;
+		if (user->answer.verdict < 0)
+			return user->answer.verdict;
+	}
+	if (!user->prog || !user->prog->code)
+		return reason_set(&call->reason, -EPERM,
+				  "the program cannot run in traced processes (%.300s), and the "
+				  "policy refuses the kernel",
+				  user->prog ? user->prog->why_not.text : user->why.text);
+	return kprog_stub(attr, user->map_fds, user->map_cnt);
+}
+
+void prog_user_deinit(struct prog_user *user)
+{
+	user->prog = uspace_prog_unref(user->prog);
+	if (user->answered)
+		worker_answer_deinit(&user->answer);
+	user->answered = false;
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * USER or KERNEL; see place.h.
+ */
+#include "notifier/place.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/sys.h"
+#include "notifier/call.h"
+#include "notifier/uspace.h"
+
+#define REF_CTR_SHIFT 32
+#define FLAG_RETURN   1u
+
+struct place_request *place_request_new(const struct perf_event_attr *attr, pid_t pid, int cpu,
+					struct probe_file *file)
+{
+	struct place_request *request = malloc(sizeof(*request));
+
+	if (!request) {
+		probe_file_close(file);
+		return NULL;
+	}
+	*request = (struct place_request){.attr = *attr, .pid = pid, .cpu = cpu, .file = *file};
+	file->fd = -1;
+	return request;
+}
+
+struct place_request *place_request_free(struct place_request *request)
+{
+	if (request)
+		probe_file_close(&request->file);
+	free(request);
+	return NULL;
+}
+
+/* USER placement of @multi, or -EOPNOTSUPP with @why. */
+static int place_user(struct call *call, const struct place_multi *multi, int prog,
+		      const struct object *object, struct uspace_link **ret_user,
+		      struct reason *why)
+{
+	struct uspace_link_request request = {
+		.prog = object->uprog,
+		.prog_fd = prog,
+		.file_fd = multi->file->fd,
+		.offsets = multi->offsets,
+		.cookies = multi->cookies,
+		.cnt = multi->cnt,
+		.at_return = multi->at_return,
+		.pid = multi->pid,
+	};
+
+	if (!object->uprog)
+		return reason_set(why, -EOPNOTSUPP,
+				  "the program uses maps that only the kernel has");
+	if (multi->semaphores)
+		return reason_set(why, -EOPNOTSUPP,
+				  "USDT semaphores are raised by the kernel only, so far");
+	return uspace_link_new(call->tenant->uspace, &request, ret_user, why);
+}
+
+int place_multi(struct call *call, const struct place_multi *multi, int prog,
+		const struct object *object, struct uspace_link **ret_user, struct reason *ret_why)
+{
+	const struct policy *policy = call->tenant->policy;
+	int r;
+
+	if (!call->tenant->uspace) {
+		reason_set(ret_why, 0, "the policy prefers it");
+		return policy_check_kernel(policy, &call->reason);
+	}
+	r = place_user(call, multi, prog, object, ret_user, ret_why);
+	if (r == 0) {
+		reason_set(ret_why, 0, "verified");
+		return 1;
+	}
+	if (policy_check_kernel(policy, NULL) == 0)
+		return 0;
+	return reason_set(&call->reason, r,
+			  "cannot run in the traced process (%.300s), and the policy refuses the "
+			  "kernel",
+			  ret_why->text[0] ? ret_why->text : strerrordesc_np(-r));
+}
+
+int place_kernel(struct call *call, struct attachment *attachment, const struct object *object)
+{
+	int r = uspace_prog_kernel_use(object->uprog, 1, &call->reason);
+
+	if (r == 0 && object->uprog)
+		attachment->kernel_prog = uspace_prog_ref(object->uprog);
+	return r;
+}
+
+/* Open the kernel's event after all. */
+static int open_kernel(struct call *call, struct attachment *event)
+{
+	struct place_request *request = event->request;
+	struct perf_event_attr attr = request->attr;
+	int fd, r;
+
+	if (request->pid < 0) {
+		r = probe_scope(call, &request->file);
+		if (r < 0)
+			return r;
+	}
+	attr.config1 = (uintptr_t)request->file.kernel_path;
+	fd = sys_perf_event_open(&attr, request->pid, request->cpu, -1, PERF_FLAG_FD_CLOEXEC);
+	if (fd < 0)
+		return fd;
+	event->real_fd = fd;
+	event->request = place_request_free(request);
+	return 0;
+}
+
+int place_event(struct call *call, struct attachment *event, int prog, const struct object *object,
+		uint64_t cookie, struct uspace_link **ret_user)
+{
+	const struct place_request *request = event->request;
+	struct place_multi multi = {.file = &request->file,
+				    .offsets = &event->offset,
+				    .cookies = &cookie,
+				    .cnt = 1,
+				    .at_return = request->attr.config & FLAG_RETURN,
+				    .semaphores = request->attr.config >> REF_CTR_SHIFT,
+				    .pid = request->pid};
+	int r;
+
+	*ret_user = NULL;
+	/* perf_event_set_bpf_prog(), kernel/events/core.c: only this type on a uprobe. */
+	if (object->type != BPF_PROG_TYPE_KPROBE)
+		return -EINVAL;
+	r = place_multi(call, &multi, prog, object, ret_user, &event->placement);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	return open_kernel(call, event);
+}

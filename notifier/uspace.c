@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The region of a tenant: its memory files and our own mapping of them.
+ */
+#include "notifier/uspace.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/sys.h"
+#include "notifier/call.h"
+#include "notifier/tenant.h"
+#include "notifier/uspace_targets.h"
+#include "vm/runtime/image.h"
+
+/* Beside the daemon, whatever the tenant's or the caller's working directory is. */
+static int open_worker(void)
+{
+	char path[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 20);
+	char *slash;
+	int fd;
+
+	if (len < 0)
+		return -errno;
+	path[len] = '\0';
+	slash = strrchr(path, '/');
+	strcpy(slash ? slash + 1 : path, "bpfshim-worker");
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* A second, read-only descriptor: what a target is given must not be able to write. */
+static int reopen_readonly(int fd)
+{
+	char path[32];
+	int copy;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	copy = open(path, O_RDONLY | O_CLOEXEC);
+	return copy < 0 ? -errno : copy;
+}
+
+/* Map @size bytes of @fd over our reservation. */
+static int map_over(struct uspace *uspace, uint64_t offset, uint64_t size, int fd)
+{
+	void *at = mmap(uspace->base + offset, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+			fd, 0);
+
+	return at == MAP_FAILED ? -errno : 0;
+}
+
+static int make_files(struct uspace *uspace)
+{
+	int code = memfd_create("bpfshim-code", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int r;
+
+	uspace->code_rw_fd = code;
+	uspace->shared_fd = memfd_create("bpfshim-maps", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (code < 0 || uspace->shared_fd < 0)
+		return -errno;
+	/* Memory files are born 0777: a target could open its own mapping again, writable. */
+	if (fchmod(code, 0400) < 0 || fchmod(uspace->shared_fd, 0600) < 0)
+		return -errno;
+	if (ftruncate(code, REGION_CODE_FILE_SIZE) < 0 ||
+	    ftruncate(uspace->shared_fd, REGION_SHARED_FILE_SIZE) < 0)
+		return -errno;
+	/* A target that shrank the file would make others fault. */
+	if (fcntl(uspace->shared_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0 ||
+	    fcntl(code, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return -errno;
+	r = map_over(uspace, REGION_TEXT, REGION_CODE_FILE_SIZE, code);
+	if (r == 0)
+		r = map_over(uspace, REGION_SHARED, REGION_SHARED_FILE_SIZE, uspace->shared_fd);
+	if (r < 0)
+		return r;
+	uspace->code_fd = reopen_readonly(code);
+	return uspace->code_fd < 0 ? uspace->code_fd : 0;
+}
+
+static int reserve(struct uspace *uspace)
+{
+	void *base = mmap(NULL, REGION_SIZE, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (base == MAP_FAILED)
+		return -errno;
+	uspace->base = base;
+	return 0;
+}
+
+/* The runtime becomes the region's text. */
+static int fill_text(struct uspace *uspace, struct reason *reason)
+{
+	struct region_header *header = (void *)uspace->base;
+	long cpus = sysconf(_SC_NPROCESSORS_CONF);
+
+	if (runtime_image_size > REGION_TEXT_SIZE)
+		return -E2BIG;
+	if (cpus < 1 || (uint64_t)cpus > REGION_RINGS_MAX || cpus > (long)REGION_SLOTS_MAX)
+		return reason_set(reason, -EOPNOTSUPP,
+				  "%ld possible CPUs: programs in traced processes have room for "
+				  "%llu",
+				  cpus, REGION_RINGS_MAX);
+	memcpy(uspace->base, runtime_image, runtime_image_size);
+	header->slots = (uint32_t)cpus;
+	return 0;
+}
+
+int uspace_new(struct tenant *tenant, struct uspace **ret_uspace, struct reason *reason)
+{
+	struct uspace *uspace = calloc(1, sizeof(*uspace));
+	int r, exe = -1;
+
+	if (!uspace)
+		return -ENOMEM;
+	*uspace = (struct uspace){
+		.tenant = tenant,
+		.code_fd = -1,
+		.code_rw_fd = -1,
+		.shared_fd = -1,
+		.code_next = REGION_CODE,
+		.map_next = REGION_MAPS,
+		.array_next = REGION_ARRAYS,
+	};
+	list_init(&uspace->maps);
+	list_init(&uspace->sites);
+	pthread_mutex_init(&uspace->lock, NULL);
+	pthread_mutex_init(&uspace->apply, NULL);
+	r = reserve(uspace);
+	if (r == 0)
+		r = make_files(uspace);
+	if (r == 0)
+		r = fill_text(uspace, reason);
+	if (r == 0 && getrandom(&uspace->nonce, sizeof(uspace->nonce), 0) < 0)
+		r = -errno;
+	if (r == 0) {
+		exe = open_worker();
+		r = exe < 0 ? reason_set(reason, exe, "no bpfshim-worker beside the daemon")
+			    : worker_new(exe, &uspace->worker);
+	}
+	if (r < 0) {
+		uspace_free(uspace);
+		return r;
+	}
+	*ret_uspace = uspace;
+	return 0;
+}
+
+struct uspace *uspace_free(struct uspace *uspace)
+{
+	if (!uspace)
+		return NULL;
+	uspace_targets_deinit(uspace);
+	uspace_events_stop(uspace);
+	worker_free(uspace->worker);
+	close_fd(uspace->code_fd);
+	close_fd(uspace->code_rw_fd);
+	close_fd(uspace->shared_fd);
+	if (uspace->base)
+		munmap(uspace->base, REGION_SIZE);
+	free(uspace);
+	return NULL;
+}
+
+uint64_t uspace_code_alloc(struct uspace *uspace, uint64_t size)
+{
+	uint64_t at = 0;
+
+	size = (size + 63) & ~63ull;
+	pthread_mutex_lock(&uspace->lock);
+	if (size && size <= REGION_CODE + REGION_CODE_SIZE - uspace->code_next) {
+		at = uspace->code_next;
+		uspace->code_next += size;
+	}
+	pthread_mutex_unlock(&uspace->lock);
+	return at;
+}
+
+void uspace_code_trim(struct uspace *uspace, uint64_t at, uint64_t size, uint64_t used)
+{
+	pthread_mutex_lock(&uspace->lock);
+	if (uspace->code_next == at + ((size + 63) & ~63ull))
+		uspace->code_next = at + ((used + 63) & ~63ull);
+	pthread_mutex_unlock(&uspace->lock);
+}

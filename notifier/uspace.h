@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * USER placement of one tenant: its region (shim/region.h), and the maps, programs and attachments
+ * that live in it.
+ *
+ * uspace.c	the region itself: memory files, our mapping, what targets map
+ * uspace_map.c	maps: a record each, contents here or in the kernel
+ * uspace_prog.c	programs: verified and compiled by the worker
+ * uspace_link.c	attachments: sites, and which processes have them
+ * uspace_elem.c	the tool's commands on maps that live here
+ * uspace_event.c	events on their way to the tool's perf buffers
+ */
+#pragma once
+
+#include <linux/bpf.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/bpf_abi.h"
+#include "base/list.h"
+#include "base/reason.h"
+#include "shim/region.h"
+#include "verifier/verifier.h"
+#include "verifier/worker.h"
+
+struct call;
+struct forward;
+struct late;
+struct object;
+struct tenant;
+struct uspace_plan;
+
+/* Command number by which a stopped target asks for the region's files; no kernel has it. */
+#define USPACE_FD_CMD 0x62700001
+
+/**
+ * struct uspace
+ * @base: our mapping: text, code, shared part and maps at their offsets
+ * @code_fd: read-only descriptor of text and code, for targets
+ * @code_rw_fd: the same, writable: for the keeper, which switches everything off
+ * @shared_fd: shared part and maps
+ * @nonce: second half of what a target must know to be given the files
+ * @resident: number of maps whose contents are in the region: element commands are looked at
+ * @plan: what targets are to look like; replaced as a whole
+ * @late: catches processes that load a probed file later
+ * @lock: guards allocation and the lists; never held while targets are stopped
+ * @apply: held while targets are changed, so that changes reach them in order
+ */
+struct uspace {
+	struct tenant *tenant;
+	unsigned char *base;
+	int code_fd, code_rw_fd, shared_fd;
+	uint64_t nonce;
+	uint64_t code_next, map_next, array_next;
+	uint32_t last_map_id;
+	uint64_t counters_used[REGION_ATTACH_MAX / 64];
+	atomic_uint resident;
+	struct worker *worker;
+	struct uspace_plan *plan;
+	struct late *late;
+	pthread_mutex_t lock, apply;
+	struct list maps, sites;
+	pthread_t events;
+	bool events_running;
+	atomic_bool events_stop;
+};
+
+/**
+ * uspace_map - a map that USER programs can use; counted, its memory goes with the last reference
+ * @record: as in the region, trusted
+ * @record_offset: where in the region
+ * @real_id: the tool's kernel map
+ * @resident: contents are in the region, the kernel's map is an empty shell
+ * @kernel_users: attachments in the kernel whose program uses it
+ * @forward: perf event array: how its events reach the tool; opened by the first attachment
+ */
+struct uspace_map {
+	struct list node;
+	struct uspace *uspace;
+	unsigned int refs;
+	struct region_map record;
+	uint64_t record_offset;
+	uint32_t real_id;
+	bool resident;
+	unsigned int kernel_users;
+	struct forward *forward;
+};
+
+/**
+ * uspace_prog - a program as far as USER placement is concerned; counted
+ * @code: where it stands in the region, 0 when it cannot be placed there: see @why_not
+ */
+struct uspace_prog {
+	unsigned int refs;
+	uint64_t code;
+	uint32_t map_cnt;
+	struct uspace_map *maps[VERIFIER_MAPS_MAX];
+	struct reason why_not;
+};
+
+/* uspace.c */
+
+/**
+ * uspace_new() - an empty region for @tenant
+ *
+ * Return: 0, -EOPNOTSUPP with a reason when this host cannot do it, or -errno.
+ */
+int uspace_new(struct tenant *tenant, struct uspace **ret_uspace, struct reason *reason);
+
+/** uspace_free() - detach from all targets, end the worker. Accepts NULL. Return: NULL. */
+struct uspace *uspace_free(struct uspace *uspace);
+
+/** uspace_code_alloc() - @size bytes of the code part, 64-byte aligned. Return: offset or 0. */
+uint64_t uspace_code_alloc(struct uspace *uspace, uint64_t size);
+
+/** uspace_code_trim() - give back what @used bytes leave of @size, if nothing was allocated since */
+void uspace_code_trim(struct uspace *uspace, uint64_t at, uint64_t size, uint64_t used);
+
+/** uspace_give_fd() - answer to USPACE_FD_CMD */
+int uspace_give_fd(struct call *call);
+
+/* uspace_map.c */
+
+/**
+ * uspace_map_new() - give a map that was just created a record
+ * @real_id: kernel id
+ *
+ * Return: 0 and a reference, or -EOPNOTSUPP when USER programs cannot use such a map, -ENOMEM, -ENOSPC.
+ */
+int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uint32_t real_id,
+		   struct uspace_map **ret_map);
+struct uspace_map *uspace_map_ref(struct uspace_map *map);
+/** uspace_map_unref() - accepts NULL. Return: NULL. */
+struct uspace_map *uspace_map_unref(struct uspace_map *map);
+
+/**
+ * uspace_map_settle() - bring a map's contents into the region
+ * @fd: the tool's kernel map
+ *
+ * Errors: -EPERM with a reason when a program in the kernel uses it too.
+ */
+int uspace_map_settle(struct uspace_map *map, int fd, struct reason *reason);
+
+/* uspace_prog.c */
+
+/**
+ * uspace_prog_new() - have a program verified and compiled
+ * @insns: with maps by index into @maps
+ * @ret_answer: the worker's, for its verdict and log; owned by the caller also on failure of the
+ *	verdict, untouched on -errno
+ *
+ * Return: 0 (see the verdict, and @ret_prog->code), or -errno with a reason when there was no answer.
+ */
+int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
+		    struct uspace_map *const *maps, uint32_t log_level, uint32_t log_size,
+		    struct worker_answer *ret_answer, struct uspace_prog **ret_prog,
+		    struct reason *reason);
+struct uspace_prog *uspace_prog_ref(struct uspace_prog *prog);
+struct uspace_prog *uspace_prog_unref(struct uspace_prog *prog);
+
+/** uspace_prog_kernel_use() - a program goes into the kernel (+1) or leaves it (-1): -EPERM with a
+ *  reason when the contents of one of its maps are in the region */
+int uspace_prog_kernel_use(struct uspace_prog *prog, int change, struct reason *reason);
+
+/* uspace_link.c */
+
+/**
+ * struct uspace_link_request - what to attach; borrowed
+ * @prog_fd: kernel object the tool holds for it, which holds its maps
+ * @file_fd, @path: the probed file
+ * @offsets, @cookies: @cnt of them; @cookies may be NULL
+ * @pid: one process in our numbering, or -1
+ */
+struct uspace_link_request {
+	struct uspace_prog *prog;
+	int prog_fd;
+	int file_fd;
+	const uint64_t *offsets, *cookies;
+	uint32_t cnt;
+	bool at_return;
+	pid_t pid;
+};
+
+struct uspace_link;
+
+/**
+ * uspace_link_new() - attach; returns when every process that runs now has it
+ *
+ * Errors: -EOPNOTSUPP with a reason when the site cannot have USER placement; those of the kernel.
+ */
+int uspace_link_new(struct uspace *uspace, const struct uspace_link_request *request,
+		    struct uspace_link **ret_link, struct reason *reason);
+
+/** uspace_link_free() - detach from all processes. Accepts NULL. Return: NULL. */
+struct uspace_link *uspace_link_free(struct uspace_link *link);
+
+/** struct uspace_link_stats - for bpfshimctl ps */
+struct uspace_link_stats {
+	uint64_t hits, missed;
+	uint32_t targets, unreached; /* processes that have it; that run on without it */
+};
+void uspace_link_stats(struct uspace_link *link, struct uspace_link_stats *ret_stats);
+
+/* uspace_elem.c */
+
+/** uspace_elem() - BPF_MAP_*_ELEM and _GET_NEXT_KEY of a map in the region.
+ *  Return: result of the call, or CALL_CONTINUE when the map is the kernel's. */
+int uspace_elem(struct call *call);
+
+/* uspace_event.c */
+
+/** uspace_events_start() - from now on events are moved; idempotent */
+int uspace_events_start(struct uspace *uspace);
+/** uspace_events_stop() - ends the thread */
+void uspace_events_stop(struct uspace *uspace);

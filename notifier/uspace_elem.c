@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Element commands of the tool on maps whose contents are in the region, with the checks of
+ * kernel/bpf/syscall.c in their order (Linux 6.18).
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "kernel-bridge/kobject.h"
+#include "notifier/call.h"
+#include "notifier/uspace.h"
+#include "vm/runtime/runtime.h"
+
+/* BPF_F_LOCK is for values with a lock in them, which maps of the region do not have. */
+#define UPDATE_FLAGS_MAX BPF_EXIST
+
+/* One command on its way. */
+struct elem {
+	struct call *call;
+	struct uspace_map *map;
+	unsigned char *key, *value;
+	size_t value_size; /* as the tool sees it: all possible CPUs' values */
+};
+
+static bool per_cpu(const struct region_map *record)
+{
+	return record->type == BPF_MAP_TYPE_PERCPU_ARRAY ||
+	       record->type == BPF_MAP_TYPE_PERCPU_HASH;
+}
+
+static int read_key(struct elem *elem, uint64_t addr)
+{
+	return guest_read(&elem->call->guest, addr, elem->key, elem->map->record.key_size);
+}
+
+static int elem_lookup(struct elem *elem, const struct abi_map_elem *attr)
+{
+	int r;
+
+	if (attr->flags & ~(uint64_t)BPF_F_LOCK || attr->flags)
+		return -EINVAL;
+	r = read_key(elem, attr->key);
+	if (r == 0)
+		r = rt_map_read(elem->map->uspace->base, &elem->map->record, elem->key,
+				elem->value);
+	if (r == 0)
+		r = guest_write(&elem->call->guest, attr->value, elem->value, elem->value_size);
+	return r;
+}
+
+static int elem_update(struct elem *elem, const struct abi_map_elem *attr)
+{
+	int r = read_key(elem, attr->key);
+
+	if (r == 0)
+		r = guest_read(&elem->call->guest, attr->value, elem->value, elem->value_size);
+	if (r == 0 && !guest_valid(&elem->call->guest))
+		r = -ESRCH;
+	if (r == 0 && attr->flags > UPDATE_FLAGS_MAX)
+		r = -EINVAL;
+	if (r == 0)
+		r = rt_map_write(elem->map->uspace->base, &elem->map->record, elem->key,
+				 elem->value, attr->flags);
+	return r;
+}
+
+static int elem_delete(struct elem *elem, const struct abi_map_elem *attr)
+{
+	int r = read_key(elem, attr->key);
+
+	if (r == 0 && !guest_valid(&elem->call->guest))
+		r = -ESRCH;
+	return r < 0 ? r : rt_map_delete(elem->map->uspace->base, &elem->map->record, elem->key);
+}
+
+static int elem_next_key(struct elem *elem, const struct abi_map_elem *attr)
+{
+	int r = attr->key ? read_key(elem, attr->key) : 0;
+
+	if (r == 0)
+		r = rt_map_next_key(elem->map->uspace->base, &elem->map->record,
+				    attr->key ? elem->key : NULL, elem->value);
+	if (r == 0)
+		r = guest_write(&elem->call->guest, attr->value, elem->value,
+				elem->map->record.key_size);
+	return r;
+}
+
+static int elem_lookup_and_delete(struct elem *elem, const struct abi_map_elem *attr)
+{
+	int r;
+
+	if (attr->flags)
+		return -EINVAL;
+	if (elem->map->record.type == BPF_MAP_TYPE_PERCPU_ARRAY)
+		return -EOPNOTSUPP;
+	r = elem_lookup(elem, attr);
+	return r < 0 ? r : elem_delete(elem, attr);
+}
+
+/* The map behind the guest's descriptor, with a reference; NULL when its contents are the kernel's. */
+static struct uspace_map *elem_map(struct call *call)
+{
+	cleanup_fd int fd = guest_get_fd(&call->guest, (int)call->attr.map_elem.map_fd);
+	struct uspace_map *map = NULL;
+	enum kobject_kind kind;
+	struct object *object;
+	uint32_t real_id;
+
+	if (fd < 0 || kobject_identify(fd, &kind, &real_id) < 0 || kind != KOBJECT_MAP)
+		return NULL;
+	pthread_mutex_lock(&call->tenant->lock);
+	object = object_by_real_id(&call->tenant->table, KOBJECT_MAP, real_id);
+	if (object && object->umap && object->umap->resident)
+		map = uspace_map_ref(object->umap);
+	pthread_mutex_unlock(&call->tenant->lock);
+	return map;
+}
+
+static int elem_run(struct elem *elem)
+{
+	const struct abi_map_elem *attr = &elem->call->attr.map_elem;
+
+	switch ((int)elem->call->notif.data.args[0]) {
+	case BPF_MAP_LOOKUP_ELEM:
+		return elem_lookup(elem, attr);
+	case BPF_MAP_UPDATE_ELEM:
+		return elem_update(elem, attr);
+	case BPF_MAP_DELETE_ELEM:
+		return elem_delete(elem, attr);
+	case BPF_MAP_GET_NEXT_KEY:
+		return elem_next_key(elem, attr);
+	case BPF_MAP_LOOKUP_AND_DELETE_ELEM:
+		return elem_lookup_and_delete(elem, attr);
+	default:
+		return reason_set(&elem->call->reason, -EOPNOTSUPP,
+				  "batches are not served yet for maps in traced processes");
+	}
+}
+
+int uspace_elem(struct call *call)
+{
+	struct elem elem = {.call = call, .map = elem_map(call)};
+	const struct region_map *record;
+	int r;
+
+	/* Whatever the descriptor is by the time the kernel looks: it can do there what it could
+	 * have done without us. */
+	if (!elem.map)
+		return CALL_CONTINUE;
+	record = &elem.map->record;
+	elem.value_size = per_cpu(record) ? (size_t)record->value_stride * record->slots
+					  : record->value_size;
+	elem.key = malloc(record->key_size);
+	elem.value = calloc(1, elem.value_size + record->key_size);
+	r = elem.key && elem.value ? elem_run(&elem) : -ENOMEM;
+	free(elem.key);
+	free(elem.value);
+	uspace_map_unref(elem.map);
+	return r;
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Moves events from the rings of the region into the tool's perf buffers.
+ *
+ * One thread per tenant. Whatever it reads from the rings may have been written by anybody in the
+ * tenant: a forged event reaches the tool's buffer like one that the tool's own program wrote, which the
+ * tenant could have it do anyway, and nothing else.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "kernel-bridge/forward.h"
+#include "notifier/uspace.h"
+#include "vm/runtime/runtime.h"
+
+/* Longest sleep: bounds what a lost wake-up, or one that a hostile process ate, can delay. */
+#define SLEEP_MS 100
+/* Events taken from one slot before the next one has its turn. */
+#define BURST 256u
+
+static struct uspace_map *map_by_id(struct uspace *uspace, uint32_t id)
+{
+	struct uspace_map *map, *found = NULL;
+
+	pthread_mutex_lock(&uspace->lock);
+	list_for_each(map, &uspace->maps, node)
+	{
+		if (map->record.id == id && map->forward) {
+			found = uspace_map_ref(map);
+			break;
+		}
+	}
+	pthread_mutex_unlock(&uspace->lock);
+	return found;
+}
+
+/* Move what stands in one slot's ring. Return: how many events. */
+static uint32_t drain_slot(struct uspace *uspace, uint32_t slot, unsigned char *data)
+{
+	struct uspace_map *map = NULL;
+	uint32_t moved = 0, id = 0;
+	struct region_event event;
+
+	while (moved < BURST && rt_ring_read(uspace->base, slot, &event, data) > 0) {
+		moved++;
+		if (!map || event.map != id) {
+			if (map)
+				forward_flush(map->forward, slot);
+			uspace_map_unref(map);
+			id = event.map;
+			map = map_by_id(uspace, id);
+		}
+		if (map)
+			forward_output(map->forward, slot, event.flags, data, event.size);
+	}
+	if (map)
+		forward_flush(map->forward, slot);
+	uspace_map_unref(map);
+	return moved;
+}
+
+static uint32_t drain(struct uspace *uspace, unsigned char *data)
+{
+	const struct region_header *header = (void *)uspace->base;
+	uint32_t moved = 0;
+
+	for (uint32_t slot = 0; slot < header->slots; slot++)
+		moved += drain_slot(uspace, slot, data);
+	return moved;
+}
+
+static void *event_thread(void *arg)
+{
+	static const struct timespec sleep = {.tv_nsec = SLEEP_MS * 1000000l};
+	struct uspace *uspace = arg;
+	struct region_shared *shared = (void *)(uspace->base + REGION_SHARED);
+	unsigned char *data = malloc(REGION_EVENT_MAX);
+
+	while (data && !atomic_load(&uspace->events_stop)) {
+		if (drain(uspace, data))
+			continue;
+		/* Say that we sleep, then look once more: a producer that wrote before it could
+		 * see the word must not be left waiting. */
+		__atomic_store_n(&shared->waiting, 1, __ATOMIC_SEQ_CST);
+		if (drain(uspace, data)) {
+			__atomic_store_n(&shared->waiting, 0, __ATOMIC_RELAXED);
+			continue;
+		}
+		syscall(SYS_futex, &shared->waiting, FUTEX_WAIT, 1, &sleep, NULL, 0);
+	}
+	free(data);
+	return NULL;
+}
+
+int uspace_events_start(struct uspace *uspace)
+{
+	sigset_t all, old;
+	int r;
+
+	if (uspace->events_running)
+		return 0;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(&uspace->events, NULL, event_thread, uspace);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	uspace->events_running = r == 0;
+	return -r;
+}
+
+void uspace_events_stop(struct uspace *uspace)
+{
+	struct region_shared *shared = (void *)(uspace->base + REGION_SHARED);
+
+	if (!uspace->events_running)
+		return;
+	atomic_store(&uspace->events_stop, true);
+	__atomic_store_n(&shared->waiting, 0, __ATOMIC_SEQ_CST);
+	syscall(SYS_futex, &shared->waiting, FUTEX_WAKE, 1, NULL, NULL, 0);
+	pthread_join(uspace->events, NULL);
+	uspace->events_running = false;
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Attachments whose programs run in the traced processes.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "kernel-bridge/kobject.h"
+#include "notifier/tenant.h"
+#include "notifier/uspace.h"
+#include "notifier/uspace_targets.h"
+
+/*
+ * @prog_fd: the kernel object that holds the program's maps while it is attached
+ * @counter: of hits, shared by all points
+ */
+struct uspace_link {
+	struct uspace *uspace;
+	struct uspace_prog *prog;
+	int prog_fd;
+	uint32_t counter;
+	struct uspace_reach reach;
+	uint32_t point_cnt;
+	struct uspace_point *points[];
+};
+
+static struct region_counter *counter_of(const struct uspace *uspace, uint32_t slot,
+					 uint32_t counter)
+{
+	struct region_counter *counters =
+		(void *)(uspace->base + REGION_SHARED + REGION_COUNTERS);
+
+	return &counters[slot * REGION_ATTACH_MAX + counter];
+}
+
+static uint32_t slots_of(const struct uspace *uspace)
+{
+	return (uint32_t)sysconf(_SC_NPROCESSORS_CONF);
+}
+
+static int counter_take(struct uspace *uspace, uint32_t *ret_counter)
+{
+	int r = -ENOSPC;
+
+	pthread_mutex_lock(&uspace->lock);
+	for (uint32_t i = 0; i < REGION_ATTACH_MAX && r < 0; i++) {
+		uint64_t bit = 1ull << (i % 64);
+
+		if (uspace->counters_used[i / 64] & bit)
+			continue;
+		uspace->counters_used[i / 64] |= bit;
+		*ret_counter = i;
+		r = 0;
+	}
+	pthread_mutex_unlock(&uspace->lock);
+	for (uint32_t slot = 0; r == 0 && slot < slots_of(uspace); slot++)
+		*counter_of(uspace, slot, *ret_counter) = (struct region_counter){0};
+	return r;
+}
+
+static void counter_give(struct uspace *uspace, uint32_t counter)
+{
+	pthread_mutex_lock(&uspace->lock);
+	uspace->counters_used[counter / 64] &= ~(1ull << (counter % 64));
+	pthread_mutex_unlock(&uspace->lock);
+}
+
+/* From here on the program's maps have their contents in the region. */
+static int settle_maps(struct uspace_prog *prog, struct reason *reason)
+{
+	for (uint32_t i = 0; i < prog->map_cnt; i++) {
+		cleanup_fd int fd = kobject_open(KOBJECT_MAP, prog->maps[i]->real_id);
+		int r = fd < 0 ? fd : uspace_map_settle(prog->maps[i], fd, reason);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int add_points(struct uspace_link *link, const struct uspace_link_request *request,
+		      struct reason *reason)
+{
+	for (uint32_t i = 0; i < request->cnt; i++) {
+		struct uspace_point point = {.prog = link->prog,
+					     .cookie = request->cookies ? request->cookies[i] : 0,
+					     .counter = link->counter,
+					     .at_return = request->at_return,
+					     .pid = request->pid};
+		int r = uspace_targets_add(link->uspace, request->file_fd, request->offsets[i],
+					   &point, &link->points[i], reason);
+
+		if (r < 0)
+			return r;
+		link->point_cnt++;
+	}
+	return 0;
+}
+
+/* The caller holds @uspace->apply. */
+static void remove_points(struct uspace_link *link)
+{
+	for (uint32_t i = 0; i < link->point_cnt; i++)
+		uspace_targets_remove(link->uspace, link->points[i]);
+	link->point_cnt = 0;
+}
+
+static int attach(struct uspace_link *link, const struct uspace_link_request *request,
+		  struct reason *reason)
+{
+	struct uspace *uspace = link->uspace;
+	struct uspace_reach undone;
+	int r;
+
+	pthread_mutex_lock(&uspace->apply);
+	r = settle_maps(link->prog, reason);
+	if (r == 0)
+		r = add_points(link, request, reason);
+	if (r == 0)
+		r = uspace_targets_apply(uspace, &link->reach, reason);
+	if (r < 0) {
+		remove_points(link);
+		uspace_targets_apply(uspace, &undone, NULL);
+	}
+	pthread_mutex_unlock(&uspace->apply);
+	return r;
+}
+
+int uspace_link_new(struct uspace *uspace, const struct uspace_link_request *request,
+		    struct uspace_link **ret_link, struct reason *reason)
+{
+	struct uspace_link *link;
+	struct stat st;
+	int r;
+
+	if (!request->prog->code)
+		return reason_set(reason, -EOPNOTSUPP, "%s", request->prog->why_not.text);
+	if (fstat(request->file_fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	link = calloc(1, sizeof(*link) + request->cnt * sizeof(link->points[0]));
+	if (!link)
+		return -ENOMEM;
+	link->uspace = uspace;
+	link->prog = uspace_prog_ref(request->prog);
+	link->prog_fd = fcntl(request->prog_fd, F_DUPFD_CLOEXEC, 0);
+	r = link->prog_fd < 0 ? -errno : counter_take(uspace, &link->counter);
+	if (r == -ENOSPC)
+		reason_set(reason, r, "%u attachments in traced processes is all there is room for",
+			   REGION_ATTACH_MAX);
+	if (r == 0) {
+		r = attach(link, request, reason);
+		if (r < 0)
+			counter_give(uspace, link->counter);
+	}
+	if (r < 0) {
+		close_fd(link->prog_fd);
+		uspace_prog_unref(link->prog);
+		free(link);
+		return r;
+	}
+	if (link->reach.failed)
+		log_notice("tenant=%s: %u processes run on without the probe: %s",
+			   uspace->tenant->name, link->reach.failed, link->reach.reason.text);
+	*ret_link = link;
+	return 0;
+}
+
+struct uspace_link *uspace_link_free(struct uspace_link *link)
+{
+	struct uspace_reach reach;
+	struct reason reason = {0};
+	int r;
+
+	if (!link)
+		return NULL;
+	pthread_mutex_lock(&link->uspace->apply);
+	remove_points(link);
+	r = uspace_targets_apply(link->uspace, &reach, &reason);
+	pthread_mutex_unlock(&link->uspace->apply);
+	if (r < 0 || reach.failed)
+		log_notice("tenant=%s: %u processes keep an idle probe: %s",
+			   link->uspace->tenant->name, reach.failed,
+			   r < 0 ? reason.text : reach.reason.text);
+	counter_give(link->uspace, link->counter);
+	close_fd(link->prog_fd);
+	uspace_prog_unref(link->prog);
+	free(link);
+	return NULL;
+}
+
+void uspace_link_stats(struct uspace_link *link, struct uspace_link_stats *ret_stats)
+{
+	*ret_stats = (struct uspace_link_stats){.targets = link->reach.targets,
+						.unreached = link->reach.failed};
+	for (uint32_t slot = 0; slot < slots_of(link->uspace); slot++) {
+		const struct region_counter *counter =
+			counter_of(link->uspace, slot, link->counter);
+
+		ret_stats->hits += __atomic_load_n(&counter->hits, __ATOMIC_RELAXED);
+		ret_stats->missed += __atomic_load_n(&counter->missed, __ATOMIC_RELAXED);
+	}
+}

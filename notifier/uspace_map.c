@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Maps of the region.
+ *
+ * A map has its record and its addresses from the day it is created, so that programs can be compiled
+ * before it is known where they will run; memory is touched only once contents move in.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/sys.h"
+#include "kernel-bridge/forward.h"
+#include "notifier/uspace.h"
+#include "vm/runtime/runtime.h"
+
+#define PAGE 4096ull
+/* What a kernel array is asked for so that targets can map it; hidden from the tool again. */
+#define ARRAY_FLAGS (BPF_F_MMAPABLE | BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)
+
+static uint64_t take(uint64_t *next, uint64_t end, uint64_t size)
+{
+	uint64_t at = *next;
+
+	size = (size + PAGE - 1) & ~(PAGE - 1);
+	if (size > end - at)
+		return 0;
+	*next = at + size;
+	return at;
+}
+
+/* Addresses for the contents. Per-CPU and hash maps are memory of ours, arrays are the kernel's. */
+static int place(struct uspace *uspace, struct region_map *record)
+{
+	if (record->type == BPF_MAP_TYPE_PERF_EVENT_ARRAY)
+		return 0;
+	if (record->type == BPF_MAP_TYPE_ARRAY)
+		record->data = take(&uspace->array_next, REGION_ARRAYS + REGION_ARRAYS_SIZE,
+				    record->data_size);
+	else
+		record->data = take(&uspace->map_next, REGION_MAPS + REGION_MAPS_SIZE,
+				    record->data_size);
+	return record->data ? 0 : -ENOSPC;
+}
+
+/* Whether the map is of a kind and shape that the runtime has. */
+static bool covered(const struct abi_map_create *attr)
+{
+	switch (attr->map_type) {
+	case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
+	case BPF_MAP_TYPE_PERCPU_ARRAY:
+		return attr->map_flags == 0;
+	case BPF_MAP_TYPE_HASH:
+	case BPF_MAP_TYPE_PERCPU_HASH:
+		return (attr->map_flags & ~BPF_F_NO_PREALLOC) == 0;
+	case BPF_MAP_TYPE_ARRAY:
+		/* Only what targets can map; the caller asked for it, cmd_map.c. */
+		return (attr->map_flags & BPF_F_MMAPABLE) && !(attr->map_flags & ~ARRAY_FLAGS);
+	default:
+		return false;
+	}
+}
+
+int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uint32_t real_id,
+		   struct uspace_map **ret_map)
+{
+	struct uspace_map *map;
+	const struct region_header *header = (void *)uspace->base;
+	int r = 0;
+
+	if (!covered(attr))
+		return -EOPNOTSUPP;
+	map = calloc(1, sizeof(*map));
+	if (!map)
+		return -ENOMEM;
+	map->uspace = uspace;
+	map->refs = 1;
+	map->real_id = real_id;
+	map->record = (struct region_map){.type = attr->map_type,
+					  .key_size = attr->key_size,
+					  .value_size = attr->value_size,
+					  .max_entries = attr->max_entries,
+					  .flags = attr->map_flags};
+	(void)!getrandom(&map->record.seed, sizeof(map->record.seed), 0);
+	if (attr->map_type != BPF_MAP_TYPE_PERF_EVENT_ARRAY)
+		r = rt_map_layout(&map->record, header->slots);
+	map->record_offset = r == 0 ? uspace_code_alloc(uspace, sizeof(map->record)) : 0;
+	if (r == 0 && !map->record_offset)
+		r = -ENOSPC;
+	pthread_mutex_lock(&uspace->lock);
+	if (r == 0)
+		r = place(uspace, &map->record);
+	if (r == 0) {
+		map->record.id = ++uspace->last_map_id;
+		list_append(&uspace->maps, &map->node);
+	}
+	pthread_mutex_unlock(&uspace->lock);
+	if (r < 0) {
+		free(map);
+		return r;
+	}
+	memcpy(uspace->base + map->record_offset, &map->record, sizeof(map->record));
+	*ret_map = map;
+	return 0;
+}
+
+struct uspace_map *uspace_map_ref(struct uspace_map *map)
+{
+	__atomic_add_fetch(&map->refs, 1, __ATOMIC_RELAXED);
+	return map;
+}
+
+struct uspace_map *uspace_map_unref(struct uspace_map *map)
+{
+	struct uspace *uspace;
+
+	if (!map || __atomic_sub_fetch(&map->refs, 1, __ATOMIC_ACQ_REL))
+		return NULL;
+	uspace = map->uspace;
+	pthread_mutex_lock(&uspace->lock);
+	list_remove(&map->node);
+	pthread_mutex_unlock(&uspace->lock);
+	if (map->resident) {
+		/* The addresses are not used again, the memory is. */
+		madvise(uspace->base + map->record.data, map->record.data_size, MADV_REMOVE);
+		atomic_fetch_sub(&uspace->resident, 1);
+	}
+	forward_free(map->forward);
+	free(map);
+	return NULL;
+}
+
+/* Copy what the tool put into the kernel's map before the first program was attached. */
+static int copy_in(struct uspace_map *map, int fd)
+{
+	const struct region_map *record = &map->record;
+	size_t value_size = (size_t)record->value_stride * (record->slots ? record->slots : 1);
+	cleanup_free unsigned char *key = calloc(2, record->key_size);
+	cleanup_free unsigned char *value = malloc(value_size);
+	unsigned char *next = key + record->key_size;
+	struct abi_map_elem attr = {.map_fd = (uint32_t)fd};
+	bool first = true;
+	int r;
+
+	if (!key || !value)
+		return -ENOMEM;
+	for (uint64_t i = 0; i <= record->max_entries; i++) {
+		attr.key = first ? 0 : (uintptr_t)key;
+		attr.value = (uintptr_t)next;
+		if (sys_bpf(BPF_MAP_GET_NEXT_KEY, &attr, sizeof(attr)) < 0)
+			return 0;
+		memcpy(key, next, record->key_size);
+		first = false;
+		attr.key = (uintptr_t)key;
+		attr.value = (uintptr_t)value;
+		if (sys_bpf(BPF_MAP_LOOKUP_ELEM, &attr, sizeof(attr)) < 0)
+			continue;
+		/* The elements of a per-CPU array are there already; in a hash a newer value of the
+		 * tool's wins. */
+		r = rt_map_write(map->uspace->base, record, key, value,
+				 record->type == BPF_MAP_TYPE_PERCPU_ARRAY ? BPF_ANY : BPF_NOEXIST);
+		if (r < 0 && r != -EEXIST)
+			return r;
+	}
+	return 0;
+}
+
+int uspace_map_settle(struct uspace_map *map, int fd, struct reason *reason)
+{
+	const struct region_map *record = &map->record;
+	struct uspace *uspace = map->uspace;
+	int r = 0;
+
+	if (record->type == BPF_MAP_TYPE_ARRAY)
+		return 0;
+	if (record->type == BPF_MAP_TYPE_PERF_EVENT_ARRAY) {
+		if (!map->forward)
+			r = forward_new(fd, &map->forward);
+		return r < 0 ? r : uspace_events_start(uspace);
+	}
+	if (map->resident)
+		return 0;
+	if (map->kernel_users)
+		return reason_set(reason, -EOPNOTSUPP,
+				  "a program in the kernel uses one of its maps too");
+	rt_map_init(uspace->base, record);
+	map->resident = true;
+	atomic_fetch_add(&uspace->resident, 1);
+	return copy_in(map, fd);
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Plans: records of sites are written to the region, what targets map is listed.
+ */
+#include "notifier/uspace_plan.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/cleanup.h"
+#include "kernel-bridge/kobject.h"
+
+#define PAGE	       4096ull
+#define FIXED_SEGMENTS 5u
+
+/* What every target maps, in the order of shim/region.h. */
+static void fixed_segments(const struct uspace *uspace, struct shim_segment *segments)
+{
+	const int rw = PROT_READ | PROT_WRITE;
+
+	segments[0] = (struct shim_segment){.offset = REGION_TEXT,
+					    .size = REGION_CODE_FILE_SIZE,
+					    .prot = PROT_READ | PROT_EXEC,
+					    .fd = uspace->code_fd};
+	segments[1] = (struct shim_segment){.offset = REGION_SHARED,
+					    .size = REGION_SHARED_FILE_SIZE,
+					    .prot = rw,
+					    .fd = uspace->shared_fd};
+	segments[2] = (struct shim_segment){
+		.offset = REGION_CONFIG, .size = PAGE, .prot = rw, .fd = -1};
+	segments[3] = (struct shim_segment){.offset = REGION_CACHE,
+					    .size = PAGE,
+					    .prot = rw,
+					    .fd = -1,
+					    .wipe_on_fork = true};
+	segments[4] = (struct shim_segment){
+		.offset = REGION_SHADOW, .size = REGION_SHADOW_SIZE, .prot = rw, .fd = -1};
+}
+
+static bool has_segment(const struct uspace_plan *plan, uint64_t offset)
+{
+	for (uint32_t i = 0; i < plan->segment_cnt; i++)
+		if (plan->segments[i].offset == offset)
+			return true;
+	return false;
+}
+
+/* A kernel array that a program uses: the same bytes in the kernel, the tool and every target. */
+static int add_array(struct uspace_plan *plan, const struct uspace_map *map)
+{
+	const struct region_map *record = &map->record;
+	struct shim_segment *grown;
+	int fd;
+
+	if (record->type != BPF_MAP_TYPE_ARRAY || has_segment(plan, record->data))
+		return 0;
+	grown = realloc(plan->segments, (plan->segment_cnt + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	plan->segments = grown;
+	fd = kobject_open(KOBJECT_MAP, map->real_id);
+	if (fd < 0)
+		return fd;
+	plan->segments[plan->segment_cnt++] = (struct shim_segment){
+		.offset = record->data,
+		.size = (record->data_size + PAGE - 1) & ~(PAGE - 1),
+		.prot = record->flags & BPF_F_RDONLY_PROG ? PROT_READ : PROT_READ | PROT_WRITE,
+		.fd = fd,
+	};
+	return 0;
+}
+
+static int add_arrays(struct uspace_plan *plan, const struct uspace_site *site)
+{
+	const struct uspace_point *point;
+	int r = 0;
+
+	list_for_each(point, &site->points, node)
+		for (uint32_t i = 0; i < point->prog->map_cnt && r == 0; i++)
+			r = add_array(plan, point->prog->maps[i]);
+	return r;
+}
+
+static uint32_t flags_of(const struct uspace_point *point)
+{
+	return (point->at_return ? REGION_ATTACH_RETURN : 0) |
+	       (point->pid > 0 ? REGION_ATTACH_NO_FORK : 0);
+}
+
+/* Write the record of the points that @pid has (-1: those of every process). */
+static int write_record(struct uspace *uspace, const struct uspace_site *site, pid_t pid,
+			uint64_t *ret_offset, struct reason *reason)
+{
+	const struct uspace_point *point;
+	struct region_site *record;
+	uint32_t cnt = 0;
+	uint64_t at;
+
+	list_for_each(point, &site->points, node) cnt += point->pid <= 0 || point->pid == pid;
+	*ret_offset = 0;
+	if (!cnt)
+		return 0;
+	at = uspace_code_alloc(uspace, sizeof(*record) + cnt * sizeof(record->attach[0]));
+	if (!at)
+		return reason_set(reason, -ENOSPC, "the tenant's code part is full");
+	record = (void *)(uspace->base + at);
+	list_for_each(point, &site->points, node)
+	{
+		if (point->pid > 0 && point->pid != pid)
+			continue;
+		record->attach[record->cnt++] = (struct region_attach){
+			.code = point->prog->code,
+			.cookie = point->cookie,
+			.counter = point->counter,
+			.flags = flags_of(point),
+		};
+		record->returns += point->at_return;
+	}
+	*ret_offset = at;
+	return 0;
+}
+
+static bool has_filter(const struct plan_site *site, pid_t pid)
+{
+	for (uint32_t i = 0; i < site->filter_cnt; i++)
+		if (site->filters[i].pid == pid)
+			return true;
+	return false;
+}
+
+static int add_site(struct uspace *uspace, struct uspace_plan *plan, const struct uspace_site *site,
+		    struct reason *reason)
+{
+	struct plan_site *made = &plan->sites[plan->site_cnt++];
+	const struct uspace_point *point;
+	uint32_t cnt = 0;
+	int r;
+
+	made->want = site->want;
+	r = write_record(uspace, site, -1, &made->want.site, reason);
+	list_for_each(point, &site->points, node) cnt += point->pid > 0;
+	made->filters = cnt ? calloc(cnt, sizeof(*made->filters)) : NULL;
+	if (cnt && !made->filters)
+		return -ENOMEM;
+	list_for_each(point, &site->points, node)
+	{
+		struct plan_filter *filter;
+
+		if (r < 0 || point->pid <= 0 || has_filter(made, point->pid))
+			continue;
+		filter = &made->filters[made->filter_cnt++];
+		filter->pid = point->pid;
+		r = write_record(uspace, site, point->pid, &filter->record, reason);
+	}
+	return r < 0 ? r : add_arrays(plan, site);
+}
+
+static int add_sites(struct uspace *uspace, struct uspace_plan *plan, bool changed,
+		     struct reason *reason)
+{
+	const struct uspace_site *site;
+	int r = 0;
+
+	list_for_each(site, &uspace->sites, node) if (site->changed == changed && r == 0) r =
+		add_site(uspace, plan, site, reason);
+	return r;
+}
+
+int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct reason *reason)
+{
+	const struct region_header *header = (void *)uspace->base;
+	struct uspace_plan *plan = calloc(1, sizeof(*plan));
+	const struct uspace_site *site;
+	uint32_t cnt = 0;
+	int r;
+
+	if (!plan)
+		return -ENOMEM;
+	list_for_each(site, &uspace->sites, node) cnt++;
+	plan->sites = calloc(cnt + 1, sizeof(*plan->sites));
+	plan->segments = calloc(FIXED_SEGMENTS, sizeof(*plan->segments));
+	if (!plan->sites || !plan->segments) {
+		uspace_plan_free(plan);
+		return -ENOMEM;
+	}
+	fixed_segments(uspace, plan->segments);
+	plan->segment_cnt = plan->fixed_segments = FIXED_SEGMENTS;
+	plan->enter = header->enter;
+	plan->nonce = uspace->nonce;
+	r = add_sites(uspace, plan, true, reason);
+	plan->changed_cnt = plan->site_cnt;
+	if (r == 0)
+		r = add_sites(uspace, plan, false, reason);
+	if (r < 0) {
+		uspace_plan_free(plan);
+		return r;
+	}
+	*ret_plan = plan;
+	return 0;
+}
+
+struct uspace_plan *uspace_plan_free(struct uspace_plan *plan)
+{
+	if (!plan)
+		return NULL;
+	for (uint32_t i = plan->fixed_segments; i < plan->segment_cnt; i++)
+		close_fd(plan->segments[i].fd);
+	for (uint32_t i = 0; i < plan->site_cnt; i++)
+		free(plan->sites[i].filters);
+	free(plan->segments);
+	free(plan->sites);
+	free(plan);
+	return NULL;
+}
+
+/* The worst first. */
+static enum shim_state worst(const enum shim_state *states, uint32_t cnt)
+{
+	static const enum shim_state order[] = {SHIM_FAILED, SHIM_FOREIGN, SHIM_DONE, SHIM_ABSENT};
+
+	for (size_t i = 0; i < ARRAY_SIZE(order); i++)
+		for (uint32_t k = 0; k < cnt; k++)
+			if (states[k] == order[i])
+				return order[i];
+	return SHIM_ABSENT;
+}
+
+int uspace_plan_run(const struct uspace_plan *plan, uint32_t cnt, pid_t pid, pid_t stopped,
+		    enum shim_state *ret_state, struct reason *reason)
+{
+	cleanup_free struct shim_want *wants = calloc(cnt + 1, sizeof(*wants));
+	cleanup_free enum shim_state *states = calloc(cnt + 1, sizeof(*states));
+	struct shim_plan shim = {
+		.region = {.segments = plan->segments,
+			   .segment_cnt = plan->segment_cnt,
+			   .enter = plan->enter},
+		.wants = wants,
+		.want_cnt = cnt,
+		.get_fd_cmd = USPACE_FD_CMD,
+		.get_fd_nonce = plan->nonce,
+	};
+	int r;
+
+	if (!wants || !states)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < cnt; i++) {
+		const struct plan_site *site = &plan->sites[i];
+
+		wants[i] = site->want;
+		for (uint32_t k = 0; k < site->filter_cnt; k++)
+			if (site->filters[k].pid == pid)
+				wants[i].site = site->filters[k].record;
+	}
+	r = stopped ? shim_apply_stopped(pid, stopped, &shim, states, reason)
+		    : shim_apply(pid, &shim, states, reason);
+	*ret_state = r < 0 ? SHIM_FAILED : worst(states, cnt);
+	return r;
+}

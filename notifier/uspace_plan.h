@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What targets are to look like, as one piece of memory that is never changed once it is published.
+ * For uspace_targets.c only.
+ */
+#pragma once
+
+#include <sys/types.h>
+
+#include "notifier/uspace.h"
+#include "notifier/uspace_targets.h"
+#include "shim/apply.h"
+
+/** struct plan_filter - another record for one process */
+struct plan_filter {
+	pid_t pid;
+	uint64_t record;
+};
+
+/**
+ * struct plan_site
+ * @want: for processes without a filter of their own; its site is 0 when only filters are left
+ * @filters, @filter_cnt: owned
+ */
+struct plan_site {
+	struct shim_want want;
+	struct plan_filter *filters;
+	uint32_t filter_cnt;
+};
+
+/**
+ * struct uspace_plan
+ * @segments: of the region; descriptors of kernel arrays are owned
+ * @sites: changed ones first, @changed_cnt of them
+ */
+struct uspace_plan {
+	struct shim_segment *segments;
+	uint32_t segment_cnt, fixed_segments;
+	uint64_t enter, nonce;
+	struct plan_site *sites;
+	uint32_t site_cnt, changed_cnt;
+};
+
+/** uspace_plan_new() - of the sites as they are now. Errors: -ENOMEM, -ENOSPC with a reason. */
+int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct reason *reason);
+
+/** uspace_plan_free() - accepts NULL. Return: NULL. */
+struct uspace_plan *uspace_plan_free(struct uspace_plan *plan);
+
+/**
+ * uspace_plan_run() - apply the first @cnt sites to one process, in the process that may trace it
+ * @stopped: 0, or the thread of @pid that the caller has stopped already
+ * @ret_state: the worst of the sites' states
+ */
+int uspace_plan_run(const struct uspace_plan *plan, uint32_t cnt, pid_t pid, pid_t stopped,
+		    enum shim_state *ret_state, struct reason *reason);

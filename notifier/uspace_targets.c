@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sites, and bringing the tenant's processes to what they are to look like.
+ */
+#include "notifier/uspace_targets.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "notifier/call.h"
+#include "base/sys.h"
+#include "notifier/cgroup.h"
+#include "notifier/tenant.h"
+#include "notifier/uspace_late.h"
+#include "notifier/uspace_plan.h"
+#include "shim/targets.h"
+
+/* Processes forked while the others were visited are found by looking again, so many times. */
+#define ROUNDS 8
+
+static struct uspace_site *find_site(struct uspace *uspace, const struct shim_want *want)
+{
+	struct uspace_site *site;
+
+	list_for_each(site, &uspace->sites, node) if (site->want.dev == want->dev &&
+						      site->want.ino == want->ino &&
+						      site->want.offset == want->offset) return site;
+	return NULL;
+}
+
+static int add_site(struct uspace *uspace, int file_fd, struct shim_want *want,
+		    struct uspace_site **ret_site, struct reason *reason)
+{
+	struct uspace_site *site;
+	cleanup_fd int fd = -1;
+	char path[32];
+	int r;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", file_fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return -errno;
+	r = shim_site_check(fd, want, reason);
+	if (r < 0)
+		return r;
+	site = calloc(1, sizeof(*site));
+	if (!site)
+		return -ENOMEM;
+	list_init(&site->points);
+	site->want = *want;
+	r = uspace_late_watch(uspace, file_fd, reason);
+	if (r < 0) {
+		free(site);
+		return r;
+	}
+	list_append(&uspace->sites, &site->node);
+	*ret_site = site;
+	return 0;
+}
+
+int uspace_targets_add(struct uspace *uspace, int file_fd, uint64_t offset,
+		       const struct uspace_point *point, struct uspace_point **ret_point,
+		       struct reason *reason)
+{
+	struct shim_want want = {.offset = offset};
+	struct uspace_point *made;
+	struct uspace_site *site;
+	struct stat st;
+	int r;
+
+	if (fstat(file_fd, &st) < 0)
+		return -errno;
+	want.dev = st.st_dev;
+	want.ino = st.st_ino;
+	made = malloc(sizeof(*made));
+	if (!made)
+		return -ENOMEM;
+	site = find_site(uspace, &want);
+	r = site ? 0 : add_site(uspace, file_fd, &want, &site, reason);
+	if (r < 0) {
+		free(made);
+		return r;
+	}
+	*made = *point;
+	made->site = site;
+	list_append(&site->points, &made->node);
+	site->changed = true;
+	*ret_point = made;
+	return 0;
+}
+
+void uspace_targets_remove(struct uspace *uspace, struct uspace_point *point)
+{
+	list_remove(&point->node);
+	point->site->changed = true;
+	free(point);
+}
+
+/* Processes to visit, and what came of it. In memory shared with the child that visits them. */
+struct visit {
+	uint32_t cnt, done, failed;
+	struct reason reason;
+	pid_t pids[];
+};
+
+/* Processes found in one round; those visited before are left out. */
+struct pid_set {
+	pid_t *pids;
+	uint32_t cnt, cap;
+};
+
+static int pid_set_add(pid_t pid, void *data)
+{
+	struct pid_set *set = data;
+
+	for (uint32_t i = 0; i < set->cnt; i++)
+		if (set->pids[i] == pid)
+			return 0;
+	if (set->cnt == set->cap) {
+		uint32_t cap = set->cap ? set->cap * 2 : 64;
+		pid_t *grown = realloc(set->pids, cap * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		set->pids = grown;
+		set->cap = cap;
+	}
+	set->pids[set->cnt++] = pid;
+	return 0;
+}
+
+/* All processes that map one of the changed sites' files. */
+static int find_targets(struct uspace *uspace, const struct uspace_plan *plan, struct pid_set *set)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < plan->changed_cnt && r == 0; i++) {
+		const struct shim_want *want = &plan->sites[i].want;
+
+		/* Sites of one file come together. */
+		if (i > 0 && want->dev == plan->sites[i - 1].want.dev &&
+		    want->ino == plan->sites[i - 1].want.ino)
+			continue;
+		r = targets_find(uspace->tenant->cgroup->fd, want->dev, want->ino, pid_set_add,
+				 set);
+	}
+	return r;
+}
+
+void uspace_targets_child(const struct uspace_plan *plan)
+{
+	sigset_t none;
+
+	/* It outlives a daemon that is killed, to finish with the process it has stopped; then
+	 * nobody must wait for an answer on a listener that only it still holds. */
+	dup3(plan->segments[0].fd, 3, O_CLOEXEC);
+	plan->segments[0].fd = 3;
+	close_range(4, ~0u, 0);
+	prctl(PR_SET_NAME, "bpfshim-shim");
+	signal(SIGPIPE, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static _Noreturn void visit_child(const struct uspace_plan *plan, struct visit *visit)
+{
+	uspace_targets_child(plan);
+	for (uint32_t i = 0; i < visit->cnt; i++) {
+		struct reason reason = {0};
+		enum shim_state state;
+		int r = uspace_plan_run(plan, plan->changed_cnt, visit->pids[i], 0, &state,
+					&reason);
+
+		/* Gone while we came, or a zombie: nobody to miss a probe. */
+		if (r == -ESRCH || (r == 0 && state == SHIM_ABSENT))
+			continue;
+		if (r == 0 && state == SHIM_DONE) {
+			visit->done++;
+			continue;
+		}
+		if (!visit->failed++)
+			reason_set(&visit->reason, 0, "process %d: %s", visit->pids[i],
+				   reason.text[0] ? reason.text
+				   : r < 0	  ? strerrordesc_np(-r)
+						  : "other code stands at the site");
+	}
+	_exit(0);
+}
+
+/* Visit processes from @from on, in a child: it becomes their tracer for a moment. */
+static int visit_targets(const struct uspace_plan *plan, const struct pid_set *set, uint32_t from,
+			 struct uspace_reach *reach)
+{
+	uint32_t cnt = set->cnt - from;
+	size_t size = sizeof(struct visit) + cnt * sizeof(pid_t);
+	struct visit *visit;
+	pid_t child;
+
+	visit = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (visit == MAP_FAILED)
+		return -errno;
+	visit->cnt = cnt;
+	memcpy(visit->pids, set->pids + from, cnt * sizeof(pid_t));
+	child = fork();
+	if (child == 0)
+		visit_child(plan, visit);
+	if (child > 0)
+		while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+			;
+	reach->targets += visit->done;
+	if (visit->failed && !reach->failed)
+		reach->reason = visit->reason;
+	reach->failed += visit->failed;
+	munmap(visit, size);
+	return child < 0 ? -EAGAIN : 0;
+}
+
+static int visit_all(struct uspace *uspace, const struct uspace_plan *plan,
+		     struct uspace_reach *reach)
+{
+	struct pid_set set = {0};
+	int r = 0;
+
+	for (int round = 0; round < ROUNDS && r == 0; round++) {
+		uint32_t before = set.cnt;
+
+		r = find_targets(uspace, plan, &set);
+		if (r < 0 || set.cnt == before)
+			break;
+		r = visit_targets(plan, &set, before, reach);
+	}
+	free(set.pids);
+	return r;
+}
+
+/* What is as it should be is not changed any more; sites without points are forgotten. */
+static void settle_sites(struct uspace *uspace)
+{
+	struct uspace_site *site, *tmp;
+
+	list_for_each_safe(site, tmp, &uspace->sites, node)
+	{
+		site->changed = false;
+		if (!list_empty(&site->points))
+			continue;
+		uspace_late_unwatch(uspace, site->want.dev, site->want.ino);
+		list_remove(&site->node);
+		free(site);
+	}
+}
+
+int uspace_targets_apply(struct uspace *uspace, struct uspace_reach *ret_reach,
+			 struct reason *reason)
+{
+	struct uspace_plan *plan, *old;
+	int r;
+
+	*ret_reach = (struct uspace_reach){0};
+	r = uspace_plan_new(uspace, &plan, reason);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&uspace->lock);
+	old = uspace->plan;
+	__atomic_store_n(&uspace->plan, plan, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&uspace->lock);
+	uspace_plan_free(old);
+	r = visit_all(uspace, plan, ret_reach);
+	settle_sites(uspace);
+	return r;
+}
+
+void uspace_targets_deinit(struct uspace *uspace)
+{
+	struct uspace_site *site, *tmp;
+
+	uspace_late_stop(uspace);
+	list_for_each_safe(site, tmp, &uspace->sites, node)
+	{
+		list_remove(&site->node);
+		free(site);
+	}
+	uspace->plan = uspace_plan_free(uspace->plan);
+}
+
+/* A traced thread's tracer must be one of the children that this daemon forks for it: no process of
+ * the tenant can be. */
+static bool stopped_by_us(const struct tenant *tenant, pid_t tid)
+{
+	cleanup_free char *text = NULL;
+	const char *line;
+	char path[40];
+	pid_t tracer, parent;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", tid);
+	if (read_file(AT_FDCWD, path, 65536, &text, NULL) < 0)
+		return false;
+	line = strstr(text, "\nTracerPid:");
+	if (!line || sscanf(line, "\nTracerPid: %d", &tracer) != 1 || tracer <= 0)
+		return false;
+	free(take_ptr(&text));
+	snprintf(path, sizeof(path), "/proc/%d/status", tracer);
+	if (read_file(AT_FDCWD, path, 65536, &text, NULL) < 0)
+		return false;
+	line = strstr(text, "\nPPid:");
+	if (!line || sscanf(line, "\nPPid: %d", &parent) != 1)
+		return false;
+	return parent == getpid() && !tenant_has_pid(tenant, tracer);
+}
+
+int uspace_give_fd(struct call *call)
+{
+	struct uspace *uspace = call->tenant->uspace;
+	uint64_t index = call->notif.data.args[1];
+	int fd = -1;
+
+	if (!uspace || call->notif.data.args[2] != uspace->nonce ||
+	    !stopped_by_us(call->tenant, (pid_t)call->notif.pid) || !guest_valid(&call->guest))
+		return -EINVAL;
+	pthread_mutex_lock(&uspace->lock);
+	if (uspace->plan && index < uspace->plan->segment_cnt &&
+	    uspace->plan->segments[index].fd >= 0)
+		fd = fcntl(uspace->plan->segments[index].fd, F_DUPFD_CLOEXEC, 0);
+	pthread_mutex_unlock(&uspace->lock);
+	return fd < 0 ? -EINVAL : call_reply_fd(call, fd);
+}

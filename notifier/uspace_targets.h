@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which processes have which sites. A site is an instruction of a file; the points at it are the
+ * attachments. What targets are to look like is published as a plan that is never changed, so that a
+ * child forked at any moment, to stop a process that just started, finds a whole one.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/list.h"
+#include "base/reason.h"
+#include "notifier/uspace.h"
+#include "shim/apply.h"
+
+/**
+ * struct uspace_site - one probed instruction of one file
+ * @want: dev, ino, offset, original bytes; what shim_site_check() found
+ * @changed: differs from what targets have
+ */
+struct uspace_site {
+	struct list node;
+	struct list points;
+	struct shim_want want;
+	bool changed;
+};
+
+/**
+ * struct uspace_point - one attachment at one site
+ * @pid: one process in our numbering, or -1
+ */
+struct uspace_point {
+	struct list node;
+	struct uspace_site *site;
+	struct uspace_prog *prog;
+	uint64_t cookie;
+	uint32_t counter;
+	bool at_return;
+	pid_t pid;
+};
+
+/** struct uspace_reach - how a change fared */
+struct uspace_reach {
+	uint32_t targets; /* processes that have it now */
+	uint32_t failed;  /* that map the file and do not */
+	struct reason reason; /* of the first of them */
+};
+
+/**
+ * uspace_targets_add() - a point at @offset of the file; not yet in any target
+ * @file_fd: the probed file, O_PATH or readable
+ *
+ * The caller holds @uspace->apply. Errors: those of shim_site_check(), -EINVAL no regular file, -ENOMEM.
+ */
+int uspace_targets_add(struct uspace *uspace, int file_fd, uint64_t offset,
+		       const struct uspace_point *point, struct uspace_point **ret_point,
+		       struct reason *reason);
+
+/** uspace_targets_remove() - the opposite; the caller holds @uspace->apply */
+void uspace_targets_remove(struct uspace *uspace, struct uspace_point *point);
+
+/**
+ * uspace_targets_apply() - bring every process to the changed sites' new state
+ *
+ * The caller holds @uspace->apply. Errors: -ENOSPC, -ENOMEM with a reason: nothing was changed;
+ * processes that could not be changed are in @ret_reach.
+ */
+int uspace_targets_apply(struct uspace *uspace, struct uspace_reach *ret_reach,
+			 struct reason *reason);
+
+/** uspace_targets_child() - first thing in a child that stops targets: let go of what it must not hold */
+void uspace_targets_child(const struct uspace_plan *plan);
+
+/** uspace_targets_deinit() - stop watching, forget all sites */
+void uspace_targets_deinit(struct uspace *uspace);
