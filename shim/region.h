@@ -57,7 +57,8 @@
 #define REGION_SLOTS_MAX 256u
 struct region_slot {
 	uint64_t owner;
-	uint64_t pad[7];
+	uint64_t random; /* state of bpf_get_prandom_u32() */
+	uint64_t pad[6];
 };
 static_assert(sizeof(struct region_slot) == 64, "one cache line a slot");
 
@@ -113,13 +114,15 @@ static_assert(REGION_COUNTERS + sizeof(struct region_counter) * REGION_SLOTS_MAX
  * struct region_header - first bytes of the text
  * @slots: CPU slots in use: possible CPUs, at most REGION_RINGS_MAX
  * @off: set to 1 by the daemon or its keeper: hits run nothing any more
+ * @features: REGION_HAS_*, of the host's CPUs; set by the daemon
  * @enter, @ret: offsets of the runtime's entry points (see struct region_stub and the shadow table)
  */
 struct region_header {
-	uint32_t version, slots, off, pad;
+	uint32_t version, slots, off, features;
 	uint64_t enter, ret;
 	uint64_t reserved[4];
 };
+#define REGION_HAS_RDPID 1u
 static_assert(sizeof(struct region_header) == 64, "the runtime's text starts behind it");
 
 /**
@@ -198,12 +201,14 @@ static_assert(sizeof(struct region_stub) == REGION_STUB_SIZE, "stub");
 struct region_config {
 	uint32_t version, pad;
 	uint64_t clock_gettime;
+	uint64_t cgroup_id; /* bpf_get_current_cgroup_id() */
 };
 
 /** struct region_cache - zero after fork() @injected: 1 in the process that was injected */
 struct region_cache {
 	uint64_t injected;
-	uint64_t pid; /* own process id, 0 unknown */
+	uint64_t pid;	  /* own process id, 0 unknown */
+	uint64_t stalled; /* owners of all slots that were waited for in vain (runtime/slot.c) */
 };
 
 /**

@@ -50,6 +50,15 @@ int rt_map_delete(unsigned char *base, const struct region_map *map, const void 
 int rt_map_next_key(unsigned char *base, const struct region_map *map, const void *key,
 		    void *ret_key);
 
+/**
+ * rt_ring_read() - take one event out of a slot's ring; for the one consumer
+ * @ret_data: REGION_EVENT_MAX bytes of room
+ *
+ * Return: 1, or 0 when there is none. A ring that makes no sense is emptied.
+ */
+int rt_ring_read(unsigned char *base, uint32_t slot, struct region_event *ret_event,
+		 void *ret_data);
+
 /*
  * The same as the tool's commands see them: per-CPU values are all slots' values, each rounded up
  * to 8 bytes (kernel/bpf/syscall.c bpf_map_value_size(), Linux 6.18).

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The helpers that programs in traced processes can call: one row each, by their BPF_FUNC number. The
+ * JIT takes names and the linker addresses from here.
+ */
+#pragma once
+
+#include <stdint.h>
+
+struct rt_run;
+
+/* X(number, name) */
+#define RT_HELPERS(X)                                                                              \
+	X(1, map_lookup_elem)                                                                      \
+	X(2, map_update_elem)                                                                      \
+	X(3, map_delete_elem)                                                                      \
+	X(4, probe_read)                                                                           \
+	X(5, ktime_get_ns)                                                                         \
+	X(7, get_prandom_u32)                                                                      \
+	X(8, get_smp_processor_id)                                                                 \
+	X(14, get_current_pid_tgid)                                                                \
+	X(15, get_current_uid_gid)                                                                 \
+	X(16, get_current_comm)                                                                    \
+	X(25, perf_event_output)                                                                   \
+	X(42, get_numa_node_id)                                                                    \
+	X(45, probe_read_str)                                                                      \
+	X(80, get_current_cgroup_id)                                                               \
+	X(112, probe_read_user)                                                                    \
+	X(114, probe_read_user_str)                                                                \
+	X(125, ktime_get_boot_ns)                                                                  \
+	X(173, get_func_ip)                                                                        \
+	X(174, get_attach_cookie)
+
+#define RT_DECLARE(number, name)                                                                   \
+	uint64_t rt_##name(uint64_t r1, uint64_t r2, uint64_t r3, uint64_t r4, uint64_t r5,        \
+			   struct rt_run *run);
+RT_HELPERS(RT_DECLARE)
+#undef RT_DECLARE
