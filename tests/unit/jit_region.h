@@ -79,7 +79,8 @@ static inline uint64_t jit_region_resolve(const char *name, void *data)
 
 /** jit_region_map() - add a map whose memory is at @data; Return: its record */
 static inline struct region_map *jit_region_map(struct jit_region *region, uint32_t type,
-						uint32_t value_size, uint32_t entries, uint64_t data)
+						uint32_t value_size, uint32_t entries,
+						uint64_t data)
 {
 	struct jit_map *map = &region->maps[region->map_cnt];
 
