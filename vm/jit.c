@@ -20,7 +20,7 @@
  * One tier: registers and stack slots become values, what cancels out goes. Loop passes are left
  * out, and with them everything that would like to call memset().
  */
-#define PASSES "function(sroa,early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>)"
+#define PASSES "function(sroa,early-cse,simplifycfg,instcombine<no-verify-fixpoint>)"
 #define TRIPLE "x86_64-unknown-linux-gnu"
 /* What every x86-64 has: the region of one machine's tenant holds one version of the code. */
 #define CPU	 "x86-64"
