@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A region in the test process, for tests that run compiled code: memory at the offsets of
+ * shim/region.h and, instead of the runtime's text, jumps to functions of the test.
+ */
+#pragma once
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/cleanup.h"
+#include "vm/jit_unit.h"
+
+#define JIT_REGION_HELPERS 16
+#define JIT_REGION_CODE	   (REGION_CODE + 0x1000)
+#define JIT_REGION_RECORDS REGION_CODE
+
+/**
+ * struct jit_region - the region and what the "runtime" of it has
+ * @names, @helpers: runtime functions by name, at REGION_TEXT + 64 * (index + 1)
+ */
+struct jit_region {
+	unsigned char *base;
+	struct jit_map maps[8];
+	uint32_t map_cnt;
+	const char *names[JIT_REGION_HELPERS];
+	uint32_t helper_cnt;
+	struct rt_run run;
+	struct reason reason;
+};
+
+static inline int jit_region_init(struct jit_region *region)
+{
+	const int rwx = PROT_READ | PROT_WRITE | PROT_EXEC;
+
+	memset(region, 0, sizeof(*region));
+	region->base = mmap(NULL, REGION_SIZE, PROT_NONE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (region->base == MAP_FAILED ||
+	    mprotect(region->base + REGION_TEXT, REGION_CODE_FILE_SIZE, rwx) < 0 ||
+	    mprotect(region->base + REGION_SHARED,
+		     REGION_SHARED_SIZE + REGION_MAPS_SIZE + REGION_ARRAYS_SIZE,
+		     PROT_READ | PROT_WRITE) < 0)
+		return -errno;
+	region->run.base = region->base;
+	return 0;
+}
+
+static inline void jit_region_deinit(struct jit_region *region)
+{
+	munmap(region->base, REGION_SIZE);
+}
+
+/* movabs $function, %rax; jmp *%rax */
+static inline void jit_region_helper(struct jit_region *region, const char *name, void *function)
+{
+	unsigned char *at = region->base + REGION_TEXT + 64 * (region->helper_cnt + 1);
+
+	assert(region->helper_cnt < JIT_REGION_HELPERS);
+	region->names[region->helper_cnt++] = name;
+	memcpy(at, "\x48\xb8", 2);
+	memcpy(at + 2, &function, sizeof(function));
+	memcpy(at + 10, "\xff\xe0", 2);
+}
+
+static inline uint64_t jit_region_resolve(const char *name, void *data)
+{
+	const struct jit_region *region = data;
+
+	for (uint32_t i = 0; i < region->helper_cnt; i++)
+		if (strcmp(region->names[i], name) == 0)
+			return REGION_TEXT + 64 * (i + 1);
+	return 0;
+}
+
+/** jit_region_map() - add a map whose memory is at @data; Return: its record */
+static inline struct region_map *jit_region_map(struct jit_region *region, uint32_t type,
+						uint32_t value_size, uint32_t entries,
+						uint64_t data)
+{
+	struct jit_map *map = &region->maps[region->map_cnt];
+
+	assert(region->map_cnt < ARRAY_SIZE(region->maps));
+	map->offset = JIT_REGION_RECORDS + sizeof(map->map) * region->map_cnt++;
+	map->map = (struct region_map){
+		.type = type,
+		.key_size = 4,
+		.value_size = value_size,
+		.max_entries = entries,
+		.value_stride = (value_size + 7) / 8 * 8,
+		.slots = 1,
+		.data = data,
+		.data_size = (uint64_t)entries * ((value_size + 7) / 8 * 8),
+	};
+	return &map->map;
+}
+
+/** jit_region_compile() - to JIT_REGION_CODE; 0 or -errno and @region->reason */
+static inline int jit_region_compile(struct jit_region *region, const struct bpf_insn *insns,
+				     uint32_t cnt)
+{
+	const struct jit_runtime runtime = {jit_region_resolve, region};
+	const struct jit_prog prog = {
+		.insns = insns,
+		.cnt = cnt,
+		.maps = region->maps,
+		.map_cnt = region->map_cnt,
+		.code_offset = JIT_REGION_CODE,
+	};
+	cleanup_free void *code = NULL;
+	size_t len;
+	int r;
+
+	for (uint32_t i = 0; i < region->map_cnt; i++)
+		memcpy(region->base + region->maps[i].offset, &region->maps[i].map,
+		       sizeof(struct region_map));
+	r = jit_compile_for(&prog, &runtime, &code, &len, &region->reason);
+	if (r < 0)
+		return r;
+	memcpy(region->base + JIT_REGION_CODE, code, len);
+	return 0;
+}
+
+/** jit_region_call() - run what was compiled last, with r1 */
+static inline uint64_t jit_region_call(struct jit_region *region, void *ctx)
+{
+	uint64_t (*prog)(void *, struct rt_run *) = NULL;
+	void *at = region->base + JIT_REGION_CODE;
+
+	memcpy(&prog, &at, sizeof(at));
+	return prog(ctx, &region->run);
+}

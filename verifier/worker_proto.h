@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What daemon and worker say to each other. One request message with two memory files, one answer
+ * message without any:
+ *
+ *	request	struct worker_wire_request
+ *		file 0, sealed: instructions, struct verifier_map, struct region_map, places
+ *		file 1, of a fixed size: the worker writes the log, then the code
+ *	answer	struct worker_wire_answer
+ *
+ * The worker checks what it reads so that a mistake of ours is found; the daemon checks what it
+ *reads because the worker may be somebody else's by then, and reads file 1 once, into memory of its
+ *own.
+ */
+#pragma once
+
+#include <assert.h>
+#include <linux/bpf.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/reason.h"
+#include "shim/region.h"
+#include "verifier/verifier.h"
+
+#define WORKER_MAGIC	 0x31776662u
+#define WORKER_SOCKET	 3 /* descriptor of the socket in the worker */
+#define WORKER_INSNS_MAX 1000000u
+#define WORKER_LOG_MAX	 (16u << 20)
+#define WORKER_CODE_MAX	 (8u << 20)
+
+/**
+ * struct worker_wire_request - the message
+ * @sequence: comes back in the answer
+ * @insn_cnt, @map_cnt: what file 0 holds
+ * @log_size: bytes of the log in file 1
+ */
+struct worker_wire_request {
+	uint32_t magic, sequence;
+	uint32_t insn_cnt, map_cnt;
+	uint32_t type, attach_type, gpl;
+	uint32_t log_level, log_size, pad;
+	uint64_t code_offset;
+};
+static_assert(sizeof(struct worker_wire_request) == 48, "no holes");
+
+/** struct worker_wire_answer - @log_len, @code_len: bytes in file 1; the log's with its end */
+struct worker_wire_answer {
+	uint32_t magic, sequence;
+	int32_t verdict;
+	uint32_t log_len, log_true_size, code_len;
+	uint64_t helpers[4], maps;
+	uint32_t stack_depth, processed, uses_percpu, kernel_only;
+	char no_code[REASON_MAX];
+};
+static_assert(sizeof(struct worker_wire_answer) == 80 + REASON_MAX, "no holes");
+
+/**
+ * struct worker_layout - where things are in the two files (bytes)
+ * @insns, @maps, @records, @places, @request_size: of file 0; @places are uint64_t
+ * @log, @code, @answer_size: of file 1
+ */
+struct worker_layout {
+	size_t insns, maps, records, places, request_size;
+	size_t log, code, answer_size;
+};
+
+/**
+ * worker_layout() - the same answer on both sides
+ *
+ * Errors: -E2BIG more than the limits above.
+ */
+int worker_layout(const struct worker_wire_request *wire, struct worker_layout *ret_layout);

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Walks a program once and builds LLVM's representation of it, called by jit.c. Takes any bytes: a
+ * program that jumps outside of itself is refused here even though the verifier was there before.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "vm/jit_unit.h"
+
+#define LD_IMM64 (BPF_LD | BPF_IMM | BPF_DW)
+
+LLVMValueRef jit_const(struct jit_unit *unit, uint64_t value)
+{
+	return LLVMConstInt(unit->i64, value, false);
+}
+
+LLVMValueRef jit_get(struct jit_unit *unit, unsigned reg)
+{
+	if (reg == BPF_REG_10)
+		return unit->frame;
+	return LLVMBuildLoad2(unit->builder, unit->i64, unit->regs[reg], "");
+}
+
+void jit_set(struct jit_unit *unit, unsigned reg, LLVMValueRef value)
+{
+	LLVMBuildStore(unit->builder, value, unit->regs[reg]);
+	unit->tags[reg] = (struct jit_tag){0};
+}
+
+LLVMValueRef jit_symbol(struct jit_unit *unit, const char *name)
+{
+	LLVMValueRef symbol = LLVMGetNamedGlobal(unit->module, name);
+
+	if (symbol)
+		return symbol;
+	symbol = LLVMAddGlobal(unit->module, LLVMArrayType2(unit->i8, 0), name);
+	/* Not to be looked up through a table of addresses: it stands at a known distance. */
+	LLVMSetVisibility(symbol, LLVMHiddenVisibility);
+	LLVMSetAlignment(symbol, 8);
+	return symbol;
+}
+
+LLVMValueRef jit_intrinsic(struct jit_unit *unit, const char *name, LLVMTypeRef type,
+			   LLVMValueRef arg)
+{
+	const unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+	LLVMValueRef function = LLVMGetIntrinsicDeclaration(unit->module, id, &type, 1);
+
+	return LLVMBuildCall2(unit->builder, LLVMFunctionType(type, &type, 1, false), function,
+			      &arg, 1, "");
+}
+
+int jit_refuse(struct jit_unit *unit, uint32_t at, const char *what)
+{
+	const struct bpf_insn *insn = &unit->prog->insns[at];
+
+	return reason_set(unit->reason, -EOPNOTSUPP,
+			  "instruction %u is not supported yet: %s (code 0x%02x, source %u, offset "
+			  "%d, constant %d)",
+			  at, what, insn->code, insn->src_reg, insn->off, insn->imm);
+}
+
+static int malformed(struct jit_unit *unit, uint32_t at, const char *what)
+{
+	return reason_set(unit->reason, -EINVAL, "instruction %u: %s", at, what);
+}
+
+static bool is_jump(const struct bpf_insn *insn)
+{
+	const unsigned class = BPF_CLASS(insn->code), op = BPF_OP(insn->code);
+
+	return (class == BPF_JMP || class == BPF_JMP32) && op != BPF_CALL && op != BPF_EXIT;
+}
+
+static bool is_goto(const struct bpf_insn *insn)
+{
+	return is_jump(insn) && BPF_OP(insn->code) == BPF_JA;
+}
+
+static int64_t target_of(const struct bpf_insn *insn, uint32_t at)
+{
+	if (insn->code == (BPF_JMP32 | BPF_JA))
+		return (int64_t)at + 1 + insn->imm;
+	return (int64_t)at + 1 + insn->off;
+}
+
+/* Whether @insn may write its dst_reg. Stores and jumps only read it. */
+static bool writes_dst(const struct bpf_insn *insn)
+{
+	const unsigned class = BPF_CLASS(insn->code);
+
+	return class == BPF_ALU || class == BPF_ALU64 || class == BPF_LDX || class == BPF_LD;
+}
+
+static int check_registers(struct jit_unit *unit, uint32_t at)
+{
+	const struct bpf_insn *insn = &unit->prog->insns[at];
+
+	if (insn->dst_reg > BPF_REG_10 || insn->src_reg > BPF_REG_10)
+		return malformed(unit, at, "no such register");
+	if (insn->dst_reg == BPF_REG_10 && writes_dst(insn))
+		return malformed(unit, at, "the frame pointer is read only");
+	if (insn->src_reg == BPF_REG_10 && BPF_CLASS(insn->code) == BPF_STX &&
+	    BPF_MODE(insn->code) == BPF_ATOMIC)
+		return malformed(unit, at,
+				 "the frame pointer is no operand of an atomic operation");
+	return 0;
+}
+
+/*
+ * Blocks begin where jumps lead. The second half of an ld_imm64 is no instruction: @half marks
+ * them, so that a jump into one is found when all have been seen.
+ */
+static int find_blocks(struct jit_unit *unit, bool *half)
+{
+	const struct jit_prog *prog = unit->prog;
+	int64_t target;
+	int r;
+
+	for (uint32_t i = 0; i < prog->cnt; i++) {
+		const struct bpf_insn *insn = &prog->insns[i];
+
+		r = check_registers(unit, i);
+		if (r < 0)
+			return r;
+		if (insn->code == LD_IMM64) {
+			if (++i == prog->cnt)
+				return malformed(unit, i - 1, "half of a constant is missing");
+			half[i] = true;
+			continue;
+		}
+		if (!is_jump(insn))
+			continue;
+		target = target_of(insn, i);
+		if (target < 0 || target >= prog->cnt)
+			return malformed(unit, i, "jump out of the program");
+		if (!unit->blocks[target])
+			unit->blocks[target] =
+				LLVMAppendBasicBlockInContext(unit->context, unit->function, "");
+	}
+	for (uint32_t i = 0; i < prog->cnt; i++)
+		if (half[i] && unit->blocks[i])
+			return malformed(unit, i, "jump into the middle of a constant");
+	return 0;
+}
+
+static int map_constant(struct jit_unit *unit, uint32_t at)
+{
+	const struct bpf_insn *insn = &unit->prog->insns[at];
+	const uint32_t index = (uint32_t)insn->imm;
+	const uint32_t offset = (uint32_t)insn[1].imm;
+	LLVMBuilderRef b = unit->builder;
+	LLVMValueRef value;
+	char name[32];
+
+	if (index >= unit->prog->map_cnt)
+		return malformed(unit, at, "no such map");
+	if (insn->src_reg == BPF_PSEUDO_MAP_FD) {
+		snprintf(name, sizeof(name), "map.%u", index);
+		value = LLVMBuildPtrToInt(b, jit_symbol(unit, name), unit->i64, "");
+		jit_set(unit, insn->dst_reg, value);
+		unit->tags[insn->dst_reg] = (struct jit_tag){JIT_TAG_MAP, (int32_t)index};
+		return 0;
+	}
+	if (offset >= unit->prog->maps[index].map.data_size)
+		return malformed(unit, at, "offset behind the map's value");
+	snprintf(name, sizeof(name), "data.%u", index);
+	value = LLVMBuildPtrToInt(b, jit_symbol(unit, name), unit->i64, "");
+	jit_set(unit, insn->dst_reg, LLVMBuildAdd(b, value, jit_const(unit, offset), ""));
+	return 0;
+}
+
+static int load_constant(struct jit_unit *unit, uint32_t at)
+{
+	const struct bpf_insn *insn = &unit->prog->insns[at];
+
+	switch (insn->src_reg) {
+	case 0:
+		jit_set(unit, insn->dst_reg,
+			jit_const(unit,
+				  (uint32_t)insn->imm | (uint64_t)(uint32_t)insn[1].imm << 32));
+		return 0;
+	case BPF_PSEUDO_MAP_FD:
+	case BPF_PSEUDO_MAP_VALUE:
+		return map_constant(unit, at);
+	case BPF_PSEUDO_BTF_ID:
+		return jit_refuse(unit, at, "the address of a kernel variable");
+	case BPF_PSEUDO_FUNC:
+		return jit_refuse(unit, at, "the address of a subprogram");
+	default:
+		return jit_refuse(unit, at, "a kind of constant");
+	}
+}
+
+static bool predicate_of(unsigned op, LLVMIntPredicate *ret_predicate)
+{
+	static const LLVMIntPredicate predicates[16] = {
+		[BPF_JEQ >> 4] = LLVMIntEQ,   [BPF_JNE >> 4] = LLVMIntNE,
+		[BPF_JGT >> 4] = LLVMIntUGT,  [BPF_JGE >> 4] = LLVMIntUGE,
+		[BPF_JLT >> 4] = LLVMIntULT,  [BPF_JLE >> 4] = LLVMIntULE,
+		[BPF_JSGT >> 4] = LLVMIntSGT, [BPF_JSGE >> 4] = LLVMIntSGE,
+		[BPF_JSLT >> 4] = LLVMIntSLT, [BPF_JSLE >> 4] = LLVMIntSLE,
+	};
+
+	*ret_predicate = predicates[op >> 4];
+	return *ret_predicate != 0;
+}
+
+/* The condition of the jump at @at; NULL: no such condition. */
+static LLVMValueRef condition(struct jit_unit *unit, const struct bpf_insn *insn)
+{
+	LLVMBuilderRef b = unit->builder;
+	LLVMTypeRef type = BPF_CLASS(insn->code) == BPF_JMP ? unit->i64 : unit->i32;
+	LLVMValueRef dst = LLVMBuildTrunc(b, jit_get(unit, insn->dst_reg), type, "");
+	LLVMIntPredicate predicate;
+	LLVMValueRef src;
+
+	if (BPF_SRC(insn->code) == BPF_K)
+		src = LLVMConstInt(type, (uint64_t)(int64_t)insn->imm, true);
+	else
+		src = LLVMBuildTrunc(b, jit_get(unit, insn->src_reg), type, "");
+	if (BPF_OP(insn->code) == BPF_JSET)
+		return LLVMBuildICmp(b, LLVMIntNE, LLVMBuildAnd(b, dst, src, ""),
+				     LLVMConstInt(type, 0, false), "");
+	if (!predicate_of(BPF_OP(insn->code), &predicate))
+		return NULL;
+	return LLVMBuildICmp(b, predicate, dst, src, "");
+}
+
+/* The block of the instruction behind a conditional jump; made when nobody else jumps there. */
+static LLVMBasicBlockRef fall_through(struct jit_unit *unit, uint32_t at)
+{
+	if (!unit->blocks[at + 1])
+		unit->blocks[at + 1] =
+			LLVMAppendBasicBlockInContext(unit->context, unit->function, "");
+	return unit->blocks[at + 1];
+}
+
+static int jump(struct jit_unit *unit, uint32_t at)
+{
+	const struct bpf_insn *insn = &unit->prog->insns[at];
+	LLVMBasicBlockRef target = unit->blocks[target_of(insn, at)];
+	LLVMValueRef test;
+
+	if (is_goto(insn)) {
+		if (BPF_SRC(insn->code) != BPF_K)
+			return jit_refuse(unit, at, "a computed jump");
+		LLVMBuildBr(unit->builder, target);
+		return 0;
+	}
+	if (at + 1 == unit->prog->cnt)
+		return malformed(unit, at, "the program has no end");
+	test = condition(unit, insn);
+	if (!test)
+		return jit_refuse(unit, at, "a condition of a jump");
+	LLVMBuildCondBr(unit->builder, test, target, fall_through(unit, at));
+	return 0;
+}
+
+static int exit_or_call(struct jit_unit *unit, uint32_t at)
+{
+	const struct bpf_insn *insn = &unit->prog->insns[at];
+
+	if (BPF_CLASS(insn->code) == BPF_JMP32)
+		return jit_refuse(unit, at, "a kind of call");
+	if (BPF_OP(insn->code) == BPF_CALL)
+		return jit_call(unit, at);
+	LLVMBuildRet(unit->builder, jit_get(unit, BPF_REG_0));
+	return 0;
+}
+
+static int translate_insn(struct jit_unit *unit, uint32_t at)
+{
+	const struct bpf_insn *insn = &unit->prog->insns[at];
+
+	if (is_jump(insn))
+		return jump(unit, at);
+	switch (BPF_CLASS(insn->code)) {
+	case BPF_ALU:
+	case BPF_ALU64:
+		return jit_alu(unit, at);
+	case BPF_LDX:
+		return jit_load(unit, at);
+	case BPF_ST:
+		return jit_store(unit, at);
+	case BPF_STX:
+		return BPF_MODE(insn->code) == BPF_ATOMIC ? jit_atomic(unit, at)
+							  : jit_store(unit, at);
+	case BPF_LD:
+		if (insn->code == LD_IMM64)
+			return load_constant(unit, at);
+		return jit_refuse(unit, at, "a load from a packet");
+	default:
+		return exit_or_call(unit, at);
+	}
+}
+
+/* Make the block at @at the current one, with an edge to it from what was built before. */
+static void enter_block(struct jit_unit *unit, uint32_t at)
+{
+	if (!LLVMGetBasicBlockTerminator(LLVMGetInsertBlock(unit->builder)))
+		LLVMBuildBr(unit->builder, unit->blocks[at]);
+	LLVMPositionBuilderAtEnd(unit->builder, unit->blocks[at]);
+	for (unsigned i = 0; i < BPF_REG_10; i++)
+		unit->tags[i] = (struct jit_tag){0};
+}
+
+static int translate_insns(struct jit_unit *unit)
+{
+	const struct jit_prog *prog = unit->prog;
+	int r;
+
+	for (uint32_t i = 0; i < prog->cnt; i++) {
+		if (unit->blocks[i])
+			enter_block(unit, i);
+		else if (LLVMGetBasicBlockTerminator(LLVMGetInsertBlock(unit->builder)))
+			return malformed(unit, i, "it cannot be reached");
+		r = translate_insn(unit, i);
+		if (r < 0)
+			return r;
+		i += prog->insns[i].code == LD_IMM64;
+	}
+	if (!LLVMGetBasicBlockTerminator(LLVMGetInsertBlock(unit->builder)))
+		return malformed(unit, prog->cnt - 1, "the program has no end");
+	return 0;
+}
+
+/* uint64_t prog(void *ctx, struct rt_run *run), with registers and stack as memory. */
+static void begin_function(struct jit_unit *unit)
+{
+	LLVMTypeRef params[] = {unit->pointer, unit->pointer};
+	LLVMTypeRef stack = LLVMArrayType2(unit->i8, JIT_STACK);
+	LLVMValueRef end = jit_const(unit, JIT_STACK);
+	LLVMBuilderRef b = unit->builder;
+	LLVMValueRef context;
+
+	unit->function = LLVMAddFunction(unit->module, "prog",
+					 LLVMFunctionType(unit->i64, params, 2, false));
+	LLVMPositionBuilderAtEnd(b,
+				 LLVMAppendBasicBlockInContext(unit->context, unit->function, ""));
+	unit->run = LLVMGetParam(unit->function, 1);
+	for (unsigned i = 0; i < BPF_REG_10; i++) {
+		unit->regs[i] = LLVMBuildAlloca(b, unit->i64, "");
+		LLVMBuildStore(b, jit_const(unit, 0), unit->regs[i]);
+	}
+	unit->stack = LLVMBuildAlloca(b, stack, "");
+	LLVMSetAlignment(unit->stack, 8);
+	unit->frame = LLVMBuildPtrToInt(b, LLVMBuildGEP2(b, unit->i8, unit->stack, &end, 1, ""),
+					unit->i64, "");
+	context = LLVMGetParam(unit->function, 0);
+	jit_set(unit, BPF_REG_1, LLVMBuildPtrToInt(b, context, unit->i64, ""));
+	unit->tags[BPF_REG_10] = (struct jit_tag){JIT_TAG_STACK, 0};
+}
+
+int jit_translate(struct jit_unit *unit)
+{
+	const uint32_t cnt = unit->prog->cnt;
+	cleanup_free LLVMBasicBlockRef *blocks = NULL;
+	cleanup_free bool *half = NULL;
+	int r;
+
+	if (cnt == 0)
+		return reason_set(unit->reason, -EINVAL, "an empty program");
+	blocks = calloc(cnt, sizeof(*blocks));
+	half = calloc(cnt, sizeof(*half));
+	if (!blocks || !half)
+		return -ENOMEM;
+	unit->blocks = blocks;
+	begin_function(unit);
+	r = find_blocks(unit, half);
+	if (r == 0)
+		r = translate_insns(unit);
+	unit->blocks = NULL;
+	return r;
+}
