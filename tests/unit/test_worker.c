@@ -33,7 +33,7 @@
 #define SECONDS_10 10000
 
 static struct worker *worker;
-static struct reason reason;
+static _Thread_local struct reason reason;
 static int exe_fd;
 
 static int start(const char *path)
