@@ -304,6 +304,9 @@ static void test_memory_limit(void **state)
 {
 	struct worker_answer answer;
 
+#ifdef __SANITIZE_ADDRESS__
+	return; /* its shadow alone is more than the limit, so there is none */
+#endif
 	assert_int_equal(ask(STUB_EAT, SECONDS_10, &answer), 0);
 	assert_int_equal(answer.verdict, -ENOMEM);
 	worker_answer_deinit(&answer);
