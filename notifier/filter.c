@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/feature.h"
 #include "base/sys.h"
 #include "notifier/fdpass.h"
 
@@ -150,6 +151,7 @@ int filter_build(bool confined, struct sock_fprog *ret_prog)
 
 int filter_install_and_send(int sync_fd, bool confined)
 {
+	unsigned int flags = SECCOMP_FILTER_FLAG_NEW_LISTENER;
 	struct sock_fprog prog = {0};
 	cleanup_free struct sock_filter *insns = NULL;
 	cleanup_fd int listener = -1;
@@ -160,14 +162,10 @@ int filter_install_and_send(int sync_fd, bool confined)
 	if (r < 0)
 		return r;
 	insns = prog.filter;
-	listener = sys_seccomp(
-		SECCOMP_SET_MODE_FILTER,
-		SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, &prog);
-	/* WAIT_KILLABLE_RECV came with Linux 5.19; without it a signalled call is simply retried.
-	 */
-	if (listener == -EINVAL)
-		listener = sys_seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER,
-				       &prog);
+	/* Without it a signalled call is simply retried. */
+	if (feature_has(FEATURE_WAIT_KILLABLE))
+		flags |= SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+	listener = sys_seccomp(SECCOMP_SET_MODE_FILTER, flags, &prog);
 	if (listener < 0)
 		return listener;
 	r = fdpass_send(sync_fd, listener);

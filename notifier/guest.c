@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/feature.h"
 #include "base/sys.h"
 
 #define PAGE 4096u
@@ -112,14 +113,14 @@ static bool guest_range_writable(struct guest *guest, uint64_t addr, size_t len)
 	maps = open(path, O_RDONLY | O_CLOEXEC);
 	if (maps < 0)
 		return false;
+	if (!feature_has(FEATURE_PROCMAP_QUERY))
+		return writable_until_text(maps, addr, end) >= end;
 	while (addr < end) {
 		struct procmap_query_abi query = {.size = sizeof(query), .query_addr = addr};
 
-		if (ioctl(maps, PROCMAP_QUERY_ABI, &query) < 0) {
-			/* Before 6.11, or no mapping there. */
-			return errno == ENOTTY && writable_until_text(maps, addr, end) >= end;
-		}
-		if (!(query.vma_flags & PROCMAP_WRITABLE))
+		/* Fails where nothing is mapped. */
+		if (ioctl(maps, PROCMAP_QUERY_ABI, &query) < 0 ||
+		    !(query.vma_flags & PROCMAP_WRITABLE))
 			return false;
 		addr = query.vma_end;
 	}
@@ -153,12 +154,11 @@ static int guest_open_pidfd(pid_t tid)
 {
 	char path[40], *status = NULL, *line;
 	cleanup_free char *text = NULL;
-	int fd, tgid;
+	int tgid;
 
-	fd = sys_pidfd_open(tid, PIDFD_THREAD);
-	if (fd != -EINVAL)
-		return fd;
-	/* Before 6.9 a pidfd names a process; accept it only if it shares the caller's table. */
+	if (feature_has(FEATURE_PIDFD_THREAD))
+		return sys_pidfd_open(tid, PIDFD_THREAD);
+	/* A pidfd names a process; accept it only if it shares the caller's table. */
 	snprintf(path, sizeof(path), "/proc/%d/status", tid);
 	if (read_file(AT_FDCWD, path, 16384, &text, NULL) < 0)
 		return -ESRCH;
@@ -204,7 +204,7 @@ static pid_t innermost_pid(const char *host_pid)
 	return last ? atoi(last + 1) : -ESRCH;
 }
 
-/* Before 6.11 there is no ioctl for it: search the processes that our /proc shows. */
+/* Without the ioctl: search the processes that our /proc shows. */
 static pid_t guest_pid_search(int ns_fd, pid_t pid)
 {
 	struct dirent *entry;
@@ -240,8 +240,8 @@ pid_t guest_pid_to_host(struct guest *guest, pid_t pid)
 	ns_fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (ns_fd < 0)
 		return -ESRCH;
-	host = ioctl(ns_fd, NS_GET_PID_FROM_PIDNS, pid);
-	if (host < 0 && errno == ENOTTY)
+	if (!feature_has(FEATURE_NS_GET_PID))
 		return guest_pid_search(ns_fd, pid);
+	host = ioctl(ns_fd, NS_GET_PID_FROM_PIDNS, pid);
 	return host > 0 ? host : -ESRCH;
 }

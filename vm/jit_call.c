@@ -18,6 +18,33 @@ static const char *const helper_names[] = {__BPF_FUNC_MAPPER(HELPER_NAME)};
 
 #define HELPER_SYMBOL_MAX 64
 
+/* How many arguments a helper takes; registers behind them are not set up. Absent: all five. */
+#define ARGUMENTS(cnt) ((cnt) + 1)
+static const uint8_t argument_cnts[] = {
+	[BPF_FUNC_map_lookup_elem] = ARGUMENTS(2),
+	[BPF_FUNC_map_update_elem] = ARGUMENTS(4),
+	[BPF_FUNC_map_delete_elem] = ARGUMENTS(2),
+	[BPF_FUNC_probe_read] = ARGUMENTS(3),
+	[BPF_FUNC_probe_read_str] = ARGUMENTS(3),
+	[BPF_FUNC_probe_read_user] = ARGUMENTS(3),
+	[BPF_FUNC_probe_read_user_str] = ARGUMENTS(3),
+	[BPF_FUNC_ktime_get_ns] = ARGUMENTS(0),
+	[BPF_FUNC_ktime_get_boot_ns] = ARGUMENTS(0),
+	[BPF_FUNC_get_prandom_u32] = ARGUMENTS(0),
+	[BPF_FUNC_get_current_pid_tgid] = ARGUMENTS(0),
+	[BPF_FUNC_get_current_uid_gid] = ARGUMENTS(0),
+	[BPF_FUNC_get_current_comm] = ARGUMENTS(2),
+	[BPF_FUNC_get_current_cgroup_id] = ARGUMENTS(0),
+	[BPF_FUNC_get_stackid] = ARGUMENTS(3),
+};
+
+static unsigned argument_cnt(uint32_t helper)
+{
+	if (helper >= ARRAY_SIZE(argument_cnts) || argument_cnts[helper] == 0)
+		return 5;
+	return argument_cnts[helper] - 1u;
+}
+
 static LLVMValueRef run_field(struct jit_unit *unit, size_t offset, LLVMTypeRef type)
 {
 	LLVMValueRef at = jit_const(unit, offset);
@@ -30,13 +57,7 @@ static LLVMValueRef run_field(struct jit_unit *unit, size_t offset, LLVMTypeRef 
 /* The key that r2 points to, once: the bounds check and the address use the same value. */
 static LLVMValueRef read_index(struct jit_unit *unit)
 {
-	LLVMBuilderRef b = unit->builder;
-	LLVMValueRef pointer, load;
-
-	pointer = LLVMBuildIntToPtr(b, jit_get(unit, BPF_REG_2), unit->pointer, "");
-	load = jit_volatile(LLVMBuildLoad2(b, unit->i32, pointer, ""));
-	LLVMSetAlignment(load, 1);
-	return LLVMBuildZExt(b, load, unit->i64, "");
+	return LLVMBuildZExt(unit->builder, jit_read(unit, BPF_REG_2, 0, BPF_W), unit->i64, "");
 }
 
 /*
@@ -129,7 +150,8 @@ static int call_runtime(struct jit_unit *unit, uint32_t helper, const char *name
 				  "it",
 				  name, helper);
 	for (unsigned i = 0; i < 5; i++)
-		args[i] = jit_get(unit, BPF_REG_1 + i);
+		args[i] = i < argument_cnt(helper) ? jit_get(unit, BPF_REG_1 + i)
+						   : LLVMGetUndef(unit->i64);
 	args[5] = unit->run;
 	type = LLVMFunctionType(unit->i64, params, ARRAY_SIZE(params), false);
 	jit_set(unit, BPF_REG_0,

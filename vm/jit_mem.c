@@ -16,12 +16,6 @@ struct place {
 	bool shared; /* may be seen by others */
 };
 
-LLVMValueRef jit_volatile(LLVMValueRef access)
-{
-	LLVMSetVolatile(access, true);
-	return access;
-}
-
 static unsigned access_bits(uint8_t code)
 {
 	switch (BPF_SIZE(code)) {
@@ -65,8 +59,9 @@ static LLVMValueRef load_from(struct jit_unit *unit, const struct place *place)
 	LLVMValueRef load = LLVMBuildLoad2(unit->builder, place->type, place->pointer, "");
 
 	LLVMSetAlignment(load, 1);
+	LLVMSetVolatile(load, place->shared);
 	if (place->shared)
-		return jit_volatile(load);
+		return load;
 	return LLVMBuildFreeze(unit->builder, load, "");
 }
 
@@ -76,21 +71,25 @@ static void store_to(struct jit_unit *unit, const struct place *place, LLVMValue
 	LLVMValueRef store = LLVMBuildStore(unit->builder, narrow, place->pointer);
 
 	LLVMSetAlignment(store, 1);
-	if (place->shared)
-		jit_volatile(store);
+	LLVMSetVolatile(store, place->shared);
+}
+
+LLVMValueRef jit_read(struct jit_unit *unit, unsigned reg, int16_t off, uint8_t size)
+{
+	const struct place place = place_of(unit, reg, off, size);
+
+	return load_from(unit, &place);
 }
 
 int jit_load(struct jit_unit *unit, uint32_t at)
 {
 	const struct bpf_insn *insn = &unit->prog->insns[at];
 	const unsigned mode = BPF_MODE(insn->code);
-	struct place place;
 	LLVMValueRef value;
 
 	if (mode != BPF_MEM && (mode != JIT_MEMSX || BPF_SIZE(insn->code) == BPF_DW))
 		return jit_refuse(unit, at, "a kind of load");
-	place = place_of(unit, insn->src_reg, insn->off, insn->code);
-	value = load_from(unit, &place);
+	value = jit_read(unit, insn->src_reg, insn->off, insn->code);
 	value = mode == BPF_MEM ? LLVMBuildZExt(unit->builder, value, unit->i64, "")
 				: LLVMBuildSExt(unit->builder, value, unit->i64, "");
 	jit_set(unit, insn->dst_reg, value);
@@ -128,7 +127,7 @@ static void compare_exchange(struct jit_unit *unit, const struct place *place, L
 						   LLVMAtomicOrderingSequentiallyConsistent,
 						   LLVMAtomicOrderingSequentiallyConsistent, false);
 
-	jit_volatile(pair);
+	LLVMSetVolatile(pair, true);
 	set_old(unit, BPF_REG_0, LLVMBuildExtractValue(b, pair, 0, ""));
 }
 
@@ -140,7 +139,7 @@ static int load_acquire(struct jit_unit *unit, uint32_t at)
 
 	LLVMSetAlignment(load, access_bits(insn->code) / 8);
 	LLVMSetOrdering(load, LLVMAtomicOrderingAcquire);
-	jit_volatile(load);
+	LLVMSetVolatile(load, true);
 	if (!place.shared)
 		load = LLVMBuildFreeze(unit->builder, load, "");
 	set_old(unit, insn->dst_reg, load);
@@ -157,7 +156,7 @@ static int store_release(struct jit_unit *unit, uint32_t at)
 
 	LLVMSetAlignment(store, access_bits(insn->code) / 8);
 	LLVMSetOrdering(store, LLVMAtomicOrderingRelease);
-	jit_volatile(store);
+	LLVMSetVolatile(store, true);
 	return 0;
 }
 
@@ -170,7 +169,7 @@ static int read_modify_write(struct jit_unit *unit, uint32_t at, LLVMAtomicRMWBi
 	LLVMValueRef old = LLVMBuildAtomicRMW(unit->builder, op, place.pointer, value,
 					      LLVMAtomicOrderingSequentiallyConsistent, false);
 
-	jit_volatile(old);
+	LLVMSetVolatile(old, true);
 	if (insn->imm & BPF_FETCH)
 		set_old(unit, insn->src_reg, old);
 	return 0;

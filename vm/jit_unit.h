@@ -97,5 +97,5 @@ int jit_store(struct jit_unit *unit, uint32_t at);
 int jit_atomic(struct jit_unit *unit, uint32_t at);
 int jit_call(struct jit_unit *unit, uint32_t at);
 
-/** jit_volatile() - mark an access that another process can see or change; Return: @access */
-LLVMValueRef jit_volatile(LLVMValueRef access);
+/** jit_read() - the @size (BPF_W, ...) bytes at [@reg + @off], loaded once; of that width */
+LLVMValueRef jit_read(struct jit_unit *unit, unsigned reg, int16_t off, uint8_t size);

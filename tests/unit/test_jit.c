@@ -106,11 +106,11 @@ static uint64_t spy(uint64_t r1, uint64_t r2, uint64_t r3, uint64_t r4, uint64_t
 static void test_helper_call(void **state)
 {
 	jit_region_helper(&region, "rt_other", NULL);
-	jit_region_helper(&region, "rt_ktime_get_ns", spy);
+	jit_region_helper(&region, "rt_perf_event_output", spy);
 	assert_int_equal(RUN((void *)1, INSN_MOV64_IMM(BPF_REG_6, 6), INSN_MOV64_IMM(BPF_REG_9, 9),
 			     INSN_MOV64_IMM(BPF_REG_2, 2), INSN_MOV64_IMM(BPF_REG_3, 3),
 			     INSN_MOV64_IMM(BPF_REG_4, 4), INSN_MOV64_IMM(BPF_REG_5, -5),
-			     INSN_CALL(BPF_FUNC_ktime_get_ns),
+			     INSN_CALL(BPF_FUNC_perf_event_output),
 			     INSN_ALU64_REG(BPF_ADD, BPF_REG_0, BPF_REG_6),
 			     INSN_ALU64_REG(BPF_ADD, BPF_REG_0, BPF_REG_9), INSN_EXIT()),
 			 0xfedcba9876543210 + 15);

@@ -33,7 +33,7 @@
 #define SECONDS_10 10000
 
 static struct worker *worker;
-static struct reason reason;
+static _Thread_local struct reason reason;
 static int exe_fd;
 
 static int start(const char *path)
@@ -304,6 +304,9 @@ static void test_memory_limit(void **state)
 {
 	struct worker_answer answer;
 
+#ifdef __SANITIZE_ADDRESS__
+	return; /* its shadow alone is more than the limit, so there is none */
+#endif
 	assert_int_equal(ask(STUB_EAT, SECONDS_10, &answer), 0);
 	assert_int_equal(answer.verdict, -ENOMEM);
 	worker_answer_deinit(&answer);
