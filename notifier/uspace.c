@@ -4,6 +4,7 @@
  */
 #include "notifier/uspace.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -87,6 +88,30 @@ static int make_files(struct uspace *uspace)
 	return uspace->code_fd < 0 ? uspace->code_fd : 0;
 }
 
+/* Filters of the tenant's first process, ours among them: every other process has at least these. */
+static uint32_t count_filters(pid_t pid)
+{
+	cleanup_free char *text = NULL;
+	unsigned int filters = 0;
+	const char *line;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (read_file(AT_FDCWD, path, 65536, &text, NULL) < 0)
+		return 0;
+	line = strstr(text, "\nSeccomp_filters:");
+	if (line)
+		sscanf(line, "\nSeccomp_filters: %u", &filters);
+	return filters;
+}
+
+static bool has_rdpid(void)
+{
+	unsigned int a, b, c = 0, d;
+
+	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & 1u << 22);
+}
+
 static int reserve(struct uspace *uspace)
 {
 	void *base = mmap(NULL, REGION_SIZE, PROT_NONE,
@@ -113,6 +138,8 @@ static int fill_text(struct uspace *uspace, struct reason *reason)
 				  cpus, REGION_RINGS_MAX);
 	memcpy(uspace->base, runtime_image, runtime_image_size);
 	header->slots = (uint32_t)cpus;
+	header->features = has_rdpid() ? REGION_HAS_RDPID : 0;
+	uspace->seccomp_filters = count_filters(uspace->tenant->pid);
 	return 0;
 }
 

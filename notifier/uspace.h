@@ -43,6 +43,7 @@ struct uspace_plan;
  * @code_rw_fd: the same, writable: for the keeper, which switches everything off
  * @shared_fd: shared part and maps
  * @nonce: second half of what a target must know to be given the files
+ * @seccomp_filters: how many every process of the tenant has
  * @resident: number of maps whose contents are in the region: element commands are looked at
  * @plan: what targets are to look like; replaced as a whole
  * @late: catches processes that load a probed file later
@@ -54,6 +55,7 @@ struct uspace {
 	unsigned char *base;
 	int code_fd, code_rw_fd, shared_fd;
 	uint64_t nonce;
+	uint32_t seccomp_filters;
 	uint64_t code_next, map_next, array_next;
 	uint32_t last_map_id;
 	uint64_t counters_used[REGION_ATTACH_MAX / 64];

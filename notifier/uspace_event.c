@@ -51,7 +51,7 @@ static uint32_t drain_slot(struct uspace *uspace, uint32_t slot, unsigned char *
 		moved++;
 		if (!map || event.map != id) {
 			if (map)
-				forward_flush(map->forward, slot);
+				forward_flush(map->forward);
 			uspace_map_unref(map);
 			id = event.map;
 			map = map_by_id(uspace, id);
@@ -60,7 +60,7 @@ static uint32_t drain_slot(struct uspace *uspace, uint32_t slot, unsigned char *
 			forward_output(map->forward, slot, event.flags, data, event.size);
 	}
 	if (map)
-		forward_flush(map->forward, slot);
+		forward_flush(map->forward);
 	uspace_map_unref(map);
 	return moved;
 }

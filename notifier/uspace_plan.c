@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "kernel-bridge/kobject.h"
+#include "notifier/tenant.h"
 
 #define PAGE	       4096ull
 #define FIXED_SEGMENTS 5u
@@ -189,6 +190,8 @@ int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct
 	plan->segment_cnt = plan->fixed_segments = FIXED_SEGMENTS;
 	plan->enter = header->enter;
 	plan->nonce = uspace->nonce;
+	plan->cgroup_id = uspace->tenant->scope.cgroup_id;
+	plan->seccomp_filters = uspace->seccomp_filters;
 	r = add_sites(uspace, plan, true, reason);
 	plan->changed_cnt = plan->site_cnt;
 	if (r == 0)
@@ -240,6 +243,8 @@ int uspace_plan_run(const struct uspace_plan *plan, uint32_t cnt, pid_t pid, pid
 		.want_cnt = cnt,
 		.get_fd_cmd = USPACE_FD_CMD,
 		.get_fd_nonce = plan->nonce,
+		.cgroup_id = plan->cgroup_id,
+		.seccomp_filters = plan->seccomp_filters,
 	};
 	int r;
 

@@ -36,7 +36,8 @@ struct plan_site {
 struct uspace_plan {
 	struct shim_segment *segments;
 	uint32_t segment_cnt, fixed_segments;
-	uint64_t enter, nonce;
+	uint64_t enter, nonce, cgroup_id;
+	uint32_t seccomp_filters;
 	struct plan_site *sites;
 	uint32_t site_cnt, changed_cnt;
 };

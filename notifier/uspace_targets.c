@@ -322,16 +322,19 @@ static bool stopped_by_us(const struct tenant *tenant, pid_t tid)
 int uspace_give_fd(struct call *call)
 {
 	struct uspace *uspace = call->tenant->uspace;
-	uint64_t index = call->notif.data.args[1];
+	uint64_t offset = call->notif.data.args[1];
 	int fd = -1;
 
 	if (!uspace || call->notif.data.args[2] != uspace->nonce ||
 	    !stopped_by_us(call->tenant, (pid_t)call->notif.pid) || !guest_valid(&call->guest))
 		return -EINVAL;
 	pthread_mutex_lock(&uspace->lock);
-	if (uspace->plan && index < uspace->plan->segment_cnt &&
-	    uspace->plan->segments[index].fd >= 0)
-		fd = fcntl(uspace->plan->segments[index].fd, F_DUPFD_CLOEXEC, 0);
+	for (uint32_t i = 0; uspace->plan && i < uspace->plan->segment_cnt; i++) {
+		const struct shim_segment *segment = &uspace->plan->segments[i];
+
+		if (segment->offset == offset && segment->fd >= 0)
+			fd = fcntl(segment->fd, F_DUPFD_CLOEXEC, 0);
+	}
 	pthread_mutex_unlock(&uspace->lock);
 	return fd < 0 ? -EINVAL : call_reply_fd(call, fd);
 }

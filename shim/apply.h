@@ -78,7 +78,10 @@ int shim_site_check(int file_fd, struct shim_want *ret_want, struct reason *reas
 /**
  * struct shim_plan - what a process is to look like
  * @get_fd_cmd, @get_fd_nonce: arguments of the bpf() call by which the target receives descriptors:
- *	bpf(cmd, segment index, nonce) as raw arguments; the daemon answers with the segment's file
+ *	bpf(cmd, segment offset, nonce) as raw arguments; the daemon answers with the segment's file
+ * @cgroup_id: what bpf_get_current_cgroup_id() says there
+ * @seccomp_filters: filters every process of the tenant has; one with more may refuse, or die of, the
+ *	system calls that helpers make
  */
 struct shim_plan {
 	struct shim_region region;
@@ -86,6 +89,8 @@ struct shim_plan {
 	uint32_t want_cnt;
 	int get_fd_cmd;
 	uint64_t get_fd_nonce;
+	uint64_t cgroup_id;
+	uint32_t seccomp_filters;
 };
 
 /**

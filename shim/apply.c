@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One process, from what it is to what it is to be.
+ */
+#include "shim/apply.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/sys.h"
+#include "shim/inject.h"
+#include "shim/stub.h"
+
+#define JUMP_SIZE 5u
+
+/* One application on its way. @maps is read again after something was mapped. */
+struct work {
+	struct tracee tracee;
+	struct maps maps;
+	const struct shim_plan *plan;
+	uint64_t base;
+	bool injected; /* this time */
+};
+
+static bool is_32bit(const struct maps *maps)
+{
+	/* Nothing of a 32-bit process lies above 4 GiB, and something of any other does. */
+	return maps->cnt && maps->entries[maps->cnt - 1].end <= 1ull << 32;
+}
+
+static int check_status(pid_t pid, const struct shim_plan *plan, struct reason *reason)
+{
+	cleanup_free char *text = NULL;
+	unsigned int filters;
+	const char *line;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (read_file(AT_FDCWD, path, 65536, &text, NULL) < 0)
+		return -ESRCH;
+	line = strstr(text, "\nState:\tZ");
+	if (line || strstr(text, "\nState:\tX"))
+		return -ESRCH;
+	line = strstr(text, "\nTracerPid:");
+	if (line && atoi(line + sizeof("\nTracerPid:")) > 0)
+		return reason_set(reason, -EPERM, "another process traces it");
+	line = strstr(text, "\nSeccomp_filters:");
+	if (line && sscanf(line, "\nSeccomp_filters: %u", &filters) == 1 && plan->seccomp_filters &&
+	    filters > plan->seccomp_filters)
+		return reason_set(reason, -EOPNOTSUPP,
+				  "it has seccomp filters of its own, which may not let it make the "
+				  "calls that helpers need");
+	return 0;
+}
+
+static int reread_maps(struct work *work)
+{
+	maps_deinit(&work->maps);
+	return maps_read(work->tracee.pid, &work->maps);
+}
+
+static int ensure_region(struct work *work, struct reason *reason)
+{
+	int r;
+
+	if (work->injected)
+		return 0;
+	r = tracee_find_syscall(&work->tracee, &work->maps);
+	if (r < 0)
+		return reason_set(reason, -EOPNOTSUPP, "it has no syscall instruction");
+	r = inject_region(&work->tracee, work->plan, &work->maps, work->base, &work->base, reason);
+	if (r < 0)
+		return r;
+	work->injected = true;
+	return reread_maps(work);
+}
+
+/* Threads that stand between the first and the last of the displaced instructions go on in the stub. */
+static int move_threads(struct work *work, uint64_t site, uint64_t moved,
+			const struct move_map *map)
+{
+	for (uint32_t i = 0; i < work->tracee.cnt; i++) {
+		uint64_t ip = work->tracee.threads[i].regs.rip;
+
+		if (!work->tracee.threads[i].stopped || ip <= site || ip >= site + JUMP_SIZE)
+			continue;
+		for (uint32_t k = 0; k < map->cnt; k++) {
+			int r = 0;
+
+			if (ip == site + map->at[k].from)
+				r = tracee_set_ip(&work->tracee, i, moved + map->at[k].to);
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+static int patch(struct work *work, const struct shim_want *want, uint64_t site,
+		 struct reason *reason)
+{
+	unsigned char jump[JUMP_SIZE];
+	struct move_map map;
+	uint64_t moved;
+	int r;
+
+	r = ensure_region(work, reason);
+	if (r < 0)
+		return r;
+	r = stub_new(&work->tracee, &work->maps, site, want->original, want->displaced, work->base,
+		     work->base + work->plan->region.enter, work->base + want->site, jump, &moved,
+		     &map);
+	/* An area may have been mapped. */
+	if (r == 0)
+		r = reread_maps(work);
+	if (r == 0)
+		r = move_threads(work, site, moved, &map);
+	if (r == 0)
+		r = tracee_write(&work->tracee, site, jump, sizeof(jump));
+	if (r < 0 && r != -ESRCH)
+		return reason_set(reason, -EOPNOTSUPP, "no stub can be made near its code: %s",
+				  strerrordesc_np(-r));
+	return r;
+}
+
+static int unpatch(struct work *work, const struct shim_want *want, uint64_t site, uint64_t stub)
+{
+	int r = stub_set_record(&work->tracee, stub, 0);
+
+	return r < 0 ? r : tracee_write(&work->tracee, site, want->original, JUMP_SIZE);
+}
+
+/* One want in one mapping. */
+static int apply_at(struct work *work, const struct shim_want *want, uint64_t site,
+		    enum shim_state *state, struct reason *reason)
+{
+	unsigned char bytes[sizeof(want->original)];
+	struct region_stub stub;
+	uint64_t address;
+	int r = 0;
+
+	if (tracee_read(&work->tracee, site, bytes, want->original_len) < 0)
+		return -EFAULT;
+	if (memcmp(bytes, want->original, want->original_len) == 0) {
+		r = want->site ? patch(work, want, site, reason) : 0;
+	} else if (stub_behind(&work->tracee, &work->maps, site, bytes, &address, &stub)) {
+		if (want->site)
+			r = ensure_region(work, reason);
+		if (r == 0)
+			r = want->site ? stub_set_record(&work->tracee, address,
+							 work->base + want->site)
+				       : unpatch(work, want, site, address);
+	} else {
+		*state = SHIM_FOREIGN;
+		return 0;
+	}
+	if (r == 0 && *state == SHIM_ABSENT)
+		*state = SHIM_DONE;
+	return r;
+}
+
+/* One want in every executable mapping of its file. */
+static int apply_want(struct work *work, const struct shim_want *want, enum shim_state *state,
+		      struct reason *reason)
+{
+	int r = 0;
+
+	*state = SHIM_ABSENT;
+	for (uint32_t i = 0; i < work->maps.cnt && r == 0; i++) {
+		const struct map_entry entry = work->maps.entries[i];
+
+		if (!entry.executable || entry.shared || want->offset < entry.offset ||
+		    want->offset - entry.offset >= entry.end - entry.start ||
+		    !maps_is_file(&work->maps, &entry, want->dev, want->ino))
+			continue;
+		r = apply_at(work, want, entry.start + (want->offset - entry.offset), state,
+			     reason);
+	}
+	if (r < 0)
+		*state = SHIM_FAILED;
+	return r;
+}
+
+static int apply(struct work *work, enum shim_state *ret_states, struct reason *reason)
+{
+	int r, worst = 0;
+
+	r = maps_read(work->tracee.pid, &work->maps);
+	if (r < 0)
+		return r;
+	if (is_32bit(&work->maps)) {
+		maps_deinit(&work->maps);
+		return reason_set(reason, -EOPNOTSUPP, "it is a 32-bit process");
+	}
+	work->base = inject_find(&work->plan->region, &work->maps);
+	for (uint32_t i = 0; i < work->plan->want_cnt; i++) {
+		r = apply_want(work, &work->plan->wants[i], &ret_states[i], reason);
+		if (r == -ESRCH)
+			break;
+		if (r < 0)
+			worst = r;
+	}
+	maps_deinit(&work->maps);
+	return r == -ESRCH ? r : worst;
+}
+
+/* Whether it maps any of the files; most processes that are asked about do, or why ask. */
+static bool concerns(pid_t pid, const struct shim_plan *plan)
+{
+	struct maps maps;
+	bool found = false;
+
+	if (maps_read(pid, &maps) < 0)
+		return false;
+	for (uint32_t i = 0; i < maps.cnt && !found; i++)
+		for (uint32_t k = 0; k < plan->want_cnt && !found; k++)
+			found = maps.entries[i].executable &&
+				maps_is_file(&maps, &maps.entries[i], plan->wants[k].dev,
+					     plan->wants[k].ino);
+	maps_deinit(&maps);
+	return found;
+}
+
+static void all_absent(const struct shim_plan *plan, enum shim_state *ret_states)
+{
+	for (uint32_t i = 0; i < plan->want_cnt; i++)
+		ret_states[i] = SHIM_ABSENT;
+}
+
+int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_states,
+	       struct reason *reason)
+{
+	struct work work = {.plan = plan};
+	int r;
+
+	all_absent(plan, ret_states);
+	if (!concerns(pid, plan))
+		return 0;
+	r = check_status(pid, plan, reason);
+	if (r == 0)
+		r = tracee_stop(pid, &work.tracee, reason);
+	if (r == -EPERM && !reason->text[0])
+		reason_set(reason, r, "another process traces it");
+	if (r < 0)
+		return r;
+	r = apply(&work, ret_states, reason);
+	tracee_release(&work.tracee);
+	return r;
+}
+
+int shim_apply_stopped(pid_t pid, pid_t tid, const struct shim_plan *plan,
+		       enum shim_state *ret_states, struct reason *reason)
+{
+	struct work work = {.plan = plan};
+	int r;
+
+	all_absent(plan, ret_states);
+	if (!concerns(pid, plan))
+		return 0;
+	r = tracee_borrow(pid, tid, &work.tracee);
+	if (r < 0)
+		return r;
+	r = apply(&work, ret_states, reason);
+	tracee_release(&work.tracee);
+	return r;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * /proc/PID/maps and map_files.
+ */
+#include "shim/maps.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/sys.h"
+
+#define TEXT_MAX  (64u << 20)
+#define NEAR_MAX  0x7ff00000ull /* reach of a 32-bit displacement, with room for the module itself */
+#define LOWEST	  0x10000ull	/* mmap_min_addr */
+#define HIGHEST	  0x7fffffff0000ull
+#define PAGE_MASK 0xfffull
+
+static int add_line(struct maps *maps, uint32_t *cap, const char *line)
+{
+	struct map_entry entry = {0};
+	char perms[5];
+	int at = 0;
+
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %*x:%*x %lu %n", &entry.start,
+		   &entry.end, perms, &entry.offset, &entry.ino, &at) < 5)
+		return 0;
+	entry.readable = perms[0] == 'r';
+	entry.writable = perms[1] == 'w';
+	entry.executable = perms[2] == 'x';
+	entry.shared = perms[3] == 's';
+	entry.vdso = at && strncmp(line + at, "[vdso]", 6) == 0;
+	if (maps->cnt == *cap) {
+		struct map_entry *grown;
+
+		*cap = *cap ? *cap * 2 : 64;
+		grown = realloc(maps->entries, *cap * sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		maps->entries = grown;
+	}
+	maps->entries[maps->cnt++] = entry;
+	return 0;
+}
+
+int maps_read(pid_t pid, struct maps *ret_maps)
+{
+	struct maps maps = {.pid = pid};
+	cleanup_free char *text = NULL;
+	uint32_t cap = 0;
+	char path[40], *line, *next;
+	int r;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	r = read_file(AT_FDCWD, path, TEXT_MAX, &text, NULL);
+	if (r < 0)
+		return r == -EFBIG || r == -ENOMEM ? r : -ESRCH;
+	for (line = text; *line && r == 0; line = next) {
+		next = line + strcspn(line, "\n");
+		if (*next)
+			*next++ = '\0';
+		r = add_line(&maps, &cap, line);
+	}
+	if (r == 0 && !maps.cnt)
+		r = -ESRCH;
+	if (r < 0) {
+		free(maps.entries);
+		return r;
+	}
+	*ret_maps = maps;
+	return 0;
+}
+
+void maps_deinit(struct maps *maps)
+{
+	free(maps->entries);
+	*maps = (struct maps){0};
+}
+
+bool maps_is_file(const struct maps *maps, const struct map_entry *entry, dev_t dev, ino_t ino)
+{
+	struct stat st;
+	char path[80];
+
+	if (entry->ino != ino)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, maps->pid,
+		 entry->start, entry->end);
+	return stat(path, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
+}
+
+const struct map_entry *maps_find(const struct maps *maps, uint64_t address)
+{
+	for (uint32_t i = 0; i < maps->cnt; i++)
+		if (address >= maps->entries[i].start && address < maps->entries[i].end)
+			return &maps->entries[i];
+	return NULL;
+}
+
+static uint64_t distance(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : b - a;
+}
+
+uint64_t maps_gap_near(const struct maps *maps, uint64_t address, uint64_t size)
+{
+	uint64_t best = 0;
+
+	/* A page is left on either side: what grows downwards must not run into ours. */
+	for (uint32_t i = 0; i <= maps->cnt; i++) {
+		uint64_t from = i ? maps->entries[i - 1].end + PAGE_MASK + 1 : LOWEST;
+		uint64_t to = i < maps->cnt ? maps->entries[i].start : HIGHEST;
+		uint64_t at;
+
+		if (to < from + size + PAGE_MASK + 1)
+			continue;
+		at = to - size - PAGE_MASK - 1;
+		if (from > address)
+			at = from;
+		if (distance(at, address) < NEAR_MAX &&
+		    (!best || distance(at, address) < distance(best, address)))
+			best = at;
+	}
+	return best;
+}

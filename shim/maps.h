@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Memory mappings of a process, read once from /proc/PID/maps.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/** struct map_entry - one mapping; @ino is 0 for anonymous memory */
+struct map_entry {
+	uint64_t start, end, offset;
+	ino_t ino;
+	bool readable, writable, executable, shared;
+	bool vdso;
+};
+
+/** struct maps - ascending; @entries owned */
+struct maps {
+	pid_t pid;
+	struct map_entry *entries;
+	uint32_t cnt;
+};
+
+/** maps_read() - Return: 0, -ESRCH (also for a zombie, which has none), -EFBIG, -ENOMEM. */
+int maps_read(pid_t pid, struct maps *ret_maps);
+void maps_deinit(struct maps *maps);
+
+/** maps_is_file() - whether a mapping is of the file; the text of maps shows another device for overlay
+ *  and btrfs files, so the mapped file itself is asked */
+bool maps_is_file(const struct maps *maps, const struct map_entry *entry, dev_t dev, ino_t ino);
+
+/** maps_find() - mapping that holds @address, or NULL */
+const struct map_entry *maps_find(const struct maps *maps, uint64_t address);
+
+/** maps_gap_near() - @size free bytes near @address, below it if possible; 0 for none within
+ *  2 GiB. Page-aligned. */
+uint64_t maps_gap_near(const struct maps *maps, uint64_t address, uint64_t size);

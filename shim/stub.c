@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Stub areas and records.
+ */
+#include "shim/stub.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "shim/inject.h"
+
+/* In @ip of an area's first record, where no code address can be. */
+#define AREA_MARK 0xb9f5419be0000001ull
+
+#define SKIP_SIZE 5u
+#define CALL_SIZE 6u
+#define UNDO_SIZE 8u
+#define FIXED	  (SKIP_SIZE + CALL_SIZE + UNDO_SIZE)
+
+static_assert(FIXED + MOVE_MAX <= REGION_STUB_SIZE - REGION_STUB_CODE, "a stub holds its code");
+
+static int64_t span(uint64_t to, uint64_t from)
+{
+	return (int64_t)(to - from);
+}
+
+static bool near(uint64_t a, uint64_t b)
+{
+	int64_t distance = span(a, b);
+
+	return distance == (int32_t)distance;
+}
+
+static bool is_area(const struct tracee *tracee, const struct map_entry *entry,
+		    struct region_stub *ret_first)
+{
+	return !entry->ino && entry->executable && !entry->writable && !entry->shared &&
+	       entry->end - entry->start >= STUB_AREA_SIZE &&
+	       tracee_read(tracee, entry->start, ret_first, sizeof(*ret_first)) == 0 &&
+	       ret_first->ip == AREA_MARK;
+}
+
+bool stub_behind(const struct tracee *tracee, const struct maps *maps, uint64_t site,
+		 const unsigned char *jump, uint64_t *ret_address, struct region_stub *ret_stub)
+{
+	const struct map_entry *entry;
+	struct region_stub first;
+	uint64_t address;
+	int32_t rel;
+
+	if (jump[0] != 0xe9)
+		return false;
+	memcpy(&rel, jump + 1, sizeof(rel));
+	address = site + 5 + (uint64_t)(int64_t)rel - REGION_STUB_CODE;
+	entry = maps_find(maps, address);
+	if (!entry || !is_area(tracee, entry, &first) ||
+	    tracee_read(tracee, address, ret_stub, sizeof(*ret_stub)) < 0 || ret_stub->ip != site)
+		return false;
+	*ret_address = address;
+	return true;
+}
+
+/* A free record of an area, or 0. */
+static uint64_t free_record(const struct tracee *tracee, uint64_t area)
+{
+	for (uint64_t at = area + REGION_STUB_SIZE; at < area + STUB_AREA_SIZE;
+	     at += REGION_STUB_SIZE) {
+		struct region_stub stub;
+
+		if (tracee_read(tracee, at, &stub, sizeof(stub)) < 0)
+			return 0;
+		if (!stub.region)
+			return at;
+	}
+	return 0;
+}
+
+/* Room for a stub within reach of @site, in an area of this region. */
+static int find_room(struct tracee *tracee, const struct maps *maps, uint64_t site, uint64_t base,
+		     uint64_t *ret_address)
+{
+	struct region_stub first = {.ip = AREA_MARK, .region = base};
+	uint64_t area;
+	int r;
+
+	for (uint32_t i = 0; i < maps->cnt; i++) {
+		struct region_stub found;
+
+		if (!near(maps->entries[i].start, site) ||
+		    !near(maps->entries[i].end, site) ||
+		    !is_area(tracee, &maps->entries[i], &found) || found.region != base)
+			continue;
+		*ret_address = free_record(tracee, maps->entries[i].start);
+		if (*ret_address)
+			return 0;
+	}
+	area = maps_gap_near(maps, site, STUB_AREA_SIZE);
+	if (!area)
+		return -ENOMEM;
+	r = inject_anonymous(tracee, area, STUB_AREA_SIZE);
+	if (r == 0)
+		r = tracee_write(tracee, area, &first, sizeof(first));
+	*ret_address = area + REGION_STUB_SIZE;
+	return r;
+}
+
+/* The fixed part: struct region_stub says what it is. */
+static void write_fixed(unsigned char *code)
+{
+	static const unsigned char skip[SKIP_SIZE] = {0x48, 0x8d, 0x64, 0x24, 0x80};
+	static const unsigned char undo[UNDO_SIZE] = {0x48, 0x8d, 0xa4, 0x24, 0x80, 0, 0, 0};
+	const int32_t rel = (int32_t)offsetof(struct region_stub, enter) - REGION_STUB_BACK;
+
+	memcpy(code, skip, SKIP_SIZE);
+	memcpy(code + SKIP_SIZE, "\xff\x15", 2);
+	memcpy(code + SKIP_SIZE + 2, &rel, sizeof(rel));
+	memcpy(code + SKIP_SIZE + CALL_SIZE, undo, UNDO_SIZE);
+}
+
+int stub_new(struct tracee *tracee, const struct maps *maps, uint64_t site,
+	     const unsigned char *code, uint32_t len, uint64_t base, uint64_t enter,
+	     uint64_t record, unsigned char *ret_jump, uint64_t *ret_moved,
+	     struct move_map *ret_map)
+{
+	struct region_stub stub = {.site = record, .ip = site, .enter = enter, .region = base};
+	uint32_t moved_len;
+	uint64_t address;
+	int32_t rel;
+	int r;
+
+	r = find_room(tracee, maps, site, base, &address);
+	if (r < 0)
+		return r;
+	write_fixed(stub.code);
+	*ret_moved = address + REGION_STUB_CODE + FIXED;
+	r = move_code(code, len, site, *ret_moved, stub.code + FIXED, &moved_len, ret_map);
+	if (r < 0)
+		return r;
+	if (!near(address, site + 5))
+		return -ERANGE;
+	rel = (int32_t)span(address + REGION_STUB_CODE, site + 5);
+	ret_jump[0] = 0xe9;
+	memcpy(ret_jump + 1, &rel, sizeof(rel));
+	return tracee_write(tracee, address, &stub, sizeof(stub));
+}
+
+int stub_set_record(const struct tracee *tracee, uint64_t stub, uint64_t record)
+{
+	/* One aligned store: threads run through the stub meanwhile. */
+	return tracee_write(tracee, stub + offsetof(struct region_stub, site), &record,
+			    sizeof(record));
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Stubs (struct region_stub) in a target, near the code that jumps to them. An area of them is a private
+ * anonymous R-X mapping whose first record marks it; it is found again by looking.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shim/move.h"
+#include "shim/region.h"
+#include "shim/tracee.h"
+
+#define STUB_AREA_SIZE 0x10000u
+
+/**
+ * stub_behind() - the stub that five bytes at @site jump to
+ * @jump: what stands there
+ * @ret_address: of the record
+ *
+ * Return: true when it is one of ours for this very site.
+ */
+bool stub_behind(const struct tracee *tracee, const struct maps *maps, uint64_t site,
+		 const unsigned char *jump, uint64_t *ret_address, struct region_stub *ret_stub);
+
+/**
+ * stub_new() - make a stub for @site in an area near it, which is mapped when there is none
+ * @code, @len: the instructions it displaces
+ * @base: the region there; @enter: address of rt_enter
+ * @record: address of the struct region_site
+ * @ret_jump: five bytes to put at the site
+ * @ret_map: where in the process the displaced instructions went (offsets from @ret_moved)
+ *
+ * Errors: -ENOMEM no room within reach, -ERANGE an operand out of reach, -ESRCH, -EFAULT.
+ */
+int stub_new(struct tracee *tracee, const struct maps *maps, uint64_t site,
+	     const unsigned char *code, uint32_t len, uint64_t base, uint64_t enter,
+	     uint64_t record, unsigned char *ret_jump, uint64_t *ret_moved,
+	     struct move_map *ret_map);
+
+/** stub_set_record() - change what a stub runs; @record 0: nothing */
+int stub_set_record(const struct tracee *tracee, uint64_t stub, uint64_t record);

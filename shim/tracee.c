@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Stopping threads and calling through them.
+ *
+ * The rules that keep system calls which we interrupted intact: threads are stopped by PTRACE_INTERRUPT,
+ * whose stop lies inside the kernel's signal delivery; registers are put back unmodified inside such a
+ * stop; then the kernel itself restarts the call or reports EINTR as it would have done without us.
+ */
+#include "shim/tracee.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/sys.h"
+
+#define STOP_MS	   1500 /* for all threads to stop */
+#define SLEEPER_MS 100	/* after which a thread in an uninterruptible sleep is passed over */
+#define SYSGOOD	   (SIGTRAP | 0x80)
+/* Calls that report EINTR after any stop, also where nothing interrupted them; -514 (ERESTARTNOHAND) has
+ * the kernel make them again. */
+#define ERESTARTNOHAND 514
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool is_event_stop(int status)
+{
+	return WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_STOP;
+}
+
+/* Seize a thread and ask it to stop. */
+static int seize(struct tracee *tracee, pid_t tid)
+{
+	struct tracee_thread *grown;
+
+	if (tracee->cnt == tracee->cap) {
+		uint32_t cap = tracee->cap ? tracee->cap * 2 : 16;
+
+		grown = realloc(tracee->threads, cap * sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		tracee->threads = grown;
+		tracee->cap = cap;
+	}
+	if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD) < 0)
+		return -errno;
+	tracee->threads[tracee->cnt++] = (struct tracee_thread){.tid = tid};
+	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
+		return -errno;
+	return 0;
+}
+
+static bool known(const struct tracee *tracee, pid_t tid)
+{
+	for (uint32_t i = 0; i < tracee->cnt; i++)
+		if (tracee->threads[i].tid == tid)
+			return true;
+	return false;
+}
+
+/* Threads that are not ours yet. Return: how many were seized, or -errno. */
+static int seize_new(struct tracee *tracee)
+{
+	struct dirent *entry;
+	int found = 0, r = 0;
+	char path[40];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", tracee->pid);
+	dir = opendir(path);
+	if (!dir)
+		return -ESRCH;
+	while (r == 0 && (entry = readdir(dir))) {
+		pid_t tid = atoi(entry->d_name);
+
+		if (tid <= 0 || known(tracee, tid))
+			continue;
+		r = seize(tracee, tid);
+		if (r == 0)
+			found++;
+		/* A thread that ended between the listing and us. */
+		if (r == -ESRCH && tid != tracee->pid)
+			r = 0;
+	}
+	closedir(dir);
+	return r < 0 ? r : found;
+}
+
+/*
+ * Wait for one thread's event stop; signals that arrive first are delivered on the way, which sets up
+ * their handlers and changes nothing else.
+ */
+static int wait_event_stop(pid_t tid, int64_t deadline)
+{
+	for (;;) {
+		int status;
+		pid_t r = waitpid(tid, &status, __WALL | WNOHANG);
+
+		if (r < 0)
+			return -ESRCH;
+		if (r == 0) {
+			struct timespec nap = {.tv_nsec = 50000};
+
+			if (now_ms() > deadline)
+				return -ETIMEDOUT;
+			nanosleep(&nap, NULL);
+			continue;
+		}
+		if (WIFEXITED(status) || WIFSIGNALED(status))
+			return -ESRCH;
+		if (is_event_stop(status))
+			return 0;
+		if (ptrace(PTRACE_CONT, tid, NULL, (long)(WSTOPSIG(status) == SYSGOOD
+								  ? 0
+								  : WSTOPSIG(status))) < 0)
+			return -ESRCH;
+	}
+}
+
+static char task_state(pid_t pid, pid_t tid)
+{
+	cleanup_free char *text = NULL;
+	char path[64], *at;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, tid);
+	if (read_file(AT_FDCWD, path, 4096, &text, NULL) < 0)
+		return 'X';
+	at = strrchr(text, ')');
+	return at && at[1] == ' ' ? at[2] : 'X';
+}
+
+static void forget_thread(struct tracee *tracee, uint32_t index)
+{
+	tracee->threads[index] = tracee->threads[--tracee->cnt];
+}
+
+/* Wait for all that were asked to stop. */
+static int wait_all(struct tracee *tracee, int64_t deadline)
+{
+	for (uint32_t i = 0; i < tracee->cnt;) {
+		struct tracee_thread *thread = &tracee->threads[i];
+		int64_t until = now_ms() + SLEEPER_MS;
+		int r;
+
+		if (thread->stopped) {
+			i++;
+			continue;
+		}
+		do
+			r = wait_event_stop(thread->tid, until);
+		while (r == -ETIMEDOUT && now_ms() < deadline &&
+		       task_state(tracee->pid, thread->tid) != 'D');
+		if (r == 0 && ptrace(PTRACE_GETREGS, thread->tid, NULL, &thread->regs) < 0)
+			r = -ESRCH;
+		if (r == -ESRCH) {
+			if (thread->tid == tracee->pid &&
+			    task_state(tracee->pid, tracee->pid) != 'Z')
+				return -ESRCH;
+			forget_thread(tracee, i);
+			continue;
+		}
+		if (r < 0 && task_state(tracee->pid, thread->tid) != 'D')
+			return r;
+		thread->stopped = r == 0;
+		i++;
+	}
+	return tracee->cnt ? 0 : -ESRCH;
+}
+
+static int pick_caller(struct tracee *tracee)
+{
+	for (uint32_t i = 0; i < tracee->cnt; i++) {
+		if (tracee->threads[i].stopped) {
+			tracee->caller = i;
+			return 0;
+		}
+	}
+	return -ETIMEDOUT;
+}
+
+static int open_mem(struct tracee *tracee)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", tracee->threads[tracee->caller].tid);
+	tracee->mem_fd = open(path, O_RDWR | O_CLOEXEC);
+	return tracee->mem_fd < 0 ? -errno : 0;
+}
+
+int tracee_stop(pid_t pid, struct tracee *ret_tracee, struct reason *reason)
+{
+	struct tracee tracee = {.pid = pid, .mem_fd = -1};
+	int64_t deadline = now_ms() + STOP_MS;
+	int r, found;
+
+	do {
+		found = seize_new(&tracee);
+		r = found < 0 ? found : wait_all(&tracee, deadline);
+	} while (r == 0 && found > 0);
+	if (r == 0)
+		r = pick_caller(&tracee);
+	if (r == 0)
+		r = open_mem(&tracee);
+	if (r == -ETIMEDOUT)
+		reason_set(reason, r, "its threads did not stop in time");
+	if (r < 0) {
+		tracee_release(&tracee);
+		return r;
+	}
+	*ret_tracee = tracee;
+	return 0;
+}
+
+int tracee_borrow(pid_t pid, pid_t tid, struct tracee *ret_tracee)
+{
+	struct tracee tracee = {.pid = pid, .mem_fd = -1, .borrowed = true, .cnt = 1, .cap = 1};
+	int r = 0;
+
+	tracee.threads = calloc(1, sizeof(*tracee.threads));
+	if (!tracee.threads)
+		return -ENOMEM;
+	tracee.threads[0] = (struct tracee_thread){.tid = tid, .stopped = true};
+	if (ptrace(PTRACE_GETREGS, tid, NULL, &tracee.threads[0].regs) < 0)
+		r = -ESRCH;
+	if (r == 0)
+		r = open_mem(&tracee);
+	if (r < 0) {
+		free(tracee.threads);
+		return r;
+	}
+	*ret_tracee = tracee;
+	return 0;
+}
+
+static int set_mask(pid_t tid, uint64_t mask)
+{
+	return ptrace(PTRACE_SETSIGMASK, tid, sizeof(mask), &mask) < 0 ? -errno : 0;
+}
+
+/* From now on no signal but those that cannot be blocked gets between us and the thread. */
+static int begin_calls(struct tracee *tracee)
+{
+	pid_t tid = tracee->threads[tracee->caller].tid;
+	int r;
+
+	if (tracee->calling)
+		return 0;
+	if (ptrace(PTRACE_GETSIGMASK, tid, sizeof(tracee->sigmask), &tracee->sigmask) < 0)
+		return -errno;
+	r = set_mask(tid, ~(1ull << (SIGTRAP - 1)));
+	tracee->calling = r == 0;
+	return r;
+}
+
+/* Back into a stop of signal delivery, where registers can be restored without loss. */
+static void end_calls(struct tracee *tracee)
+{
+	struct tracee_thread *thread = &tracee->threads[tracee->caller];
+
+	if (!tracee->calling)
+		return;
+	tracee->calling = false;
+	if (!tracee->borrowed) {
+		ptrace(PTRACE_INTERRUPT, thread->tid, NULL, NULL);
+		ptrace(PTRACE_CONT, thread->tid, NULL, 0);
+		wait_event_stop(thread->tid, now_ms() + STOP_MS);
+	}
+	ptrace(PTRACE_SETREGS, thread->tid, NULL, &thread->regs);
+	set_mask(thread->tid, tracee->sigmask);
+}
+
+/* Calls that show EINTR after a stop although the kernel would never have ended them for it. */
+static bool never_restarted(uint64_t nr)
+{
+	switch (nr) {
+	case SYS_epoll_wait:
+	case SYS_epoll_pwait:
+	case SYS_epoll_pwait2:
+	case SYS_rt_sigtimedwait:
+	case SYS_semop:
+	case SYS_semtimedop:
+	case SYS_recvfrom:
+	case SYS_recvmsg:
+	case SYS_recvmmsg:
+	case SYS_sendto:
+	case SYS_sendmsg:
+	case SYS_accept:
+	case SYS_accept4:
+	case SYS_connect:
+	case SYS_io_getevents:
+	case SYS_msgrcv:
+	case SYS_msgsnd:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void repair_call(struct tracee_thread *thread)
+{
+	if ((int64_t)thread->regs.orig_rax < 0 || (int64_t)thread->regs.rax != -EINTR ||
+	    !never_restarted(thread->regs.orig_rax))
+		return;
+	thread->regs.rax = (uint64_t)-ERESTARTNOHAND;
+	ptrace(PTRACE_SETREGS, thread->tid, NULL, &thread->regs);
+}
+
+void tracee_release(struct tracee *tracee)
+{
+	end_calls(tracee);
+	for (uint32_t i = 0; i < tracee->cnt && !tracee->borrowed; i++) {
+		struct tracee_thread *thread = &tracee->threads[i];
+
+		if (!thread->stopped)
+			continue; /* let go of by the tracer's end */
+		repair_call(thread);
+		ptrace(PTRACE_DETACH, thread->tid, NULL, 0);
+	}
+	close_fd(tracee->mem_fd);
+	free(tracee->threads);
+	*tracee = (struct tracee){.mem_fd = -1};
+}
+
+int tracee_set_ip(struct tracee *tracee, uint32_t index, uint64_t ip)
+{
+	struct tracee_thread *thread = &tracee->threads[index];
+
+	thread->regs.rip = ip;
+	if (tracee->calling && index == tracee->caller)
+		return 0; /* restored with the rest */
+	return ptrace(PTRACE_SETREGS, thread->tid, NULL, &thread->regs) < 0 ? -errno : 0;
+}
+
+/* Run to the next system call stop. Stops of a group stop that began meanwhile are passed over: the
+ * kernel keeps it pending until we let go. */
+static int run_to_syscall_stop(pid_t tid)
+{
+	int64_t deadline = now_ms() + STOP_MS;
+
+	if (ptrace(PTRACE_SYSCALL, tid, NULL, 0) < 0)
+		return -ESRCH;
+	for (;;) {
+		int status;
+		pid_t r = waitpid(tid, &status, __WALL | WNOHANG);
+
+		if (r < 0 || (r > 0 && !WIFSTOPPED(status)))
+			return -ESRCH;
+		if (r == 0) {
+			struct timespec nap = {.tv_nsec = 20000};
+
+			if (now_ms() > deadline)
+				return -ETIMEDOUT;
+			nanosleep(&nap, NULL);
+			continue;
+		}
+		if (WSTOPSIG(status) == SYSGOOD)
+			return 0;
+		if (ptrace(PTRACE_SYSCALL, tid, NULL, 0) < 0)
+			return -ESRCH;
+	}
+}
+
+/* From here through one whole call. A thread that was stopped inside of another (execve) shows the end of
+ * that one first. */
+static int run_through_syscall(pid_t tid)
+{
+	bool entered = false;
+
+	for (;;) {
+		struct __ptrace_syscall_info info = {0};
+		int r = run_to_syscall_stop(tid);
+
+		if (r < 0)
+			return r;
+		if (ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info), &info) < 0)
+			return -ESRCH;
+		if (info.op == PTRACE_SYSCALL_INFO_EXIT && entered)
+			return 0;
+		entered = info.op == PTRACE_SYSCALL_INFO_ENTRY;
+	}
+}
+
+int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t *ret_result)
+{
+	struct tracee_thread *thread = &tracee->threads[tracee->caller];
+	struct user_regs_struct regs = thread->regs;
+	int r = begin_calls(tracee);
+
+	if (r < 0)
+		return r;
+	regs.rip = tracee->syscall_at;
+	/* Not a call in progress: nothing for the kernel to restart. */
+	regs.orig_rax = (uint64_t)-1;
+	regs.rax = (uint64_t)nr;
+	regs.rdi = args[0];
+	regs.rsi = args[1];
+	regs.rdx = args[2];
+	regs.r10 = args[3];
+	regs.r8 = args[4];
+	regs.r9 = args[5];
+	regs.eflags &= ~0x100ull;
+	if (ptrace(PTRACE_SETREGS, thread->tid, NULL, &regs) < 0)
+		return -ESRCH;
+	r = run_through_syscall(thread->tid);
+	if (r == 0 && ptrace(PTRACE_GETREGS, thread->tid, NULL, &regs) < 0)
+		r = -ESRCH;
+	if (r == 0)
+		*ret_result = (int64_t)regs.rax;
+	return r;
+}
+
+/* Look for the instruction in one mapping. */
+static uint64_t find_in(const struct tracee *tracee, const struct map_entry *entry)
+{
+	unsigned char bytes[65536];
+	size_t len = entry->end - entry->start;
+
+	if (len > sizeof(bytes))
+		len = sizeof(bytes);
+	if (tracee_read(tracee, entry->start, bytes, len) < 0)
+		return 0;
+	for (size_t i = 0; i + 1 < len; i++)
+		if (bytes[i] == 0x0f && bytes[i + 1] == 0x05)
+			return entry->start + i;
+	return 0;
+}
+
+int tracee_find_syscall(struct tracee *tracee, const struct maps *maps)
+{
+	/* The vDSO has one and nobody unmaps it; failing that, any executable mapping. */
+	for (int pass = 0; pass < 2; pass++)
+		for (uint32_t i = 0; i < maps->cnt; i++) {
+			const struct map_entry *entry = &maps->entries[i];
+
+			if (!entry->executable || entry->vdso != (pass == 0))
+				continue;
+			tracee->syscall_at = find_in(tracee, entry);
+			if (tracee->syscall_at)
+				return 0;
+		}
+	return -EOPNOTSUPP;
+}
+
+int tracee_read(const struct tracee *tracee, uint64_t address, void *buf, size_t len)
+{
+	return pread(tracee->mem_fd, buf, len, (off_t)address) == (ssize_t)len ? 0 : -EFAULT;
+}
+
+int tracee_write(const struct tracee *tracee, uint64_t address, const void *buf, size_t len)
+{
+	return pwrite(tracee->mem_fd, buf, len, (off_t)address) == (ssize_t)len ? 0 : -EFAULT;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A process held by ptrace for a moment: all of its threads stopped, one of them making system calls for
+ * us. The calling thread is the tracer; its end lets go of everything.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/user.h>
+
+#include "base/reason.h"
+#include "shim/maps.h"
+
+/**
+ * struct tracee_thread
+ * @regs: as it stopped
+ * @stopped: in a stop of ours, else asleep in the kernel where no stop reaches it (vfork)
+ */
+struct tracee_thread {
+	pid_t tid;
+	bool stopped;
+	struct user_regs_struct regs;
+};
+
+/**
+ * struct tracee
+ * @threads: owned
+ * @caller: index of the thread that makes system calls
+ * @syscall_at: address of a syscall instruction in the process
+ * @mem_fd: /proc/PID/mem; owned
+ * @borrowed: stopped by our caller, who also lets go of it
+ */
+struct tracee {
+	pid_t pid;
+	struct tracee_thread *threads;
+	uint32_t cnt, cap, caller;
+	uint64_t syscall_at, sigmask;
+	int mem_fd;
+	bool borrowed, calling;
+};
+
+/**
+ * tracee_stop() - stop all threads of @pid
+ *
+ * Errors: -ESRCH, -EPERM somebody else traces it, -ETIMEDOUT with a reason; nothing is held then.
+ */
+int tracee_stop(pid_t pid, struct tracee *ret_tracee, struct reason *reason);
+
+/** tracee_borrow() - the same for a process whose one thread @tid the caller holds in a ptrace stop */
+int tracee_borrow(pid_t pid, pid_t tid, struct tracee *ret_tracee);
+
+/** tracee_release() - registers and signals as they were, threads run on (unless borrowed) */
+void tracee_release(struct tracee *tracee);
+
+/** tracee_set_ip() - where thread @index continues */
+int tracee_set_ip(struct tracee *tracee, uint32_t index, uint64_t ip);
+
+/**
+ * tracee_syscall() - have the process make a system call
+ * @args: six
+ * @ret_result: what it returned
+ *
+ * Return: 0, or -errno when the call could not be made (-ESRCH: it was killed meanwhile).
+ */
+int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t *ret_result);
+
+/** tracee_find_syscall() - find the instruction; once, before the first call. @maps: of the process */
+int tracee_find_syscall(struct tracee *tracee, const struct maps *maps);
+
+/* Memory. Return: 0 or -EFAULT. Writing goes through protections, copy-on-write. */
+int tracee_read(const struct tracee *tracee, uint64_t address, void *buf, size_t len);
+int tracee_write(const struct tracee *tracee, uint64_t address, const void *buf, size_t len);
