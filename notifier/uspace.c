@@ -138,6 +138,8 @@ static int fill_text(struct uspace *uspace, struct reason *reason)
 				  cpus, REGION_RINGS_MAX);
 	memcpy(uspace->base, runtime_image, runtime_image_size);
 	header->slots = (uint32_t)cpus;
+	header->enter = runtime_symbol("rt_enter");
+	header->ret = runtime_symbol("rt_return");
 	header->features = has_rdpid() ? REGION_HAS_RDPID : 0;
 	uspace->seccomp_filters = count_filters(uspace->tenant->pid);
 	return 0;

@@ -21,7 +21,7 @@ static_assert(PT_SS == offsetof(struct rt_regs, ss), "entry.h");
 /* Functions that share a return slot by tail calls; deeper ones return without their programs. */
 #define CHAIN_MAX 16
 
-extern unsigned char __region_base[];
+extern unsigned char __region_base[] __attribute__((visibility("hidden")));
 
 typedef uint64_t (*rt_program)(void *ctx, struct rt_run *run);
 
