@@ -47,6 +47,7 @@ struct uspace_plan;
  * @resident: number of maps whose contents are in the region: element commands are looked at
  * @plan: what targets are to look like; replaced as a whole
  * @late: catches processes that load a probed file later
+ * @missed: processes that load a probed file and could not be caught
  * @lock: guards allocation and the lists; never held while targets are stopped
  * @apply: held while targets are changed, so that changes reach them in order
  */
@@ -63,6 +64,7 @@ struct uspace {
 	struct worker *worker;
 	struct uspace_plan *plan;
 	struct late *late;
+	atomic_uint missed;
 	pthread_mutex_t lock, apply;
 	struct list maps, sites;
 	pthread_t events;

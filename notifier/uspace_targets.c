@@ -159,15 +159,26 @@ static int find_targets(struct uspace *uspace, const struct uspace_plan *plan, s
 	return r;
 }
 
-void uspace_targets_child(const struct uspace_plan *plan)
+void uspace_targets_child(const struct uspace_plan *plan, int *keep)
 {
+	unsigned int first = 4;
 	sigset_t none;
 
 	/* It outlives a daemon that is killed, to finish with the process it has stopped; then
 	 * nobody must wait for an answer on a listener that only it still holds. */
-	dup3(plan->segments[0].fd, 3, O_CLOEXEC);
+	if (keep) {
+		/* Above the number that the other one gets. */
+		int moved = fcntl(*keep, F_DUPFD_CLOEXEC, 5);
+
+		dup3(plan->segments[0].fd, 3, O_CLOEXEC);
+		dup3(moved, 4, O_CLOEXEC);
+		*keep = 4;
+		first = 5;
+	} else {
+		dup3(plan->segments[0].fd, 3, O_CLOEXEC);
+	}
 	plan->segments[0].fd = 3;
-	close_range(4, ~0u, 0);
+	close_range(first, ~0u, 0);
 	prctl(PR_SET_NAME, "bpfshim-shim");
 	signal(SIGPIPE, SIG_DFL);
 	sigemptyset(&none);
@@ -176,7 +187,7 @@ void uspace_targets_child(const struct uspace_plan *plan)
 
 static _Noreturn void visit_child(const struct uspace_plan *plan, struct visit *visit)
 {
-	uspace_targets_child(plan);
+	uspace_targets_child(plan, NULL);
 	for (uint32_t i = 0; i < visit->cnt; i++) {
 		struct reason reason = {0};
 		enum shim_state state;

@@ -42,6 +42,7 @@ struct uspace_point {
 };
 
 /** struct uspace_reach - how a change fared */
+
 struct uspace_reach {
 	uint32_t targets; /* processes that have it now */
 	uint32_t failed;  /* that map the file and do not */
@@ -70,8 +71,9 @@ void uspace_targets_remove(struct uspace *uspace, struct uspace_point *point);
 int uspace_targets_apply(struct uspace *uspace, struct uspace_reach *ret_reach,
 			 struct reason *reason);
 
-/** uspace_targets_child() - first thing in a child that stops targets: let go of what it must not hold */
-void uspace_targets_child(const struct uspace_plan *plan);
+/** uspace_targets_child() - first thing in a child that stops targets: let go of what it must not hold
+ *  @keep: descriptor to keep, its number may change; may be NULL */
+void uspace_targets_child(const struct uspace_plan *plan, int *keep);
 
 /** uspace_targets_deinit() - stop watching, forget all sites */
 void uspace_targets_deinit(struct uspace *uspace);

@@ -32,7 +32,8 @@ static bool is_32bit(const struct maps *maps)
 	return maps->cnt && maps->entries[maps->cnt - 1].end <= 1ull << 32;
 }
 
-static int check_status(pid_t pid, const struct shim_plan *plan, struct reason *reason)
+static int check_status(pid_t pid, const struct shim_plan *plan, bool borrowed,
+			struct reason *reason)
 {
 	cleanup_free char *text = NULL;
 	unsigned int filters;
@@ -46,7 +47,7 @@ static int check_status(pid_t pid, const struct shim_plan *plan, struct reason *
 	if (line || strstr(text, "\nState:\tX"))
 		return -ESRCH;
 	line = strstr(text, "\nTracerPid:");
-	if (line && atoi(line + sizeof("\nTracerPid:")) > 0)
+	if (!borrowed && line && atoi(line + sizeof("\nTracerPid:")) > 0)
 		return reason_set(reason, -EPERM, "another process traces it");
 	line = strstr(text, "\nSeccomp_filters:");
 	if (line && sscanf(line, "\nSeccomp_filters: %u", &filters) == 1 && plan->seccomp_filters &&
@@ -240,7 +241,7 @@ int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_sta
 	all_absent(plan, ret_states);
 	if (!concerns(pid, plan))
 		return 0;
-	r = check_status(pid, plan, reason);
+	r = check_status(pid, plan, false, reason);
 	if (r == 0)
 		r = tracee_stop(pid, &work.tracee, reason);
 	if (r == -EPERM && !reason->text[0])
@@ -261,7 +262,9 @@ int shim_apply_stopped(pid_t pid, pid_t tid, const struct shim_plan *plan,
 	all_absent(plan, ret_states);
 	if (!concerns(pid, plan))
 		return 0;
-	r = tracee_borrow(pid, tid, &work.tracee);
+	r = check_status(pid, plan, true, reason);
+	if (r == 0)
+		r = tracee_borrow(pid, tid, &work.tracee);
 	if (r < 0)
 		return r;
 	r = apply(&work, ret_states, reason);
