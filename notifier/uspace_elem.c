@@ -71,7 +71,8 @@ static int elem_delete(struct elem *elem, const struct abi_map_elem *attr)
 
 	if (r == 0 && !guest_valid(&elem->call->guest))
 		r = -ESRCH;
-	return r < 0 ? r : rt_map_delete(elem->map->uspace->base, &elem->map->record, elem->key);
+	return r < 0 ? r : rt_map_delete(elem->map->uspace->base, &elem->map->record, elem->key,
+					    RT_ALL_SLOTS);
 }
 
 static int elem_next_key(struct elem *elem, const struct abi_map_elem *attr)

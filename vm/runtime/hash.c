@@ -7,7 +7,7 @@
  * A bucket is a chain of element numbers. Readers take no lock: elements are never unmapped, a number is
  * brought into bounds before it is used, and a walk that finds itself in another bucket's chain (an
  * element was freed and used again under it) starts over. Writers lock the bucket; the lock says who has
- * it and since when it has been wanted, so that one whose owner died is taken over.
+ * it, so that one whose owner is gone is taken over.
  *
  * Free elements are a stack whose head carries a counter, so that a number that was taken and given back
  * meanwhile is noticed.
@@ -34,7 +34,7 @@ struct head {
 
 struct bucket {
 	uint32_t first;
-	uint32_t lock; /* 0, or the thread that holds it */
+	uint32_t lock; /* 0, or who holds it (lock.h) */
 };
 
 struct element {
@@ -172,26 +172,21 @@ unsigned char *rt_hash_find(unsigned char *base, const struct region_map *map, c
 }
 
 /* Lock a bucket, in bounded time. */
-static bool lock(struct bucket *bucket)
+static bool lock(unsigned char *base, struct bucket *bucket, uint32_t slot)
 {
-	uint32_t mine = 0;
+	const uint32_t mine = rt_lock_id(base, slot);
 
 	for (uint32_t round = 0; round < LOCK_ROUNDS; round++) {
 		uint32_t owner = 0;
 
-		if (!mine)
-			mine = rt_lock_id();
 		for (uint32_t i = 0; i < LOCK_YIELDS; i++) {
 			owner = 0;
 			if (__atomic_compare_exchange_n(&bucket->lock, &owner, mine, false,
 							__ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 				return true;
-			/* A signal handler of the thread that holds it. */
-			if (owner == mine)
-				return false;
 			rt_syscall(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
 		}
-		if (rt_lock_orphaned(owner) &&
+		if (rt_lock_orphaned(base, owner) &&
 		    __atomic_compare_exchange_n(&bucket->lock, &owner, mine, false,
 						__ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 			return true;
@@ -288,7 +283,7 @@ int rt_hash_update(unsigned char *base, const struct region_map *map, const void
 
 	if (flags > BPF_EXIST)
 		return -EINVAL;
-	if (!lock(bucket))
+	if (!lock(base, bucket, slot))
 		return -EBUSY;
 	number = find(base, map, hash, key);
 	if (number && flags == BPF_NOEXIST)
@@ -325,13 +320,14 @@ static bool unlink_element(unsigned char *base, const struct region_map *map,
 	return false;
 }
 
-int rt_hash_delete(unsigned char *base, const struct region_map *map, const void *key)
+int rt_hash_delete(unsigned char *base, const struct region_map *map, const void *key,
+		   uint32_t slot)
 {
 	uint32_t hash = hash_key(map, key), number;
 	struct bucket *bucket = bucket_of(base, map, hash);
 	int r = -ENOENT;
 
-	if (!lock(bucket))
+	if (!lock(base, bucket, slot))
 		return -EBUSY;
 	number = find(base, map, hash, key);
 	if (number && unlink_element(base, map, bucket, number)) {

@@ -32,7 +32,8 @@ HELPER(map_update_elem)
 
 HELPER(map_delete_elem)
 {
-	return (uint64_t)(int64_t)rt_map_delete(run->base, (const void *)r1, (const void *)r2);
+	return (uint64_t)(int64_t)rt_map_delete(run->base, (const void *)r1, (const void *)r2,
+						run->slot);
 }
 
 static uint64_t clock_ns(struct rt_run *run, long clock)

@@ -10,7 +10,7 @@
 
 #define RT_LOCK_DAEMON 0x80000000u
 
-/** rt_lock_id() - not 0 */
-uint32_t rt_lock_id(void);
-/** rt_lock_orphaned() - whether @owner is gone for sure, so that its lock may be taken over */
-bool rt_lock_orphaned(uint32_t owner);
+/** rt_lock_id() - word for a lock taken by the owner of @slot; not 0 */
+uint32_t rt_lock_id(unsigned char *base, uint32_t slot);
+/** rt_lock_orphaned() - whether who took it is gone for sure, so that it may be taken over */
+bool rt_lock_orphaned(unsigned char *base, uint32_t word);

@@ -105,9 +105,10 @@ int rt_map_update(unsigned char *base, const struct region_map *map, const void 
 				   : array_update(base, map, key, value, flags, slot);
 }
 
-int rt_map_delete(unsigned char *base, const struct region_map *map, const void *key)
+int rt_map_delete(unsigned char *base, const struct region_map *map, const void *key,
+		  uint32_t slot)
 {
-	return rt_map_is_hash(map) ? rt_hash_delete(base, map, key) : -EINVAL;
+	return rt_map_is_hash(map) ? rt_hash_delete(base, map, key, slot) : -EINVAL;
 }
 
 int rt_map_next_key(unsigned char *base, const struct region_map *map, const void *key,

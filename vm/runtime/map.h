@@ -8,9 +8,6 @@
 
 #include "vm/runtime/runtime.h"
 
-/* As @slot of rt_hash_update(): @value holds all slots' values (a tool's update). */
-#define RT_ALL_SLOTS UINT32_MAX
-
 static inline bool rt_map_is_hash(const struct region_map *map)
 {
 	return map->type == BPF_MAP_TYPE_HASH || map->type == BPF_MAP_TYPE_PERCPU_HASH;
@@ -21,6 +18,7 @@ void rt_hash_init(unsigned char *base, const struct region_map *map);
 unsigned char *rt_hash_find(unsigned char *base, const struct region_map *map, const void *key);
 int rt_hash_update(unsigned char *base, const struct region_map *map, const void *key,
 		   const void *value, uint64_t flags, uint32_t slot);
-int rt_hash_delete(unsigned char *base, const struct region_map *map, const void *key);
+int rt_hash_delete(unsigned char *base, const struct region_map *map, const void *key,
+		   uint32_t slot);
 int rt_hash_next_key(unsigned char *base, const struct region_map *map, const void *key,
 		     void *ret_key);
