@@ -216,6 +216,35 @@ static void test_small_log(void **state)
 	worker_answer_deinit(&answer);
 }
 
+/* LLVM at work for a while: whatever it asks the kernel for is allowed. */
+static void test_large_program(void **state)
+{
+	static struct bpf_insn insns[20001];
+	const struct worker_request request = {
+		.prog = {.insns = insns, .cnt = ARRAY_SIZE(insns)},
+		.code_offset = REGION_CODE,
+	};
+	struct worker_answer answer;
+	uint32_t i;
+
+	for (i = 0; i + 5 <= ARRAY_SIZE(insns) - 1; i += 5) {
+		const struct bpf_insn some[] = {
+			INSN_LDX(BPF_DW, BPF_REG_0, BPF_REG_1, (int16_t)(i % 4096)),
+			INSN_JMP_IMM(BPF_JGT, BPF_REG_0, (int32_t)i, 1),
+			INSN_STX(BPF_DW, BPF_REG_1, BPF_REG_0, (int16_t)(i % 4096)),
+			INSN_ALU64_REG(BPF_DIV, BPF_REG_2, BPF_REG_0),
+			INSN_STX(BPF_DW, BPF_REG_10, BPF_REG_2, -8 * (int16_t)(1 + i % 64)),
+		};
+
+		memcpy(&insns[i], some, sizeof(some));
+	}
+	insns[i] = (struct bpf_insn)INSN_EXIT();
+	assert_int_equal(worker_ask(worker, &request, 6 * SECONDS_10, &answer, &reason), 0);
+	assert_string_equal(answer.no_code.text, "");
+	assert_true(answer.code_len > 20000);
+	worker_answer_deinit(&answer);
+}
+
 static void test_too_long(void **state)
 {
 	struct worker_request request = {.prog = {.insns = return_7, .cnt = 1000001}};
@@ -533,29 +562,18 @@ static void test_fake_silent(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		STUB(test_accept),
-		STUB(test_refuse),
-		STUB(test_verify_only),
-		STUB(test_not_compiled),
-		STUB(test_small_log),
-		STUB(test_too_long),
-		STUB(test_hang),
-		STUB(test_crash),
-		STUB(test_killed_idle),
-		STUB(test_killed_busy),
-		STUB(test_threads),
-		STUB(test_memory_limit),
-		STUB(test_forbidden_calls),
-		STUB(test_sandbox),
-		STUB(test_stray_descriptors),
-		STUB(test_warm),
-		STUB(test_not_startable),
-		STUB(test_daemon_dies),
-		FAKE(test_fake_honest),
-		FAKE(test_fake_refused),
-		FAKE(test_fake_descriptors),
-		FAKE(test_fake_twice),
-		FAKE(test_fake_resize),
+		STUB(test_accept),	  STUB(test_refuse),
+		STUB(test_verify_only),	  STUB(test_not_compiled),
+		STUB(test_small_log),	  STUB(test_too_long),
+		STUB(test_large_program), STUB(test_hang),
+		STUB(test_crash),	  STUB(test_killed_idle),
+		STUB(test_killed_busy),	  STUB(test_threads),
+		STUB(test_memory_limit),  STUB(test_forbidden_calls),
+		STUB(test_sandbox),	  STUB(test_stray_descriptors),
+		STUB(test_warm),	  STUB(test_not_startable),
+		STUB(test_daemon_dies),	  FAKE(test_fake_honest),
+		FAKE(test_fake_refused),  FAKE(test_fake_descriptors),
+		FAKE(test_fake_twice),	  FAKE(test_fake_resize),
 		FAKE(test_fake_silent),
 	};
 
