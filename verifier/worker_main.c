@@ -5,6 +5,7 @@
  * process of its own, worker_sandbox.c for what it can do, worker_proto.h for what it is told.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/sys.h"
 #include "verifier/verifier.h"
 #include "verifier/worker_proto.h"
 #include "verifier/worker_sandbox.h"
@@ -46,6 +48,12 @@ static int warm_up(void)
 	size_t len;
 
 	return jit_compile(&prog, &code, &len, &reason);
+}
+
+/* When memory runs out, this process goes and not the daemon. */
+static void offer_to_oom_killer(void)
+{
+	write_file(AT_FDCWD, "/proc/self/oom_score_adj", "1000");
 }
 
 /* Return: the message's two files, or -1 at the end of the socket and for anything odd. */
@@ -206,8 +214,10 @@ static int serve(void)
 
 int main(void)
 {
-	int r = warm_up();
+	int r;
 
+	offer_to_oom_killer();
+	r = warm_up();
 	if (r == 0)
 		r = sandbox_enter(WORKER_SOCKET);
 	if (r < 0) {

@@ -387,8 +387,8 @@ static void assert_other_namespace(pid_t pid, const char *name)
 
 static void test_sandbox(void **state)
 {
-	static const char *const namespaces[] = {"mnt", "net", "ipc", "uts", "cgroup"};
-	cleanup_free char *status = NULL, *limits = NULL;
+	static const char *const namespaces[] = {"mnt", "net", "ipc", "uts", "cgroup", "pid"};
+	cleanup_free char *status = NULL, *limits = NULL, *oom = NULL;
 	char path[64];
 	pid_t pid;
 
@@ -414,6 +414,9 @@ static void test_sandbox(void **state)
 		assert_other_namespace(pid, namespaces[i]);
 	snprintf(path, sizeof(path), "/proc/%d/limits", pid);
 	assert_int_equal(read_file(AT_FDCWD, path, 1 << 16, &limits, NULL), 0);
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", pid);
+	assert_int_equal(read_file(AT_FDCWD, path, 64, &oom, NULL), 0);
+	assert_string_equal(oom, "1000\n");
 	assert_status(limits, "Max core file size        ", "0 ");
 	assert_status(limits, "Max open files            ", "8 ");
 	assert_status(limits, "Max processes             ", "0 ");
