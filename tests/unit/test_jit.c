@@ -71,6 +71,16 @@ static void test_acquire_release(void **state)
 	assert_int_equal(memory[0], 0x3400);
 }
 
+static void test_acquire_release_stack(void **state)
+{
+	const uint8_t code = BPF_STX | BPF_ATOMIC | BPF_DW;
+
+	assert_int_equal(RUN(NULL, INSN_MOV64_IMM(BPF_REG_1, -3),
+			     INSN_RAW(code, BPF_REG_10, BPF_REG_1, -8, 0x110),
+			     INSN_RAW(code, BPF_REG_0, BPF_REG_10, -8, 0x100), INSN_EXIT()),
+			 (uint64_t)-3);
+}
+
 /* Atomics on the program's own stack, which LLVM may keep in registers. */
 static void test_atomic_stack(void **state)
 {
@@ -253,6 +263,7 @@ int main(void)
 		TEST(test_mov_exit),
 		TEST(test_registers_and_stack),
 		TEST(test_acquire_release),
+		TEST(test_acquire_release_stack),
 		TEST(test_atomic_stack),
 		TEST(test_unwritten_stack),
 		TEST(test_helper_call),
