@@ -130,6 +130,21 @@ static void test_helper_call(void **state)
 	assert_ptr_equal(seen[5], &region.run);
 }
 
+/* Much to clear at once, for which a compiler would like to use vector registers. */
+static void test_general_registers_only(void **state)
+{
+	struct bpf_insn insns[70];
+	uint32_t cnt = 0;
+
+	jit_region_helper(&region, "rt_perf_event_output", spy);
+	for (int i = 1; i <= 64; i++)
+		insns[cnt++] = (struct bpf_insn)INSN_ST(BPF_DW, BPF_REG_10, -8 * i, 0);
+	insns[cnt++] = (struct bpf_insn)INSN_MOV64_REG(BPF_REG_1, BPF_REG_10);
+	insns[cnt++] = (struct bpf_insn)INSN_CALL(BPF_FUNC_perf_event_output);
+	insns[cnt++] = (struct bpf_insn)INSN_EXIT();
+	run(insns, cnt, NULL);
+}
+
 static void test_run_fields(void **state)
 {
 	region.run.cookie = 0x123456789abcdef0;
@@ -251,6 +266,7 @@ static void test_switch(void **state)
 	}
 	insns[cnt++] = INSN_MOV64_IMM(BPF_REG_0, 0);
 	insns[cnt++] = INSN_EXIT();
+	region.constants = true;
 	for (uintptr_t i = 0; i < 13; i++)
 		assert_int_equal(run(insns, cnt, (void *)i), i < 12 ? i * i + 1 : 0);
 }
@@ -267,6 +283,7 @@ int main(void)
 		TEST(test_atomic_stack),
 		TEST(test_unwritten_stack),
 		TEST(test_helper_call),
+		TEST(test_general_registers_only),
 		TEST(test_run_fields),
 		TEST(test_map_addresses),
 		TEST(test_array_lookup),
