@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -216,6 +217,8 @@ int main(void)
 {
 	int r;
 
+	/* Started by descriptor, it would be named after that. */
+	prctl(PR_SET_NAME, "bpfshim-worker");
 	offer_to_oom_killer();
 	r = warm_up();
 	if (r == 0)

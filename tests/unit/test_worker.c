@@ -396,6 +396,7 @@ static void test_sandbox(void **state)
 	pid = worker_pid();
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	assert_int_equal(read_file(AT_FDCWD, path, 1 << 16, &status, NULL), 0);
+	assert_status(status, "Name:\t", "bpfshim-worker\n");
 	assert_status(status, "\nUid:\t", "65534\t65534\t65534\t65534\n");
 	assert_status(status, "\nGid:\t", "65534\t65534\t65534\t65534\n");
 	assert_status(status, "\nGroups:\t", " \n");
