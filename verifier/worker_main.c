@@ -5,13 +5,16 @@
  * process of its own, worker_sandbox.c for what it can do, worker_proto.h for what it is told.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/sys.h"
 #include "verifier/verifier.h"
 #include "verifier/worker_proto.h"
 #include "verifier/worker_sandbox.h"
@@ -46,6 +49,12 @@ static int warm_up(void)
 	size_t len;
 
 	return jit_compile(&prog, &code, &len, &reason);
+}
+
+/* When memory runs out, this process goes and not the daemon. */
+static void offer_to_oom_killer(void)
+{
+	write_file(AT_FDCWD, "/proc/self/oom_score_adj", "1000");
 }
 
 /* Return: the message's two files, or -1 at the end of the socket and for anything odd. */
@@ -206,8 +215,12 @@ static int serve(void)
 
 int main(void)
 {
-	int r = warm_up();
+	int r;
 
+	/* Started by descriptor, it would be named after that. */
+	prctl(PR_SET_NAME, "bpfshim-worker");
+	offer_to_oom_killer();
+	r = warm_up();
 	if (r == 0)
 		r = sandbox_enter(WORKER_SOCKET);
 	if (r < 0) {

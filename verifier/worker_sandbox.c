@@ -7,8 +7,8 @@
  *	3. limits	memory, descriptors, processes, files, core dumps
  *	4. seccomp	memory, one socket, exit; anything else kills
  *
- * The order is given: each step needs rights that a later one takes away. Own process ids are not
- * hidden (that would take a second process); no call is left that takes one.
+ * The order is given: each step needs rights that a later one takes away. A pid namespace is not
+ * among them: a process cannot enter one, it has to be born there (worker_process.c).
  */
 #include "verifier/worker_sandbox.h"
 

@@ -80,13 +80,20 @@ static void add_attribute(struct jit_unit *unit, const char *name, const char *v
 	LLVMAddAttributeAtIndex(unit->function, LLVMAttributeFunctionIndex, attribute);
 }
 
+static void add_flag(struct jit_unit *unit, const char *name)
+{
+	const unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
+
+	LLVMAddAttributeAtIndex(unit->function, LLVMAttributeFunctionIndex,
+				LLVMCreateEnumAttribute(unit->context, kind, 0));
+}
+
 static void add_attributes(struct jit_unit *unit)
 {
-	const unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
-
 	/* Nothing throws, so there is nothing to unwind and no table for it. */
-	LLVMAddAttributeAtIndex(unit->function, LLVMAttributeFunctionIndex,
-				LLVMCreateEnumAttribute(unit->context, nounwind, 0));
+	add_flag(unit, "nounwind");
+	/* All of the stack is below the pointer, where the limit counts it. */
+	add_flag(unit, "noredzone");
 	add_attribute(unit, "no-builtins", "");
 	add_attribute(unit, "frame-pointer", "none");
 	add_attribute(unit, "warn-stack-size", FRAME_MAX);

@@ -82,8 +82,9 @@ static void lookup_in_place(struct jit_unit *unit, int32_t index)
 		offset = LLVMBuildAdd(b, offset, slot, "");
 	}
 	snprintf(name, sizeof(name), "data.%d", index);
-	address = LLVMBuildPtrToInt(b, jit_symbol(unit, name), unit->i64, "");
-	address = LLVMBuildAdd(b, address, offset, "");
+	/* Inside of the map's memory, so never 0: the program's own test for that goes away. */
+	address = LLVMBuildInBoundsGEP2(b, unit->i8, jit_symbol(unit, name), &offset, 1, "");
+	address = LLVMBuildPtrToInt(b, address, unit->i64, "");
 	jit_set(unit, BPF_REG_0, LLVMBuildSelect(b, inside, address, jit_const(unit, 0), ""));
 }
 

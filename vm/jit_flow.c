@@ -88,12 +88,24 @@ static int64_t target_of(const struct bpf_insn *insn, uint32_t at)
 	return (int64_t)at + 1 + insn->off;
 }
 
-/* Whether @insn may write its dst_reg. Stores and jumps only read it. */
-static bool writes_dst(const struct bpf_insn *insn)
+/* The register that @insn writes besides r0, or -1. Stores and jumps write none. */
+static int written_register(const struct bpf_insn *insn)
 {
-	const unsigned class = BPF_CLASS(insn->code);
-
-	return class == BPF_ALU || class == BPF_ALU64 || class == BPF_LDX || class == BPF_LD;
+	switch (BPF_CLASS(insn->code)) {
+	case BPF_ALU:
+	case BPF_ALU64:
+	case BPF_LDX:
+	case BPF_LD:
+		return insn->dst_reg;
+	case BPF_STX:
+		if (BPF_MODE(insn->code) != BPF_ATOMIC)
+			return -1;
+		if (insn->imm == JIT_LOAD_ACQUIRE)
+			return insn->dst_reg;
+		return insn->imm & BPF_FETCH ? insn->src_reg : -1;
+	default:
+		return -1;
+	}
 }
 
 static int check_registers(struct jit_unit *unit, uint32_t at)
@@ -102,12 +114,8 @@ static int check_registers(struct jit_unit *unit, uint32_t at)
 
 	if (insn->dst_reg > BPF_REG_10 || insn->src_reg > BPF_REG_10)
 		return malformed(unit, at, "no such register");
-	if (insn->dst_reg == BPF_REG_10 && writes_dst(insn))
+	if (written_register(insn) == BPF_REG_10)
 		return malformed(unit, at, "the frame pointer is read only");
-	if (insn->src_reg == BPF_REG_10 && BPF_CLASS(insn->code) == BPF_STX &&
-	    BPF_MODE(insn->code) == BPF_ATOMIC)
-		return malformed(unit, at,
-				 "the frame pointer is no operand of an atomic operation");
 	return 0;
 }
 

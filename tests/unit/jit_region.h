@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <Zydis/Zydis.h>
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -30,6 +31,7 @@ struct jit_region {
 	const char *names[JIT_REGION_HELPERS];
 	uint32_t helper_cnt;
 	struct rt_run run;
+	bool constants; /* there are some behind the code: it is not looked at */
 	struct reason reason;
 };
 
@@ -99,6 +101,43 @@ static inline struct region_map *jit_region_map(struct jit_region *region, uint3
 	return &map->map;
 }
 
+static inline bool jit_region_allows(const ZydisDecodedInstruction *insn,
+				     const ZydisDecodedOperand *operands)
+{
+	for (unsigned i = 0; i < insn->operand_count; i++) {
+		ZydisRegisterClass class;
+
+		if (operands[i].type != ZYDIS_OPERAND_TYPE_REGISTER)
+			continue;
+		class = ZydisRegisterGetClass(operands[i].reg.value);
+		if ((class < ZYDIS_REGCLASS_GPR8 || class > ZYDIS_REGCLASS_GPR64) &&
+		    class != ZYDIS_REGCLASS_FLAGS && class != ZYDIS_REGCLASS_IP)
+			return false;
+	}
+	return insn->meta.category != ZYDIS_CATEGORY_STRINGOP;
+}
+
+/*
+ * What a hit does not save is not used: no register but the general ones and the flags. And no
+ * string instructions, because the application's direction flag is as it left it.
+ */
+static inline int jit_region_check(struct jit_region *region, const unsigned char *code, size_t len)
+{
+	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+	ZydisDecodedInstruction insn;
+	ZydisDecoder decoder;
+
+	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	for (size_t at = 0; at < len; at += insn.length)
+		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, code + at, len - at, &insn,
+							 operands)) ||
+		    !jit_region_allows(&insn, operands))
+			return reason_set(&region->reason, -EILSEQ,
+					  "code that has no place here: %s",
+					  ZydisMnemonicGetString(insn.mnemonic));
+	return 0;
+}
+
 /** jit_region_compile() - to JIT_REGION_CODE; 0 or -errno and @region->reason */
 static inline int jit_region_compile(struct jit_region *region, const struct bpf_insn *insns,
 				     uint32_t cnt)
@@ -119,6 +158,8 @@ static inline int jit_region_compile(struct jit_region *region, const struct bpf
 		memcpy(region->base + region->maps[i].offset, &region->maps[i].map,
 		       sizeof(struct region_map));
 	r = jit_compile_for(&prog, &runtime, &code, &len, &region->reason);
+	if (r == 0 && !region->constants)
+		r = jit_region_check(region, code, len);
 	if (r < 0)
 		return r;
 	memcpy(region->base + JIT_REGION_CODE, code, len);

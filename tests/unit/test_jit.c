@@ -71,6 +71,16 @@ static void test_acquire_release(void **state)
 	assert_int_equal(memory[0], 0x3400);
 }
 
+static void test_acquire_release_stack(void **state)
+{
+	const uint8_t code = BPF_STX | BPF_ATOMIC | BPF_DW;
+
+	assert_int_equal(RUN(NULL, INSN_MOV64_IMM(BPF_REG_1, -3),
+			     INSN_RAW(code, BPF_REG_10, BPF_REG_1, -8, 0x110),
+			     INSN_RAW(code, BPF_REG_0, BPF_REG_10, -8, 0x100), INSN_EXIT()),
+			 (uint64_t)-3);
+}
+
 /* Atomics on the program's own stack, which LLVM may keep in registers. */
 static void test_atomic_stack(void **state)
 {
@@ -118,6 +128,21 @@ static void test_helper_call(void **state)
 		assert_int_equal(seen[i], i + 1);
 	assert_int_equal(seen[4], (uint64_t)-5);
 	assert_ptr_equal(seen[5], &region.run);
+}
+
+/* Much to clear at once, for which a compiler would like to use vector registers. */
+static void test_general_registers_only(void **state)
+{
+	struct bpf_insn insns[70];
+	uint32_t cnt = 0;
+
+	jit_region_helper(&region, "rt_perf_event_output", spy);
+	for (int i = 1; i <= 64; i++)
+		insns[cnt++] = (struct bpf_insn)INSN_ST(BPF_DW, BPF_REG_10, -8 * i, 0);
+	insns[cnt++] = (struct bpf_insn)INSN_MOV64_REG(BPF_REG_1, BPF_REG_10);
+	insns[cnt++] = (struct bpf_insn)INSN_CALL(BPF_FUNC_perf_event_output);
+	insns[cnt++] = (struct bpf_insn)INSN_EXIT();
+	run(insns, cnt, NULL);
 }
 
 static void test_run_fields(void **state)
@@ -241,6 +266,7 @@ static void test_switch(void **state)
 	}
 	insns[cnt++] = INSN_MOV64_IMM(BPF_REG_0, 0);
 	insns[cnt++] = INSN_EXIT();
+	region.constants = true;
 	for (uintptr_t i = 0; i < 13; i++)
 		assert_int_equal(run(insns, cnt, (void *)i), i < 12 ? i * i + 1 : 0);
 }
@@ -253,9 +279,11 @@ int main(void)
 		TEST(test_mov_exit),
 		TEST(test_registers_and_stack),
 		TEST(test_acquire_release),
+		TEST(test_acquire_release_stack),
 		TEST(test_atomic_stack),
 		TEST(test_unwritten_stack),
 		TEST(test_helper_call),
+		TEST(test_general_registers_only),
 		TEST(test_run_fields),
 		TEST(test_map_addresses),
 		TEST(test_array_lookup),

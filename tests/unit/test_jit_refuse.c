@@ -86,8 +86,11 @@ static void test_registers(void **state)
 	MALFORMED("no such register", INSN_STX(BPF_W, BPF_REG_10, 15, -8), INSN_EXIT());
 	MALFORMED("read only", INSN_ALU64_IMM(BPF_ADD, BPF_REG_10, 8), INSN_EXIT());
 	MALFORMED("read only", INSN_LD_IMM64(BPF_REG_10, 8), INSN_EXIT());
-	MALFORMED("frame pointer",
+	MALFORMED("read only",
 		  INSN_RAW(BPF_STX | BPF_ATOMIC | BPF_DW, BPF_REG_10, BPF_REG_10, -8, BPF_XCHG),
+		  INSN_EXIT());
+	MALFORMED("read only",
+		  INSN_RAW(BPF_STX | BPF_ATOMIC | BPF_W, BPF_REG_10, BPF_REG_1, 0, 0x100),
 		  INSN_EXIT());
 }
 

@@ -216,6 +216,35 @@ static void test_small_log(void **state)
 	worker_answer_deinit(&answer);
 }
 
+/* LLVM at work for a while: whatever it asks the kernel for is allowed. */
+static void test_large_program(void **state)
+{
+	static struct bpf_insn insns[20001];
+	const struct worker_request request = {
+		.prog = {.insns = insns, .cnt = ARRAY_SIZE(insns)},
+		.code_offset = REGION_CODE,
+	};
+	struct worker_answer answer;
+	uint32_t i;
+
+	for (i = 0; i + 5 <= ARRAY_SIZE(insns) - 1; i += 5) {
+		const struct bpf_insn some[] = {
+			INSN_LDX(BPF_DW, BPF_REG_0, BPF_REG_1, (int16_t)(i % 4096)),
+			INSN_JMP_IMM(BPF_JGT, BPF_REG_0, (int32_t)i, 1),
+			INSN_STX(BPF_DW, BPF_REG_1, BPF_REG_0, (int16_t)(i % 4096)),
+			INSN_ALU64_REG(BPF_DIV, BPF_REG_2, BPF_REG_0),
+			INSN_STX(BPF_DW, BPF_REG_10, BPF_REG_2, -8 * (int16_t)(1 + i % 64)),
+		};
+
+		memcpy(&insns[i], some, sizeof(some));
+	}
+	insns[i] = (struct bpf_insn)INSN_EXIT();
+	assert_int_equal(worker_ask(worker, &request, 6 * SECONDS_10, &answer, &reason), 0);
+	assert_string_equal(answer.no_code.text, "");
+	assert_true(answer.code_len > 20000);
+	worker_answer_deinit(&answer);
+}
+
 static void test_too_long(void **state)
 {
 	struct worker_request request = {.prog = {.insns = return_7, .cnt = 1000001}};
@@ -358,8 +387,8 @@ static void assert_other_namespace(pid_t pid, const char *name)
 
 static void test_sandbox(void **state)
 {
-	static const char *const namespaces[] = {"mnt", "net", "ipc", "uts", "cgroup"};
-	cleanup_free char *status = NULL, *limits = NULL;
+	static const char *const namespaces[] = {"mnt", "net", "ipc", "uts", "cgroup", "pid"};
+	cleanup_free char *status = NULL, *limits = NULL, *oom = NULL;
 	char path[64];
 	pid_t pid;
 
@@ -367,6 +396,7 @@ static void test_sandbox(void **state)
 	pid = worker_pid();
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	assert_int_equal(read_file(AT_FDCWD, path, 1 << 16, &status, NULL), 0);
+	assert_status(status, "Name:\t", "bpfshim-worker\n");
 	assert_status(status, "\nUid:\t", "65534\t65534\t65534\t65534\n");
 	assert_status(status, "\nGid:\t", "65534\t65534\t65534\t65534\n");
 	assert_status(status, "\nGroups:\t", " \n");
@@ -385,6 +415,9 @@ static void test_sandbox(void **state)
 		assert_other_namespace(pid, namespaces[i]);
 	snprintf(path, sizeof(path), "/proc/%d/limits", pid);
 	assert_int_equal(read_file(AT_FDCWD, path, 1 << 16, &limits, NULL), 0);
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", pid);
+	assert_int_equal(read_file(AT_FDCWD, path, 64, &oom, NULL), 0);
+	assert_string_equal(oom, "1000\n");
 	assert_status(limits, "Max core file size        ", "0 ");
 	assert_status(limits, "Max open files            ", "8 ");
 	assert_status(limits, "Max processes             ", "0 ");
@@ -533,29 +566,18 @@ static void test_fake_silent(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		STUB(test_accept),
-		STUB(test_refuse),
-		STUB(test_verify_only),
-		STUB(test_not_compiled),
-		STUB(test_small_log),
-		STUB(test_too_long),
-		STUB(test_hang),
-		STUB(test_crash),
-		STUB(test_killed_idle),
-		STUB(test_killed_busy),
-		STUB(test_threads),
-		STUB(test_memory_limit),
-		STUB(test_forbidden_calls),
-		STUB(test_sandbox),
-		STUB(test_stray_descriptors),
-		STUB(test_warm),
-		STUB(test_not_startable),
-		STUB(test_daemon_dies),
-		FAKE(test_fake_honest),
-		FAKE(test_fake_refused),
-		FAKE(test_fake_descriptors),
-		FAKE(test_fake_twice),
-		FAKE(test_fake_resize),
+		STUB(test_accept),	  STUB(test_refuse),
+		STUB(test_verify_only),	  STUB(test_not_compiled),
+		STUB(test_small_log),	  STUB(test_too_long),
+		STUB(test_large_program), STUB(test_hang),
+		STUB(test_crash),	  STUB(test_killed_idle),
+		STUB(test_killed_busy),	  STUB(test_threads),
+		STUB(test_memory_limit),  STUB(test_forbidden_calls),
+		STUB(test_sandbox),	  STUB(test_stray_descriptors),
+		STUB(test_warm),	  STUB(test_not_startable),
+		STUB(test_daemon_dies),	  FAKE(test_fake_honest),
+		FAKE(test_fake_refused),  FAKE(test_fake_descriptors),
+		FAKE(test_fake_twice),	  FAKE(test_fake_resize),
 		FAKE(test_fake_silent),
 	};
 

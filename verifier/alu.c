@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Arithmetic: scalars, and pointers with an offset.
+ */
+#include <errno.h>
+
+#include "verifier/internal.h"
+
+static const char *op_name(uint8_t op)
+{
+	static const char *const names[] = {"+=", "-=", "*=",  "/=",  "|=", "&=", "<<=",
+					    ">>=", "neg", "%=", "^=", "=",  "s>>=", "end"};
+
+	return op >> 4 < sizeof(names) / sizeof(names[0]) ? names[op >> 4] : "?";
+}
+
+/* The second operand as a scalar. */
+static int operand(struct walk *walk, const struct bpf_insn *insn, struct reg *ret)
+{
+	int r;
+
+	if (BPF_SRC(insn->code) == BPF_K) {
+		reg_set_const(ret, (uint64_t)(int64_t)insn->imm);
+		return 0;
+	}
+	r = read_reg(walk, insn->src_reg);
+	if (r == 0)
+		*ret = walk->state.regs[insn->src_reg];
+	return r;
+}
+
+static int pointer_add(struct walk *walk, uint32_t regno, struct reg pointer,
+		       const struct reg *scalar, bool subtract)
+{
+	struct reg *dst = &walk->state.regs[regno];
+	int64_t off;
+
+	if (pointer.type == REG_VALUE_OR_NULL)
+		return walk_fail(walk, -EACCES,
+				 "R%u pointer arithmetic on map_value_or_null prohibited, "
+				 "null-check it first\n",
+				 regno);
+	if (pointer.type == REG_MAP)
+		return walk_fail(walk, -EACCES,
+				 "R%u pointer arithmetic on map_ptr prohibited\n", regno);
+	if (range_is_const(&scalar->r64)) {
+		off = pointer.off + (subtract ? -scalar->r64.smin : scalar->r64.smin);
+		if (scalar->r64.smin <= -VAR_OFF_MAX || scalar->r64.smin >= VAR_OFF_MAX ||
+		    off <= -VAR_OFF_MAX || off >= VAR_OFF_MAX)
+			return walk_fail(walk, -EACCES, "value %lld makes %s pointer be out of bounds\n",
+					 (long long)scalar->r64.smin, reg_type_name(pointer.type));
+		pointer.off = (int32_t)off;
+		*dst = pointer;
+		return 0;
+	}
+	if (pointer.type != REG_VALUE)
+		return walk_fail(walk, pointer.type == REG_STACK ? -EOPNOTSUPP : -EACCES,
+				 "not supported by this verifier: R%u variable offset from %s\n",
+				 regno, reg_type_name(pointer.type));
+	if (scalar->r64.smin <= -VAR_OFF_MAX || scalar->r64.smax >= VAR_OFF_MAX)
+		return walk_fail(walk, -EACCES,
+				 "math between map_value pointer and register with unbounded min "
+				 "value is not allowed\n");
+	pointer.r64 = range_alu(subtract ? BPF_SUB : BPF_ADD, &pointer.r64, &scalar->r64, 64,
+				false);
+	if (pointer.r64.smin <= -VAR_OFF_MAX || pointer.r64.smax >= VAR_OFF_MAX)
+		return walk_fail(walk, -EACCES, "map_value pointer offset is out of bounds\n");
+	*dst = pointer;
+	return 0;
+}
+
+static int pointer_alu(struct walk *walk, const struct bpf_insn *insn, const struct reg *dst,
+		       const struct reg *src)
+{
+	uint8_t op = BPF_OP(insn->code);
+
+	if (BPF_CLASS(insn->code) == BPF_ALU)
+		return walk_fail(walk, -EACCES, "R%d 32-bit pointer arithmetic prohibited\n",
+				 insn->dst_reg);
+	if (op == BPF_SUB && reg_is_pointer(dst) && reg_is_pointer(src)) {
+		reg_set_unknown(&walk->state.regs[insn->dst_reg]);
+		return 0;
+	}
+	if (op == BPF_ADD && reg_is_pointer(dst) && reg_is_pointer(src))
+		return walk_fail(walk, -EACCES, "R%d pointer += pointer prohibited\n",
+				 insn->dst_reg);
+	if (op == BPF_ADD || (op == BPF_SUB && reg_is_pointer(dst)))
+		return pointer_add(walk, insn->dst_reg, reg_is_pointer(dst) ? *dst : *src,
+				   reg_is_pointer(dst) ? src : dst, op == BPF_SUB);
+	if (op == BPF_SUB)
+		return walk_fail(walk, -EACCES, "R%d tried to subtract pointer from scalar\n",
+				 insn->dst_reg);
+	return walk_fail(walk, -EACCES, "R%d pointer arithmetic with %s operator prohibited\n",
+			 insn->dst_reg, op_name(op));
+}
+
+static int mov_insn(struct walk *walk, const struct bpf_insn *insn)
+{
+	bool wide = BPF_CLASS(insn->code) == BPF_ALU64;
+	unsigned int bits = (unsigned int)insn->off;
+	struct reg src, *dst = &walk->state.regs[insn->dst_reg];
+	int r = operand(walk, insn, &src);
+
+	if (r < 0)
+		return r;
+	if (bits && (BPF_SRC(insn->code) == BPF_K ||
+		     !(bits == 8 || bits == 16 || (bits == 32 && wide))))
+		return walk_fail(walk, -EINVAL, "BPF_MOV uses reserved fields\n");
+	if (reg_is_pointer(&src)) {
+		if (!wide || bits)
+			return walk_fail(walk, -EACCES, "R%d partial copy of pointer\n",
+					 insn->src_reg);
+		*dst = src;
+		return 0;
+	}
+	if (bits) {
+		struct range narrow = range_truncate(&src.r64, 64, bits);
+		struct range out = range_extend_signed(&narrow, bits, wide ? 64 : 32);
+
+		if (wide)
+			reg_set_r64(dst, &out);
+		else
+			reg_set_r32(dst, &out);
+	} else if (wide) {
+		*dst = src;
+	} else {
+		reg_set_r32(dst, &src.r32);
+	}
+	return 0;
+}
+
+/* Byte swaps: the bytes are there in another order. */
+static int end_insn(struct walk *walk, const struct bpf_insn *insn)
+{
+	struct reg *dst = &walk->state.regs[insn->dst_reg];
+	int r = read_reg(walk, insn->dst_reg);
+
+	if (r < 0)
+		return r;
+	if (insn->src_reg || insn->off ||
+	    (insn->imm != 16 && insn->imm != 32 && insn->imm != 64) ||
+	    (BPF_CLASS(insn->code) == BPF_ALU64 && BPF_SRC(insn->code) != BPF_TO_LE))
+		return walk_fail(walk, -EINVAL, "BPF_END uses reserved fields\n");
+	if (reg_is_pointer(dst))
+		return walk_fail(walk, -EACCES, "R%d pointer arithmetic prohibited\n",
+				 insn->dst_reg);
+	reg_set_bounded(dst, (unsigned int)insn->imm / 8, false);
+	return 0;
+}
+
+static int check_fields(struct walk *walk, const struct bpf_insn *insn, bool *ret_signed)
+{
+	uint8_t op = BPF_OP(insn->code);
+	bool x = BPF_SRC(insn->code) == BPF_X, wide = BPF_CLASS(insn->code) == BPF_ALU64;
+
+	*ret_signed = insn->off == 1 && (op == BPF_DIV || op == BPF_MOD);
+	if (op > BPF_END || (x && insn->imm) || (!x && insn->src_reg) ||
+	    (insn->off && !*ret_signed))
+		return walk_fail(walk, -EINVAL, "%s uses reserved fields\n",
+				 op > BPF_END ? "BPF_ALU" : "BPF_ALU opcode");
+	if ((op == BPF_DIV || op == BPF_MOD) && !x && insn->imm == 0)
+		return walk_fail(walk, -EINVAL, "div by zero\n");
+	if ((op == BPF_LSH || op == BPF_RSH || op == BPF_ARSH) && !x &&
+	    (insn->imm < 0 || insn->imm >= (wide ? 64 : 32)))
+		return walk_fail(walk, -EINVAL, "invalid shift %d\n", insn->imm);
+	return 0;
+}
+
+int alu_insn(struct walk *walk, const struct bpf_insn *insn)
+{
+	struct reg *dst = &walk->state.regs[insn->dst_reg], left, src;
+	bool wide = BPF_CLASS(insn->code) == BPF_ALU64, is_signed;
+	uint8_t op = BPF_OP(insn->code);
+	struct range out;
+	int r;
+
+	if (insn->dst_reg == 10)
+		return walk_fail(walk, -EACCES, "frame pointer is read only\n");
+	if (op == BPF_END)
+		return end_insn(walk, insn);
+	if (op == BPF_MOV)
+		return mov_insn(walk, insn);
+	if (op == BPF_NEG && (BPF_SRC(insn->code) != BPF_K || insn->src_reg || insn->off || insn->imm))
+		return walk_fail(walk, -EINVAL, "BPF_NEG uses reserved fields\n");
+	r = check_fields(walk, insn, &is_signed);
+	if (r == 0)
+		r = read_reg(walk, insn->dst_reg);
+	if (r == 0)
+		r = operand(walk, insn, &src);
+	if (r < 0)
+		return r;
+	left = *dst;
+	if (reg_is_pointer(dst) || reg_is_pointer(&src))
+		return pointer_alu(walk, insn, &left, &src);
+	out = wide ? range_alu(op, &dst->r64, &src.r64, 64, is_signed)
+		   : range_alu(op, &dst->r32, &src.r32, 32, is_signed);
+	if (wide)
+		reg_set_r64(dst, &out);
+	else
+		reg_set_r32(dst, &out);
+	return 0;
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Before the walk: every instruction is known, jumps stay inside and form no cycle, all can be reached;
+ * and which registers are still of use where.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "verifier/internal.h"
+
+static bool is_ld_imm64(const struct bpf_insn *insn)
+{
+	return insn->code == (BPF_LD | BPF_IMM | BPF_DW);
+}
+
+static bool is_jump_class(const struct bpf_insn *insn)
+{
+	return BPF_CLASS(insn->code) == BPF_JMP || BPF_CLASS(insn->code) == BPF_JMP32;
+}
+
+static bool is_plain_call(const struct bpf_insn *insn)
+{
+	return is_jump_class(insn) && BPF_OP(insn->code) == BPF_CALL;
+}
+
+static bool is_exit(const struct bpf_insn *insn)
+{
+	return is_jump_class(insn) && BPF_OP(insn->code) == BPF_EXIT;
+}
+
+static bool is_ja(const struct bpf_insn *insn)
+{
+	return is_jump_class(insn) && BPF_OP(insn->code) == BPF_JA;
+}
+
+/* Where an instruction leads: up to two places. */
+static uint32_t successors(const struct bpf_insn *insns, uint32_t at, int64_t *ret)
+{
+	const struct bpf_insn *insn = &insns[at];
+	int64_t jump;
+
+	if (is_exit(insn))
+		return 0;
+	if (is_ld_imm64(insn)) {
+		ret[0] = (int64_t)at + 2;
+		return 1;
+	}
+	ret[0] = (int64_t)at + 1;
+	if (!is_jump_class(insn) || is_plain_call(insn))
+		return 1;
+	jump = (int64_t)at + 1 +
+	       (BPF_CLASS(insn->code) == BPF_JMP32 && is_ja(insn) ? insn->imm : insn->off);
+	if (is_ja(insn)) {
+		ret[0] = jump;
+		return 1;
+	}
+	ret[1] = jump;
+	return 2;
+}
+
+enum colour { WHITE, GREY, BLACK };
+
+static int check_edge(struct walk *walk, uint32_t from, int64_t to, const uint8_t *colour)
+{
+	const struct bpf_insn *insns = walk->prog->insns;
+
+	if (to < 0 || to >= walk->prog->cnt)
+		return walk_fail(walk, -EINVAL, "jump out of range from insn %u to %lld\n", from,
+				 (long long)to);
+	if (to > 0 && is_ld_imm64(&insns[to - 1]) && colour[to] == BLACK + 1)
+		return walk_fail(walk, -EINVAL, "jump into the middle of ldimm64 insn %lld\n",
+				 (long long)to);
+	if (colour[to] == GREY)
+		return walk_fail(walk, -EINVAL, "back-edge from insn %u to %lld\n", from,
+				 (long long)to);
+	return 0;
+}
+
+/* Depth first, without recursion: @stack holds the path, @next how many successors were taken. */
+static int walk_edges(struct walk *walk, uint8_t *colour, uint32_t *stack, uint8_t *next)
+{
+	uint32_t depth = 0;
+
+	stack[depth++] = 0;
+	colour[0] = GREY;
+	while (depth) {
+		uint32_t at = stack[depth - 1];
+		int64_t to[2];
+		uint32_t cnt = successors(walk->prog->insns, at, to);
+		int r;
+
+		if (next[at] == cnt) {
+			colour[at] = BLACK;
+			depth--;
+			continue;
+		}
+		r = check_edge(walk, at, to[next[at]], colour);
+		if (r < 0)
+			return r;
+		at = (uint32_t)to[next[at]++];
+		if (cnt == 2)
+			walk->target[at] = 1;
+		if (colour[at] == WHITE) {
+			colour[at] = GREY;
+			stack[depth++] = at;
+		} else {
+			walk->target[at] = 1;
+		}
+	}
+	return 0;
+}
+
+/* Second halves of ld_imm64 are no instructions. */
+static int mark_halves(struct walk *walk, uint8_t *colour)
+{
+	const struct verifier_prog *prog = walk->prog;
+
+	for (uint32_t i = 0; i < prog->cnt; i++) {
+		if (!is_ld_imm64(&prog->insns[i]))
+			continue;
+		if (i + 1 == prog->cnt || prog->insns[i + 1].code || prog->insns[i + 1].dst_reg ||
+		    prog->insns[i + 1].src_reg || prog->insns[i + 1].off)
+			return walk_fail(walk, -EINVAL, "invalid bpf_ld_imm64 insn\n");
+		colour[++i] = BLACK + 1;
+	}
+	return 0;
+}
+
+static uint16_t bit(uint32_t reg)
+{
+	return (uint16_t)(1u << reg);
+}
+
+/* Registers an instruction reads, and writes. Reading too much is safe. */
+static void uses(const struct bpf_insn *insn, uint16_t *ret_reads, uint16_t *ret_writes)
+{
+	uint16_t dst = bit(insn->dst_reg), src = bit(insn->src_reg);
+
+	*ret_reads = *ret_writes = 0;
+	switch (BPF_CLASS(insn->code)) {
+	case BPF_ALU:
+	case BPF_ALU64:
+		*ret_writes = dst;
+		*ret_reads = BPF_OP(insn->code) == BPF_MOV ? 0 : dst;
+		if (BPF_SRC(insn->code) == BPF_X)
+			*ret_reads |= src;
+		break;
+	case BPF_LD:
+		*ret_writes = dst;
+		break;
+	case BPF_LDX:
+		*ret_writes = dst;
+		*ret_reads = src;
+		break;
+	case BPF_ST:
+		*ret_reads = dst;
+		break;
+	case BPF_STX:
+		*ret_reads = dst | src | bit(0);
+		break;
+	default:
+		if (is_exit(insn)) {
+			*ret_reads = bit(0);
+		} else if (is_plain_call(insn)) {
+			*ret_reads = 0x3e;
+			*ret_writes = 0x3f;
+		} else if (!is_ja(insn)) {
+			*ret_reads = dst;
+			if (BPF_SRC(insn->code) == BPF_X)
+				*ret_reads |= src;
+		}
+	}
+}
+
+/* Without cycles one pass from the end reaches everything: successors come first only where jumps go
+ * forward, so passes are repeated until nothing changes. */
+static void find_live(struct walk *walk)
+{
+	const struct verifier_prog *prog = walk->prog;
+	bool changed = true;
+
+	while (changed) {
+		changed = false;
+		for (uint32_t i = prog->cnt; i-- > 0;) {
+			uint16_t reads, writes, live = 0;
+			int64_t to[2];
+			uint32_t cnt = successors(prog->insns, i, to);
+
+			for (uint32_t k = 0; k < cnt; k++)
+				if (to[k] >= 0 && to[k] < prog->cnt)
+					live |= walk->live[to[k]];
+			uses(&prog->insns[i], &reads, &writes);
+			live = (uint16_t)((live & ~writes) | reads);
+			changed |= live != walk->live[i];
+			walk->live[i] = live;
+		}
+	}
+}
+
+static int check_registers(struct walk *walk)
+{
+	const struct verifier_prog *prog = walk->prog;
+
+	for (uint32_t i = 0; i < prog->cnt; i++) {
+		const struct bpf_insn *insn = &prog->insns[i];
+
+		if (insn->dst_reg >= REGS)
+			return walk_fail(walk, -EINVAL, "R%d is invalid\n", insn->dst_reg);
+		if (insn->src_reg >= REGS && !is_ld_imm64(insn))
+			return walk_fail(walk, -EINVAL, "R%d is invalid\n", insn->src_reg);
+		if (is_ld_imm64(insn))
+			i++;
+	}
+	return 0;
+}
+
+static int check_with(struct walk *walk, uint8_t *colour, uint32_t *stack, uint8_t *next)
+{
+	int r = mark_halves(walk, colour);
+
+	if (r == 0)
+		r = check_registers(walk);
+	if (r == 0)
+		r = walk_edges(walk, colour, stack, next);
+	for (uint32_t i = 0; i < walk->prog->cnt && r == 0; i++)
+		if (colour[i] == WHITE)
+			r = walk_fail(walk, -EINVAL, "unreachable insn %u\n", i);
+	if (r == 0)
+		find_live(walk);
+	return r;
+}
+
+int cfg_check(struct walk *walk)
+{
+	uint32_t cnt = walk->prog->cnt;
+	uint8_t *colour = calloc(cnt, 1), *next = calloc(cnt, 1);
+	uint32_t *stack = calloc(cnt, sizeof(*stack));
+	int r = -ENOMEM;
+
+	if (colour && next && stack)
+		r = check_with(walk, colour, stack, next);
+	free(colour);
+	free(next);
+	free(stack);
+	return r;
+}

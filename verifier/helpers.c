@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Helpers as data. Source of arguments and licenses: struct bpf_func_proto of each, kernel/bpf/helpers.c
+ * and kernel/trace/bpf_trace.c, Linux 6.12.
+ */
+#include "verifier/helpers.h"
+
+#include <linux/bpf.h>
+#include <stddef.h>
+
+#define TYPE(t) (1ull << BPF_MAP_TYPE_##t)
+#define ELEMENTS (TYPE(HASH) | TYPE(ARRAY) | TYPE(PERCPU_HASH) | TYPE(PERCPU_ARRAY))
+#define READ_ARGS                                                                                  \
+	{                                                                                          \
+		ARG_MEM_OUT, ARG_SIZE_OR_0, ARG_ANY                                                \
+	}
+
+static const struct helper_row rows[] = {
+	[BPF_FUNC_map_lookup_elem] = {"map_lookup_elem",
+				      RET_VALUE_OR_NULL,
+				      {ARG_MAP, ARG_KEY},
+				      .map_types = ELEMENTS},
+	[BPF_FUNC_map_update_elem] = {"map_update_elem",
+				      RET_SCALAR,
+				      {ARG_MAP, ARG_KEY, ARG_VALUE, ARG_ANY},
+				      .map_types = ELEMENTS},
+	[BPF_FUNC_map_delete_elem] = {"map_delete_elem",
+				      RET_SCALAR,
+				      {ARG_MAP, ARG_KEY},
+				      .map_types = ELEMENTS},
+	[BPF_FUNC_probe_read] = {"probe_read", RET_SCALAR, READ_ARGS, .gpl = true},
+	[BPF_FUNC_ktime_get_ns] = {"ktime_get_ns", RET_SCALAR, {ARG_NONE}},
+	[BPF_FUNC_get_prandom_u32] = {"get_prandom_u32", RET_SCALAR, {ARG_NONE}},
+	[BPF_FUNC_get_smp_processor_id] = {"get_smp_processor_id", RET_SCALAR, {ARG_NONE}},
+	[BPF_FUNC_get_current_pid_tgid] = {"get_current_pid_tgid", RET_SCALAR, {ARG_NONE}},
+	[BPF_FUNC_get_current_uid_gid] = {"get_current_uid_gid", RET_SCALAR, {ARG_NONE}},
+	[BPF_FUNC_get_current_comm] = {"get_current_comm", RET_SCALAR, {ARG_MEM_OUT, ARG_SIZE}},
+	[BPF_FUNC_perf_event_output] = {"perf_event_output",
+					RET_SCALAR,
+					{ARG_CTX, ARG_MAP, ARG_ANY, ARG_MEM, ARG_SIZE_OR_0},
+					.map_types = TYPE(PERF_EVENT_ARRAY),
+					.gpl = true},
+	[BPF_FUNC_get_current_task] = {"get_current_task",
+				       RET_SCALAR,
+				       {ARG_NONE},
+				       .gpl = true,
+				       .kernel_only = true},
+	[BPF_FUNC_get_numa_node_id] = {"get_numa_node_id", RET_SCALAR, {ARG_NONE}},
+	[BPF_FUNC_probe_read_str] = {"probe_read_str", RET_SCALAR, READ_ARGS, .gpl = true},
+	[BPF_FUNC_get_current_cgroup_id] = {"get_current_cgroup_id", RET_SCALAR, {ARG_NONE}},
+	[BPF_FUNC_probe_read_user] = {"probe_read_user", RET_SCALAR, READ_ARGS, .gpl = true},
+	[BPF_FUNC_probe_read_kernel] = {"probe_read_kernel",
+					RET_SCALAR,
+					READ_ARGS,
+					.gpl = true,
+					.kernel_only = true},
+	[BPF_FUNC_probe_read_user_str] = {"probe_read_user_str",
+					  RET_SCALAR,
+					  READ_ARGS,
+					  .gpl = true},
+	[BPF_FUNC_probe_read_kernel_str] = {"probe_read_kernel_str",
+					    RET_SCALAR,
+					    READ_ARGS,
+					    .gpl = true,
+					    .kernel_only = true},
+	[BPF_FUNC_ktime_get_boot_ns] = {"ktime_get_boot_ns", RET_SCALAR, {ARG_NONE}},
+	[BPF_FUNC_get_func_ip] = {"get_func_ip", RET_SCALAR, {ARG_CTX}, .gpl = true},
+	[BPF_FUNC_get_attach_cookie] = {"get_attach_cookie", RET_SCALAR, {ARG_CTX}},
+};
+
+const struct helper_row *helper_row(uint32_t id)
+{
+	return id < sizeof(rows) / sizeof(rows[0]) && rows[id].name ? &rows[id] : NULL;
+}

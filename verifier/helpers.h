@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the verifier knows of each helper: one row each.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/** enum helper_arg - what a helper takes in a register */
+enum helper_arg {
+	ARG_NONE,
+	ARG_ANY,
+	ARG_CTX,
+	ARG_MAP,
+	ARG_KEY,	/* of the map before it */
+	ARG_VALUE,	/* of the map before it */
+	ARG_MEM,	/* readable; its size follows */
+	ARG_MEM_OUT,	/* written by the helper; its size follows */
+	ARG_SIZE,	/* of the memory before it, at least 1 */
+	ARG_SIZE_OR_0,
+};
+
+enum helper_ret { RET_SCALAR, RET_VALUE_OR_NULL };
+
+/**
+ * struct helper_row
+ * @map_types: bit per BPF_MAP_TYPE_* that ARG_MAP may be
+ * @kernel_only: only the kernel can serve it
+ */
+struct helper_row {
+	const char *name;
+	enum helper_ret ret;
+	enum helper_arg args[5];
+	uint64_t map_types;
+	bool gpl, kernel_only;
+};
+
+/** helper_row() - NULL for helpers the verifier does not cover */
+const struct helper_row *helper_row(uint32_t id);
+
+/* Number of helpers of Linux 6.12: __BPF_FUNC_MAX_ID, include/uapi/linux/bpf.h */
+#define HELPER_KNOWN_MAX 212u

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The walk: every path of the program, depth first, until each has ended or is covered by one that was
+ * walked before.
+ */
+#include "verifier/verifier.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "verifier/internal.h"
+
+#define TEXT_MAX (1u << 24) /* bytes of log kept; the kernel's UINT_MAX >> 8 */
+
+static void text_add(struct text *text, const char *bytes, size_t len)
+{
+	if (text->len + len > text->cap) {
+		size_t cap = text->cap ? text->cap * 2 : 1024;
+		char *grown;
+
+		while (cap < text->len + len)
+			cap *= 2;
+		grown = cap <= TEXT_MAX ? realloc(text->bytes, cap) : NULL;
+		if (!grown) {
+			/* No room: what was said first goes first. */
+			text->dropped += text->len;
+			text->len = 0;
+			if (len > text->cap)
+				return;
+		} else {
+			text->bytes = grown;
+			text->cap = cap;
+		}
+	}
+	memcpy(text->bytes + text->len, bytes, len);
+	text->len += len;
+}
+
+static void say(struct walk *walk, const char *fmt, va_list args)
+{
+	char line[512];
+	int len;
+
+	if (!walk->level)
+		return;
+	len = vsnprintf(line, sizeof(line), fmt, args);
+	if (len >= (int)sizeof(line))
+		len = sizeof(line) - 1;
+	text_add(&walk->text, line, (size_t)len);
+}
+
+void walk_say(struct walk *walk, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	say(walk, fmt, args);
+	va_end(args);
+}
+
+int walk_fail(struct walk *walk, int error, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	say(walk, fmt, args);
+	va_end(args);
+	return error;
+}
+
+/* Copy the text out; of one that is too long the end. Source: bpf_vlog_finalize(), Linux 6.12. */
+static int deliver(const struct walk *walk, struct verifier_log *log)
+{
+	size_t len = walk->text.len, room;
+
+	log->len = (uint32_t)(walk->text.dropped + len + 1);
+	if (!log->buf || !log->size)
+		return 0;
+	room = log->size - 1;
+	memcpy(log->buf, walk->text.bytes + (len > room ? len - room : 0), len > room ? room : len);
+	log->buf[len > room ? room : len] = '\0';
+	return len > room ? -ENOSPC : 0;
+}
+
+static int map_insn(struct walk *walk, const struct bpf_insn *insn)
+{
+	struct reg *dst = &walk->state.regs[insn->dst_reg];
+	const struct verifier_map *map;
+	uint32_t index = (uint32_t)insn->imm, off = (uint32_t)insn[1].imm;
+
+	if (index >= walk->prog->map_cnt)
+		return walk_fail(walk, -EINVAL, "unrecognized bpf_ld_imm64 insn\n");
+	map = &walk->prog->maps[index];
+	walk->facts->maps |= 1ull << index;
+	*dst = (struct reg){.type = REG_MAP, .map = index, .r64 = range_const(0, 64)};
+	if (insn->src_reg == BPF_PSEUDO_MAP_FD)
+		return off ? walk_fail(walk, -EINVAL, "unrecognized bpf_ld_imm64 insn\n") : 0;
+	if (map->type != BPF_MAP_TYPE_ARRAY || map->max_entries != 1)
+		return walk_fail(walk, -EINVAL, "direct value access on this map is not supported\n");
+	if (off >= map->value_size)
+		return walk_fail(walk, -EINVAL, "invalid access to map value pointer, value_size=%u "
+						"off=%u\n",
+				 map->value_size, off);
+	dst->type = REG_VALUE;
+	dst->off = (int32_t)off;
+	return 0;
+}
+
+static int ld_imm64(struct walk *walk, const struct bpf_insn *insn)
+{
+	if (insn->dst_reg == 10)
+		return walk_fail(walk, -EACCES, "frame pointer is read only\n");
+	switch (insn->src_reg) {
+	case 0:
+		reg_set_const(&walk->state.regs[insn->dst_reg],
+			      (uint64_t)(uint32_t)insn[1].imm << 32 | (uint32_t)insn->imm);
+		return 0;
+	case BPF_PSEUDO_MAP_FD:
+	case BPF_PSEUDO_MAP_VALUE:
+		return map_insn(walk, insn);
+	default:
+		return walk_fail(walk, -EOPNOTSUPP,
+				 "not supported by this verifier: ld_imm64 of kind %d\n",
+				 insn->src_reg);
+	}
+}
+
+static int load_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *next)
+{
+	if (BPF_CLASS(insn->code) == BPF_LD) {
+		if (insn->code != (BPF_LD | BPF_IMM | BPF_DW))
+			return walk_fail(walk, -EOPNOTSUPP,
+					 "not supported by this verifier: packet loads\n");
+		*next = walk->at + 2;
+		return ld_imm64(walk, insn);
+	}
+	if (BPF_MODE(insn->code) != BPF_MEM && BPF_MODE(insn->code) != 0x80)
+		return walk_fail(walk, -EINVAL, "unknown opcode %02x\n", insn->code);
+	return memory_load(walk, insn);
+}
+
+static int store_insn(struct walk *walk, const struct bpf_insn *insn)
+{
+	if (BPF_MODE(insn->code) == BPF_ATOMIC && BPF_CLASS(insn->code) == BPF_STX)
+		return memory_atomic(walk, insn);
+	if (BPF_MODE(insn->code) != BPF_MEM)
+		return walk_fail(walk, -EINVAL, "unknown opcode %02x\n", insn->code);
+	return memory_store(walk, insn);
+}
+
+/* Return: 1 at the end of the path. */
+static int jump_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *next)
+{
+	bool wide = BPF_CLASS(insn->code) == BPF_JMP;
+	uint8_t op = BPF_OP(insn->code);
+
+	if (op == BPF_EXIT && wide) {
+		if (insn->imm || insn->src_reg || insn->dst_reg || insn->off ||
+		    BPF_SRC(insn->code) != BPF_K)
+			return walk_fail(walk, -EINVAL, "BPF_EXIT uses reserved fields\n");
+		return read_reg(walk, 0) < 0 ? -EACCES : 1;
+	}
+	if (op == BPF_CALL && wide)
+		return call_insn(walk, insn);
+	if (op == BPF_JA) {
+		if (BPF_SRC(insn->code) != BPF_K || insn->src_reg || insn->dst_reg ||
+		    (wide ? insn->imm : insn->off))
+			return walk_fail(walk, -EINVAL, "BPF_JA uses reserved fields\n");
+		*next = (uint32_t)((int64_t)walk->at + 1 + (wide ? insn->off : insn->imm));
+		return 0;
+	}
+	if (op > BPF_JSLE || op == BPF_CALL || op == BPF_EXIT)
+		return walk_fail(walk, -EINVAL, "unknown opcode %02x\n", insn->code);
+	return branch_insn(walk, insn, next);
+}
+
+static int one_insn(struct walk *walk, uint32_t *next)
+{
+	const struct bpf_insn *insn = &walk->prog->insns[walk->at];
+
+	*next = walk->at + 1;
+	switch (BPF_CLASS(insn->code)) {
+	case BPF_ALU:
+	case BPF_ALU64:
+		return alu_insn(walk, insn);
+	case BPF_LD:
+	case BPF_LDX:
+		return load_insn(walk, insn, next);
+	case BPF_ST:
+	case BPF_STX:
+		return store_insn(walk, insn);
+	default:
+		return jump_insn(walk, insn, next);
+	}
+}
+
+/* Registers that nobody reads any more would only tell states apart. */
+static void forget_dead(struct walk *walk)
+{
+	for (uint32_t i = 0; i < REGS - 1; i++)
+		if (!(walk->live[walk->at] >> i & 1))
+			reg_set_none(&walk->state.regs[i]);
+}
+
+/* Return: 1 when this state was walked before, 0 and it is remembered, or -ENOMEM. */
+static int seen_before(struct walk *walk)
+{
+	struct explored *known;
+	uint32_t depth = 0;
+
+	forget_dead(walk);
+	for (known = walk->explored[walk->at]; known; known = known->next, depth++)
+		if (state_covers(&known->state, &walk->state))
+			return 1;
+	known = malloc(sizeof(*known));
+	if (!known)
+		return -ENOMEM;
+	if (state_copy(&known->state, &walk->state) < 0) {
+		free(known);
+		return -ENOMEM;
+	}
+	known->next = walk->explored[walk->at];
+	walk->explored[walk->at] = known;
+	walk->states++;
+	if (depth + 1 > walk->peak)
+		walk->peak = depth + 1;
+	return 0;
+}
+
+/* Walk one path to its end. */
+static int walk_path(struct walk *walk)
+{
+	for (;;) {
+		uint32_t next;
+		int r;
+
+		if (++walk->facts->processed > INSNS_MAX)
+			return walk_fail(walk, -E2BIG,
+					 "BPF program is too large. Processed %u insn\n",
+					 walk->facts->processed);
+		if (walk->target[walk->at]) {
+			r = seen_before(walk);
+			if (r != 0)
+				return r < 0 ? r : 0;
+		}
+		r = one_insn(walk, &next);
+		if (r != 0)
+			return r < 0 ? r : 0;
+		walk->at = next;
+	}
+}
+
+static int walk_all(struct walk *walk)
+{
+	int r;
+
+	walk->state.regs[1] = (struct reg){.type = REG_CTX, .r64 = range_const(0, 64)};
+	walk->state.regs[10] = (struct reg){.type = REG_STACK, .r64 = range_const(0, 64)};
+	for (;;) {
+		struct pending *pending;
+
+		r = walk_path(walk);
+		state_deinit(&walk->state);
+		if (r < 0 || !walk->pending_cnt)
+			return r;
+		pending = &walk->pending[--walk->pending_cnt];
+		walk->state = pending->state;
+		walk->at = pending->at;
+	}
+}
+
+static int check_kind(struct walk *walk)
+{
+	const struct verifier_prog *prog = walk->prog;
+
+	if (!prog->cnt)
+		return -E2BIG;
+	if (prog->cnt > INSNS_MAX)
+		return -E2BIG;
+	if (prog->type != BPF_PROG_TYPE_KPROBE)
+		return walk_fail(walk, -EOPNOTSUPP,
+				 "not supported by this verifier: program type %u\n", prog->type);
+	if (prog->map_cnt > VERIFIER_MAPS_MAX)
+		return -E2BIG;
+	return 0;
+}
+
+static int prepare(struct walk *walk)
+{
+	uint32_t cnt = walk->prog->cnt;
+
+	walk->live = calloc(cnt, sizeof(*walk->live));
+	walk->target = calloc(cnt, 1);
+	walk->explored = calloc(cnt, sizeof(*walk->explored));
+	return walk->live && walk->target && walk->explored ? cfg_check(walk) : -ENOMEM;
+}
+
+static void walk_deinit(struct walk *walk)
+{
+	for (uint32_t i = 0; walk->explored && i < walk->prog->cnt; i++) {
+		struct explored *known, *next;
+
+		for (known = walk->explored[i]; known; known = next) {
+			next = known->next;
+			state_deinit(&known->state);
+			free(known);
+		}
+	}
+	for (uint32_t i = 0; i < walk->pending_cnt; i++)
+		state_deinit(&walk->pending[i].state);
+	state_deinit(&walk->state);
+	free(walk->pending);
+	free(walk->explored);
+	free(walk->live);
+	free(walk->target);
+	free(walk->text.bytes);
+}
+
+int verifier_check(const struct verifier_prog *prog, struct verifier_log *log,
+		   struct verifier_facts *ret_facts)
+{
+	struct verifier_facts facts = {0};
+	struct walk walk = {.prog = prog, .facts = &facts, .level = log->level};
+	int r = check_kind(&walk), delivered;
+
+	if (r == 0)
+		r = prepare(&walk);
+	if (r == 0)
+		r = walk_all(&walk);
+	if (walk.states || facts.processed)
+		walk_say(&walk,
+			 "processed %u insns (limit %u) max_states_per_insn %u total_states %u "
+			 "peak_states %u mark_read %u\n",
+			 facts.processed, INSNS_MAX, walk.peak, walk.states, walk.states, 0);
+	delivered = deliver(&walk, log);
+	walk_deinit(&walk);
+	if (r == 0)
+		r = delivered;
+	if (r == 0)
+		*ret_facts = facts;
+	return r;
+}
