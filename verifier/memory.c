@@ -180,7 +180,7 @@ int memory_load(struct walk *walk, const struct bpf_insn *insn)
 	bool is_signed = BPF_MODE(insn->code) == 0x80; /* BPF_MEMSX */
 	unsigned int size = size_of(insn->code);
 	struct reg reg, *dst = &walk->state.regs[insn->dst_reg];
-	int r = read_reg(walk, insn->src_reg), off;
+	int r = read_reg(walk, insn->src_reg), off = 0;
 
 	if (r < 0)
 		return r;
@@ -212,7 +212,7 @@ int memory_store(struct walk *walk, const struct bpf_insn *insn)
 {
 	unsigned int size = size_of(insn->code);
 	struct reg value, reg;
-	int r = read_reg(walk, insn->dst_reg), off;
+	int r = read_reg(walk, insn->dst_reg), off = 0;
 
 	if (r == 0 && BPF_CLASS(insn->code) == BPF_STX)
 		r = read_reg(walk, insn->src_reg);
@@ -265,7 +265,7 @@ static int check_atomic_op(struct walk *walk, const struct bpf_insn *insn, bool 
 static int atomic_place(struct walk *walk, const struct bpf_insn *insn, unsigned int size)
 {
 	struct reg reg = walk->state.regs[insn->dst_reg], old;
-	int r, off;
+	int r, off = 0;
 
 	switch (reg.type) {
 	case REG_STACK:
@@ -341,7 +341,7 @@ static int stack_initialised(struct walk *walk, uint32_t regno, int off, uint64_
 static int stack_range(struct walk *walk, const struct reg *reg, uint32_t regno, uint64_t min,
 		       uint64_t max, bool write)
 {
-	int off, r = stack_offset(walk, reg, regno, 0, max, write, &off);
+	int off = 0, r = stack_offset(walk, reg, regno, 0, max, write, &off);
 
 	/* What is written for sure need not have been written before. */
 	if (r == 0 && (!write || min != max))
