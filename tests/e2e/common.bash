@@ -58,6 +58,13 @@ ours()
 	timeout -k 5 90 "$BPFSHIMD" --run --unprivileged -- "$@"
 }
 
+# inside CMD...: in an unprivileged container whose uprobe programs run in the traced process or not at all
+inside()
+{
+	[ -e "$DIR/inside.json" ] || echo '{"kernel": "deny"}' >"$DIR/inside.json"
+	timeout -k 5 150 "$BPFSHIMD" --run --unprivileged --policy "$DIR/inside.json" -- "$@"
+}
+
 # real CMD...: as real root without us, with what a tool expects mounted, in a private namespace
 real()
 {

@@ -1,0 +1,246 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# Programs of uprobes and uretprobes run in the traced process: what stock bpftrace prints is what real root
+# gets from the kernel, the kernel has neither bytecode nor breakpoint, and the target never notices.
+
+load common
+
+setup() { common_setup; }
+teardown() { common_teardown; }
+
+result()
+{
+	normalise | grep -vE 'RLIMIT_MEMLOCK|^Attaching|^$|^bpfshimd: ' | sort
+}
+
+# script SAMPLE: the three programs, for one sample program
+script()
+{
+	cat <<EOF
+uprobe:$DIR/$1:work { @[comm] = count(); @h = hist(arg0); @last = arg1; }
+uretprobe:$DIR/$1:work { @r = lhist(retval, 0, 100, 10); }
+uprobe:$DIR/$1:work /arg0 == 7/ { printf("%d %s %s\n", pid > 0, comm, str(arg2)); }
+EOF
+}
+
+# gated FILE: files of a tree whose target waits for a line before it starts
+gated()
+{
+	mkfifo -m 666 "$DIR/gate" 2>/dev/null || true
+	touch "$DIR/bt" "$DIR/sums"
+	chmod 777 "$DIR" "$DIR/bt" "$DIR/sums"
+}
+
+# target_of: the sample that waits at the gate
+target_of()
+{
+	pgrep -f "^$DIR/sample.* -g" | head -1
+}
+
+patched()
+{
+	text_touched "$(target_of)" "$DIR/$1"
+}
+
+@test "three programs, target started afterwards: dynamic and static give what real root gets" {
+	for sample in sample sample-static; do
+		script $sample >"$DIR/script.bt"
+		real bpftrace "$DIR/script.bt" -c "$DIR/$sample -n 200" >"$DIR/real" 2>&1
+		inside bpftrace "$DIR/script.bt" -c "$DIR/$sample -n 200" >"$DIR/inside" 2>&1
+		diff <(result <"$DIR/real") <(result <"$DIR/inside")
+		grep -q "^@\[$sample\]: 200" "$DIR/inside"
+		grep -q '^1 sample.* delta' "$DIR/inside"
+	done
+}
+
+@test "three programs, target running already, with threads: exact counts, unchanged output" {
+	gated
+	for sample in sample sample-static; do
+		script $sample >"$DIR/script.bt"
+		cat >"$DIR/tree" <<EOF
+$DIR/$sample -g -n 500 -t 4 -s 200 <$DIR/gate >$DIR/sums & target=\$!
+exec 3>$DIR/gate
+bpftrace $DIR/script.bt >$DIR/bt 2>&1 & tool=\$!
+while ! grep -q Attaching $DIR/bt; do sleep 0.05; done
+sleep 1.5
+echo go >&3
+wait \$target
+echo "status \$?" >>$DIR/sums
+kill -INT \$tool
+wait \$tool
+EOF
+		for how in real inside; do
+			: >"$DIR/bt"
+			$how sh "$DIR/tree" 2>"$DIR/err"
+			cp "$DIR/bt" "$DIR/$how"; cp "$DIR/sums" "$DIR/$how.sums"
+		done
+		diff <(result <"$DIR/real") <(result <"$DIR/inside")
+		diff "$DIR/real.sums" "$DIR/inside.sums"
+		grep -q "^@\[$sample\]: 2000" "$DIR/inside"
+		grep -q '^status 0' "$DIR/inside.sums"
+	done
+}
+
+@test "the kernel holds stubs and no uprobe; the site jumps; afterwards its bytes are those of the file" {
+	gated
+	cat >"$DIR/tree" <<EOF
+$DIR/sample -g -n 300 -s 3000 <$DIR/gate >$DIR/sums & target=\$!
+exec 3>$DIR/gate
+bpftrace -e 'uprobe:$DIR/sample:work { @ = count(); } uretprobe:$DIR/sample:outer { @r = count(); }' >$DIR/bt 2>&1 & tool=\$!
+while [ ! -e $DIR/go ]; do sleep 0.05; done
+echo go >&3
+sleep 0.5
+kill -INT \$tool
+wait \$tool
+touch $DIR/detached
+wait \$target
+echo "status \$?" >>$DIR/sums
+EOF
+	inside sh "$DIR/tree" 2>"$DIR/err" 3>&- &
+	started $!
+	wait_for 10 target_of
+	local target
+	target=$(target_of)
+	threads=$(ls "/proc/$target/task" | wc -l)
+	fds=$(ls "/proc/$target/fd" | wc -l)
+	signals=$(grep -E '^Sig(Cgt|Ign|Blk)' "/proc/$target/status")
+	rss=$(awk '/^VmRSS/ { print $2 }' "/proc/$target/status")
+	wait_for 10 patched sample
+	sleep 1
+	# Nothing but stubs of two instructions, and no event on the file.
+	bpf_objects | grep -vxFf "$DIR/.objects" | grep '^prog' >"$DIR/progs"
+	[ "$(wc -l <"$DIR/progs")" -ge 2 ]
+	sed -nE 's/^prog ([0-9]+):.*/\1/p' "$DIR/progs" | while read -r id; do
+		bpftool prog show id "$id" | grep -q 'xlated 16B'
+	done
+	lacks <(bpftool perf show) "$DIR/sample"
+	python3 - "$target" "$DIR/sample" <<'EOF'
+import subprocess, sys
+pid, path = sys.argv[1:]
+table = subprocess.run(["nm", path], capture_output=True, text=True, check=True).stdout
+at = {l.split()[2]: int(l.split()[0], 16) for l in table.splitlines() if len(l.split()) == 3}
+base = min(int(l.split("-")[0], 16) for l in open(f"/proc/{pid}/maps") if l.rstrip().endswith(path))
+mem = open(f"/proc/{pid}/mem", "rb")
+for name in ("work", "outer"):
+    mem.seek(base + at[name])
+    assert mem.read(1) == b"\xe9", name
+EOF
+	[ "$(ls "/proc/$target/task" | wc -l)" -eq "$threads" ]
+	[ "$(ls "/proc/$target/fd" | wc -l)" -eq "$fds" ]
+	[ "$(grep -E '^Sig(Cgt|Ign|Blk)' "/proc/$target/status")" = "$signals" ]
+	touch "$DIR/go"
+	wait_for 10 test -e "$DIR/detached"
+	grown=$(($(awk '/^VmRSS/ { print $2 }' "/proc/$target/status") - rss))
+	[ $grown -le 1024 ]
+	wait_for 2 text_untouched "$target" "$DIR/sample"
+	wait_for 10 grep -q '^status 0' "$DIR/sums"
+	grep -q '^@: 300' "$DIR/bt"
+	grep -q '^@r: 300' "$DIR/bt"
+}
+
+@test "4 threads, a million calls each, counted exactly" {
+	echo "uprobe:$DIR/sample:work { @ = count(); } uretprobe:$DIR/sample:work { @r = count(); }" >"$DIR/count.bt"
+	for try in 1 2 3; do
+		inside bpftrace "$DIR/count.bt" -c "$DIR/sample -n 1000000 -t 4" >"$DIR/bt" 2>&1
+		grep -q '^@: 4000000$' "$DIR/bt"
+		grep -q '^@r: 4000000$' "$DIR/bt"
+	done
+}
+
+@test "forked children and 200 short-lived processes are counted exactly" {
+	gated
+	cat >"$DIR/tree" <<EOF
+bpftrace -e 'uprobe:$DIR/sample:work { @ = count(); } uretprobe:$DIR/sample:work { @r = count(); }' >$DIR/bt 2>&1 & tool=\$!
+while ! grep -q Attaching $DIR/bt; do sleep 0.05; done
+sleep 1
+for i in \$(seq 200); do $DIR/sample -n 10 || echo "status \$?"; done >$DIR/sums
+$DIR/sample -n 100 -t 2 -f 10 >>$DIR/sums
+kill -INT \$tool
+wait \$tool
+EOF
+	inside sh "$DIR/tree" 2>"$DIR/err"
+	cat "$DIR/err" "$DIR/bt"
+	lacks "$DIR/sums" status
+	grep -q '^@: 4200$' "$DIR/bt"
+	grep -q '^@r: 4200$' "$DIR/bt"
+}
+
+@test "bpfshimctl ps: program, placement, reason, targets, hits" {
+	gated
+	cat >"$DIR/tree" <<EOF
+$DIR/sample -g -n 123 -s 2000 <$DIR/gate >/dev/null & target=\$!
+exec 3>$DIR/gate
+bpftrace -e 'uprobe:$DIR/sample:work { @ = count(); }' >$DIR/bt 2>&1 & tool=\$!
+while [ ! -e $DIR/go ]; do sleep 0.05; done
+echo go >&3
+sleep 1
+touch $DIR/counted
+while [ -e $DIR/go ]; do sleep 0.05; done
+kill -INT \$tool
+wait
+EOF
+	inside sh "$DIR/tree" 2>"$DIR/err" 3>&- &
+	local daemon=$!
+	started $daemon
+	wait_for 10 target_of
+	wait_for 10 patched sample
+	touch "$DIR/go"
+	wait_for 10 test -e "$DIR/counted"
+	"$BPFSHIMCTL" ps --json >"$DIR/ps.json"
+	"$BPFSHIMCTL" ps >"$DIR/ps"
+	rm "$DIR/go"
+	grep -q "USER.* 123 " "$DIR/ps"
+	python3 - "$DIR/ps.json" "$DIR/sample" <<'EOF'
+import json, sys
+links = [l for d in json.load(open(sys.argv[1])) for t in d["tenants"] for l in t["links"] if l["target"] == sys.argv[2]]
+assert len(links) == 1, links
+link = links[0]
+assert link["placement"] == "USER" and link["reason"] and link["hits"] == 123, link
+assert link["targets"] == 1 and link["missed"] == 0 and link["prog_id"] > 0, link
+EOF
+	wait $daemon
+}
+
+# sums_are WANT: the targets printed nothing else, and ended well
+sums_are()
+{
+	cat "$DIR/sums"
+	lacks <(grep -vxE "$1|status 0" "$DIR/sums") .
+	[ "$(grep -c '^status 0' "$DIR/sums")" -ge 3 ]
+}
+
+@test "kill -9 of bpftrace, of the worker, of the daemon while hits stream: output and status unchanged" {
+	local want daemon worker
+	want=$("$DIR/sample" -n 300000 -t 2)
+	gated
+	cat >"$DIR/tree" <<EOF
+(while [ ! -e $DIR/over ]; do $DIR/sample -n 300000 -t 2; echo "status \$?"; done) >$DIR/sums 2>&1 &
+targets=\$!
+for try in 1 2 3; do
+	: >$DIR/bt
+	bpftrace -e 'uprobe:$DIR/sample:work { @[comm, arg0 % 100] = count(); } uretprobe:$DIR/sample:work { @r = count(); }
+		uprobe:$DIR/sample:work /arg0 % 1000 == 0/ { printf("%d\n", arg0); }' >$DIR/bt 2>&1 &
+	tool=\$!
+	while ! grep -q '^[0-9]' $DIR/bt; do sleep 0.02; done
+	[ \$try -eq 3 ] && break
+	kill -9 \$tool
+	wait \$tool
+done
+touch $DIR/streaming
+wait \$targets
+EOF
+	"$BPFSHIMD" --run --unprivileged --policy <(echo '{"kernel": "deny"}') -- sh "$DIR/tree" 2>"$DIR/err" 3>&- &
+	daemon=$!
+	started $daemon
+	wait_for 40 test -e "$DIR/streaming"
+	worker=$(pgrep -P $daemon bpfshim-worker)
+	kill -9 "$worker"
+	sleep 0.5
+	kill -9 $daemon
+	sleep 1.5
+	touch "$DIR/over"
+	wait_for 20 refute pgrep -f "^$DIR/sample -n"
+	sums_are "$want"
+	echo 1 >"$(find /sys/fs/cgroup -maxdepth 6 -type d -name "bpfshim-$daemon" | head -1)/cgroup.kill"
+	nothing_left $daemon
+}
