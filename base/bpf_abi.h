@@ -42,6 +42,13 @@ struct abi_map_elem {
 };
 static_assert(sizeof(struct abi_map_elem) == 32, "BPF_MAP_*_ELEM");
 
+struct abi_map_batch {
+	uint64_t in_batch, out_batch, keys, values;
+	uint32_t count, map_fd;
+	uint64_t elem_flags, flags;
+};
+static_assert(sizeof(struct abi_map_batch) == 56, "BPF_MAP_*_BATCH");
+
 struct abi_prog_load {
 	uint32_t prog_type, insn_cnt;
 	uint64_t insns, license;
@@ -137,6 +144,7 @@ union abi_attr {
 	uint64_t align;
 	struct abi_map_create map_create;
 	struct abi_map_elem map_elem;
+	struct abi_map_batch map_batch;
 	struct abi_prog_load prog_load;
 	struct abi_obj_path obj_path;
 	struct abi_get_id get_id;

@@ -111,8 +111,10 @@ static int request_uprobe(struct call *call, struct perf_request *req)
 	if (r < 0)
 		return r;
 	req->deferred = call->tenant->uspace;
-	if (req->pid < 0 && !req->deferred) {
-		r = probe_scope(call, &req->file);
+	if (!req->deferred) {
+		r = req->pid < 0 ? probe_scope(call, &req->file) : 0;
+		if (r == 0)
+			r = probe_conflict(call, &req->file, req->in.config2);
 		if (r < 0)
 			return r;
 	}

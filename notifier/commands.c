@@ -33,6 +33,11 @@ struct command {
 		.name = cmd, .size = offsetof(struct abi_map_elem, last) + sizeof(uint64_t),       \
 		.handle = fn, .element = true                                                      \
 	}
+#define BATCH(cmd)                                                                                 \
+	{                                                                                          \
+		.name = cmd, .size = sizeof(struct abi_map_batch), .handle = uspace_batch,         \
+		.element = true                                                                    \
+	}
 #define NATIVE(cmd)                                                                                \
 	{                                                                                          \
 		.name = cmd, .native = true                                                        \
@@ -73,10 +78,10 @@ static const struct command commands[] = {
 	[BPF_MAP_LOOKUP_AND_DELETE_ELEM] = ELEMENT("MAP_LOOKUP_AND_DELETE_ELEM", flags, uspace_elem),
 	[BPF_MAP_FREEZE] = NATIVE("MAP_FREEZE"),
 	[BPF_BTF_GET_NEXT_ID] = SERVED("BTF_GET_NEXT_ID", struct abi_get_id, cmd_btf_next_id),
-	[BPF_MAP_LOOKUP_BATCH] = NATIVE("MAP_LOOKUP_BATCH"),
-	[BPF_MAP_LOOKUP_AND_DELETE_BATCH] = NATIVE("MAP_LOOKUP_AND_DELETE_BATCH"),
-	[BPF_MAP_UPDATE_BATCH] = NATIVE("MAP_UPDATE_BATCH"),
-	[BPF_MAP_DELETE_BATCH] = NATIVE("MAP_DELETE_BATCH"),
+	[BPF_MAP_LOOKUP_BATCH] = BATCH("MAP_LOOKUP_BATCH"),
+	[BPF_MAP_LOOKUP_AND_DELETE_BATCH] = BATCH("MAP_LOOKUP_AND_DELETE_BATCH"),
+	[BPF_MAP_UPDATE_BATCH] = BATCH("MAP_UPDATE_BATCH"),
+	[BPF_MAP_DELETE_BATCH] = BATCH("MAP_DELETE_BATCH"),
 	[BPF_LINK_CREATE] = SERVED(
 		"LINK_CREATE", struct { char bytes[64]; }, cmd_link_create),
 	[BPF_LINK_UPDATE] = SERVED("LINK_UPDATE", struct abi_link_update, cmd_link_update),

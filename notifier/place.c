@@ -107,6 +107,9 @@ static int open_kernel(struct call *call, struct attachment *event)
 		if (r < 0)
 			return r;
 	}
+	r = probe_conflict(call, &request->file, event->offset);
+	if (r < 0)
+		return r;
 	attr.config1 = (uintptr_t)request->file.kernel_path;
 	fd = sys_perf_event_open(&attr, request->pid, request->cpu, -1, PERF_FLAG_FD_CLOEXEC);
 	if (fd < 0)

@@ -18,6 +18,9 @@
 #include "base/cleanup.h"
 #include "kernel-bridge/sdt.h"
 #include "notifier/call.h"
+#include "notifier/control.h"
+#include "notifier/uspace.h"
+#include "notifier/uspace_targets.h"
 
 int probe_file_open(struct call *call, uint64_t path_addr, struct probe_file *ret_file)
 {
@@ -115,6 +118,71 @@ int probe_scope(struct call *call, const struct probe_file *file)
 	}
 	closedir(proc);
 	return r;
+}
+
+/* Whether another daemon is on this host, whose targets may have jumps that we know nothing of. */
+static bool other_daemons(void)
+{
+	char own[32];
+	struct dirent *entry;
+	bool found = false;
+	DIR *dir = opendir(CONTROL_DIR);
+
+	snprintf(own, sizeof(own), "%d.sock", getpid());
+	while (dir && !found && (entry = readdir(dir)))
+		found = strstr(entry->d_name, ".sock") && strcmp(entry->d_name, own) != 0;
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+/* Whether a process outside of our tenant runs the file and has a region of some daemon. */
+static bool has_region(const char *pid)
+{
+	char path[280], line[512];
+	bool found = false;
+	FILE *maps;
+
+	snprintf(path, sizeof(path), "/proc/%s/maps", pid);
+	maps = fopen(path, "re");
+	while (maps && !found && fgets(line, sizeof(line), maps))
+		found = strstr(line, "/memfd:bpfshim-code") != NULL;
+	if (maps)
+		fclose(maps);
+	return found;
+}
+
+static int foreign_conflict(struct call *call, const struct probe_file *file, const struct stat *st)
+{
+	struct dirent *entry;
+	int r = 0;
+	DIR *proc = opendir("/proc");
+
+	while (proc && r == 0 && (entry = readdir(proc))) {
+		int pid = atoi(entry->d_name);
+
+		if (pid > 0 && process_maps_file(entry->d_name, st) && has_region(entry->d_name) &&
+		    !tenant_has_pid(call->tenant, pid))
+			r = reason_set(&call->reason, -EBUSY,
+				       "process %d of another tenant has probes of its own in %s", pid,
+				       file->path);
+	}
+	if (proc)
+		closedir(proc);
+	return r;
+}
+
+int probe_conflict(struct call *call, const struct probe_file *file, uint64_t offset)
+{
+	struct uspace *uspace = call->tenant->uspace;
+	struct stat st;
+
+	if (fstat(file->fd, &st) < 0)
+		return -errno;
+	if (uspace && uspace_targets_overlap(uspace, st.st_dev, st.st_ino, offset))
+		return reason_set(&call->reason, -EBUSY,
+				  "a program in the traced process has its jump there");
+	return other_daemons() ? foreign_conflict(call, file, &st) : 0;
 }
 
 int probe_pid(struct call *call, int pid)

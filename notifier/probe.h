@@ -40,6 +40,17 @@ uint64_t probe_semaphore(const struct probe_file *file, uint64_t ref_ctr_offset)
 int probe_scope(struct call *call, const struct probe_file *file);
 
 /**
+ * probe_conflict() - that a breakpoint of the kernel would not destroy a jump of ours
+ * @offset: of the breakpoint in the file
+ *
+ * The kernel goes on behind the instruction that it knows from the file, which is in the middle of a jump
+ * that was put over it.
+ *
+ * Return: 0, or -EBUSY with a reason.
+ */
+int probe_conflict(struct call *call, const struct probe_file *file, uint64_t offset);
+
+/**
  * probe_pid() - translate the caller's pid filter
  * @pid: as given; -1 and 0 are kept by the callers of this function
  *

@@ -7,7 +7,7 @@
  * uspace_map.c	maps: a record each, contents here or in the kernel
  * uspace_prog.c	programs: verified and compiled by the worker
  * uspace_link.c	attachments: sites, and which processes have them
- * uspace_elem.c	the tool's commands on maps that live here
+ * uspace_elem.c, uspace_batch.c	the tool's commands on maps that live here
  * uspace_event.c	events on their way to the tool's perf buffers
  */
 #pragma once
@@ -213,6 +213,9 @@ void uspace_link_stats(struct uspace_link *link, struct uspace_link_stats *ret_s
 /** uspace_elem() - BPF_MAP_*_ELEM and _GET_NEXT_KEY of a map in the region.
  *  Return: result of the call, or CALL_CONTINUE when the map is the kernel's. */
 int uspace_elem(struct call *call);
+
+/** uspace_batch() - the same for BPF_MAP_*_BATCH */
+int uspace_batch(struct call *call);
 
 /* uspace_event.c */
 

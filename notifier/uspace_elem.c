@@ -10,6 +10,7 @@
 #include "kernel-bridge/kobject.h"
 #include "notifier/call.h"
 #include "notifier/uspace.h"
+#include "notifier/uspace_elem.h"
 #include "vm/runtime/runtime.h"
 
 /* BPF_F_LOCK is for values with a lock in them, which maps of the region do not have. */
@@ -100,10 +101,14 @@ static int elem_lookup_and_delete(struct elem *elem, const struct abi_map_elem *
 	return r < 0 ? r : elem_delete(elem, attr);
 }
 
-/* The map behind the guest's descriptor, with a reference; NULL when its contents are the kernel's. */
-static struct uspace_map *elem_map(struct call *call)
+size_t uspace_elem_value_size(const struct region_map *record)
 {
-	cleanup_fd int fd = guest_get_fd(&call->guest, (int)call->attr.map_elem.map_fd);
+	return per_cpu(record) ? (size_t)record->value_stride * record->slots : record->value_size;
+}
+
+struct uspace_map *uspace_elem_map(struct call *call, int guest_fd)
+{
+	cleanup_fd int fd = guest_get_fd(&call->guest, guest_fd);
 	struct uspace_map *map = NULL;
 	enum kobject_kind kind;
 	struct object *object;
@@ -132,17 +137,14 @@ static int elem_run(struct elem *elem)
 		return elem_delete(elem, attr);
 	case BPF_MAP_GET_NEXT_KEY:
 		return elem_next_key(elem, attr);
-	case BPF_MAP_LOOKUP_AND_DELETE_ELEM:
-		return elem_lookup_and_delete(elem, attr);
 	default:
-		return reason_set(&elem->call->reason, -EOPNOTSUPP,
-				  "batches are not served yet for maps in traced processes");
+		return elem_lookup_and_delete(elem, attr);
 	}
 }
 
 int uspace_elem(struct call *call)
 {
-	struct elem elem = {.call = call, .map = elem_map(call)};
+	struct elem elem = {.call = call, .map = uspace_elem_map(call, (int)call->attr.map_elem.map_fd)};
 	const struct region_map *record;
 	int r;
 
@@ -151,8 +153,7 @@ int uspace_elem(struct call *call)
 	if (!elem.map)
 		return CALL_CONTINUE;
 	record = &elem.map->record;
-	elem.value_size = per_cpu(record) ? (size_t)record->value_stride * record->slots
-					  : record->value_size;
+	elem.value_size = uspace_elem_value_size(record);
 	elem.key = malloc(record->key_size);
 	elem.value = calloc(1, elem.value_size + record->key_size);
 	r = elem.key && elem.value ? elem_run(&elem) : -ENOMEM;

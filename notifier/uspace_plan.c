@@ -90,16 +90,22 @@ static uint32_t flags_of(const struct uspace_point *point)
 	       (point->pid > 0 ? REGION_ATTACH_NO_FORK : 0);
 }
 
-/* Write the record of the points that @pid has (-1: those of every process). */
+/* Whether a process has a point; @pid -1: one that no filter names. */
+static bool has_point(const struct uspace_point *point, pid_t pid, bool returns)
+{
+	return (point->pid <= 0 || point->pid == pid) && (returns || !point->at_return);
+}
+
+/* Write the record of the points that a process has. */
 static int write_record(struct uspace *uspace, const struct uspace_site *site, pid_t pid,
-			uint64_t *ret_offset, struct reason *reason)
+			bool returns, uint64_t *ret_offset, struct reason *reason)
 {
 	const struct uspace_point *point;
 	struct region_site *record;
 	uint32_t cnt = 0;
 	uint64_t at;
 
-	list_for_each(point, &site->points, node) cnt += point->pid <= 0 || point->pid == pid;
+	list_for_each(point, &site->points, node) cnt += has_point(point, pid, returns);
 	*ret_offset = 0;
 	if (!cnt)
 		return 0;
@@ -109,7 +115,7 @@ static int write_record(struct uspace *uspace, const struct uspace_site *site, p
 	record = (void *)(uspace->base + at);
 	list_for_each(point, &site->points, node)
 	{
-		if (point->pid > 0 && point->pid != pid)
+		if (!has_point(point, pid, returns))
 			continue;
 		record->attach[record->cnt++] = (struct region_attach){
 			.code = point->prog->code,
@@ -121,6 +127,22 @@ static int write_record(struct uspace *uspace, const struct uspace_site *site, p
 	}
 	*ret_offset = at;
 	return 0;
+}
+
+/* With its return probes and without them, which is the same where there are none. */
+static int write_records(struct uspace *uspace, const struct uspace_site *site, pid_t pid,
+			 uint64_t *ret_record, uint64_t *ret_without, struct reason *reason)
+{
+	const struct uspace_point *point;
+	bool returns = false;
+	int r;
+
+	list_for_each(point, &site->points, node) returns |=
+		has_point(point, pid, true) && point->at_return;
+	r = write_record(uspace, site, pid, true, ret_record, reason);
+	*ret_without = *ret_record;
+	return r < 0 || !returns ? r
+				 : write_record(uspace, site, pid, false, ret_without, reason);
 }
 
 static bool has_filter(const struct plan_site *site, pid_t pid)
@@ -140,7 +162,7 @@ static int add_site(struct uspace *uspace, struct uspace_plan *plan, const struc
 	int r;
 
 	made->want = site->want;
-	r = write_record(uspace, site, -1, &made->want.site, reason);
+	r = write_records(uspace, site, -1, &made->want.site, &made->want.without_returns, reason);
 	list_for_each(point, &site->points, node) cnt += point->pid > 0;
 	made->filters = cnt ? calloc(cnt, sizeof(*made->filters)) : NULL;
 	if (cnt && !made->filters)
@@ -153,7 +175,8 @@ static int add_site(struct uspace *uspace, struct uspace_plan *plan, const struc
 			continue;
 		filter = &made->filters[made->filter_cnt++];
 		filter->pid = point->pid;
-		r = write_record(uspace, site, point->pid, &filter->record, reason);
+		r = write_records(uspace, site, point->pid, &filter->record,
+				  &filter->without_returns, reason);
 	}
 	return r < 0 ? r : add_arrays(plan, site);
 }
@@ -255,8 +278,10 @@ int uspace_plan_run(const struct uspace_plan *plan, uint32_t cnt, pid_t pid, pid
 
 		wants[i] = site->want;
 		for (uint32_t k = 0; k < site->filter_cnt; k++)
-			if (site->filters[k].pid == pid)
+			if (site->filters[k].pid == pid) {
 				wants[i].site = site->filters[k].record;
+				wants[i].without_returns = site->filters[k].without_returns;
+			}
 	}
 	r = stopped ? shim_apply_stopped(pid, stopped, &shim, states, reason)
 		    : shim_apply(pid, &shim, states, reason);

@@ -14,7 +14,7 @@
 /** struct plan_filter - another record for one process */
 struct plan_filter {
 	pid_t pid;
-	uint64_t record;
+	uint64_t record, without_returns;
 };
 
 /**

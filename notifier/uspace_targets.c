@@ -40,18 +40,34 @@ static struct uspace_site *find_site(struct uspace *uspace, const struct shim_wa
 	return NULL;
 }
 
-static int add_site(struct uspace *uspace, int file_fd, struct shim_want *want,
-		    struct uspace_site **ret_site, struct reason *reason)
+/* What the file itself rules out. */
+static int check_traits(unsigned int traits, bool at_return, struct reason *reason)
 {
-	struct uspace_site *site;
-	cleanup_fd int fd = -1;
+	if (traits & SHIM_TRAIT_GO)
+		return reason_set(reason, -EOPNOTSUPP,
+				  "stacks of Go programs are too small for it so far");
+	if (at_return && (traits & SHIM_TRAIT_THROWS))
+		return reason_set(reason, -EOPNOTSUPP,
+				  "exceptions could not pass a probed return of this file yet");
+	return 0;
+}
+
+static int open_file(int file_fd)
+{
 	char path[32];
-	int r;
+	int fd;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", file_fd);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	if (fd < 0)
-		return -errno;
+	return fd < 0 ? -errno : fd;
+}
+
+static int add_site(struct uspace *uspace, int file_fd, int fd, struct shim_want *want,
+		    struct uspace_site **ret_site, struct reason *reason)
+{
+	struct uspace_site *site;
+	int r;
+
 	r = shim_site_check(fd, want, reason);
 	if (r < 0)
 		return r;
@@ -76,19 +92,25 @@ int uspace_targets_add(struct uspace *uspace, int file_fd, uint64_t offset,
 {
 	struct shim_want want = {.offset = offset};
 	struct uspace_point *made;
+	cleanup_fd int fd = open_file(file_fd);
 	struct uspace_site *site;
 	struct stat st;
 	int r;
 
+	if (fd < 0)
+		return fd;
 	if (fstat(file_fd, &st) < 0)
 		return -errno;
 	want.dev = st.st_dev;
 	want.ino = st.st_ino;
+	r = check_traits(shim_file_traits(fd), point->at_return, reason);
+	if (r < 0)
+		return r;
 	made = malloc(sizeof(*made));
 	if (!made)
 		return -ENOMEM;
 	site = find_site(uspace, &want);
-	r = site ? 0 : add_site(uspace, file_fd, &want, &site, reason);
+	r = site ? 0 : add_site(uspace, file_fd, fd, &want, &site, reason);
 	if (r < 0) {
 		free(made);
 		return r;
@@ -290,6 +312,42 @@ int uspace_targets_apply(struct uspace *uspace, struct uspace_reach *ret_reach,
 	r = visit_all(uspace, plan, ret_reach);
 	settle_sites(uspace);
 	return r;
+}
+
+struct count {
+	const struct uspace *uspace;
+	uint32_t cnt;
+};
+
+static int count_one(pid_t pid, void *data)
+{
+	struct count *count = data;
+
+	count->cnt += targets_have(pid, count->uspace->code_fd);
+	return 0;
+}
+
+uint32_t uspace_targets_count(struct uspace *uspace, const struct uspace_point *point)
+{
+	struct count count = {.uspace = uspace};
+
+	if (targets_find(uspace->tenant->cgroup->fd, point->site->want.dev, point->site->want.ino,
+			 count_one, &count) < 0)
+		return 0;
+	return count.cnt;
+}
+
+bool uspace_targets_overlap(struct uspace *uspace, dev_t dev, ino_t ino, uint64_t offset)
+{
+	const struct uspace_site *site;
+	bool found = false;
+
+	pthread_mutex_lock(&uspace->apply);
+	list_for_each(site, &uspace->sites, node) found |=
+		site->want.dev == dev && site->want.ino == ino && offset >= site->want.offset &&
+		offset - site->want.offset < site->want.displaced;
+	pthread_mutex_unlock(&uspace->apply);
+	return found;
 }
 
 void uspace_targets_deinit(struct uspace *uspace)

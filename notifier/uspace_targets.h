@@ -75,5 +75,11 @@ int uspace_targets_apply(struct uspace *uspace, struct uspace_reach *ret_reach,
  *  @keep: descriptor to keep, its number may change; may be NULL */
 void uspace_targets_child(const struct uspace_plan *plan, int *keep);
 
+/** uspace_targets_count() - processes of the tenant that map the file of @point and have the region */
+uint32_t uspace_targets_count(struct uspace *uspace, const struct uspace_point *point);
+
+/** uspace_targets_overlap() - whether a jump of ours covers byte @offset of the file */
+bool uspace_targets_overlap(struct uspace *uspace, dev_t dev, ino_t ino, uint64_t offset);
+
 /** uspace_targets_deinit() - stop watching, forget all sites */
 void uspace_targets_deinit(struct uspace *uspace);

@@ -22,6 +22,7 @@ struct work {
 	struct tracee tracee;
 	struct maps maps;
 	const struct shim_plan *plan;
+	bool no_returns; /* some return probes were left out */
 	uint64_t base;
 	bool injected; /* this time */
 };
@@ -101,7 +102,16 @@ static int move_threads(struct work *work, uint64_t site, uint64_t moved,
 	return 0;
 }
 
-static int patch(struct work *work, const struct shim_want *want, uint64_t site,
+/* The record that this process gets. */
+static uint64_t record_of(struct work *work, const struct shim_want *want)
+{
+	if (want->site == want->without_returns || !work->maps.unwinds)
+		return want->site;
+	work->no_returns = true;
+	return want->without_returns;
+}
+
+static int patch(struct work *work, const struct shim_want *want, uint64_t site, uint64_t record,
 		 struct reason *reason)
 {
 	unsigned char jump[JUMP_SIZE];
@@ -113,7 +123,7 @@ static int patch(struct work *work, const struct shim_want *want, uint64_t site,
 	if (r < 0)
 		return r;
 	r = stub_new(&work->tracee, &work->maps, site, want->original, want->displaced, work->base,
-		     work->base + work->plan->region.enter, work->base + want->site, jump, &moved,
+		     work->base + work->plan->region.enter, work->base + record, jump, &moved,
 		     &map);
 	/* An area may have been mapped. */
 	if (r == 0)
@@ -140,21 +150,20 @@ static int apply_at(struct work *work, const struct shim_want *want, uint64_t si
 		    enum shim_state *state, struct reason *reason)
 {
 	unsigned char bytes[sizeof(want->original)];
+	uint64_t address, record = record_of(work, want);
 	struct region_stub stub;
-	uint64_t address;
 	int r = 0;
 
 	if (tracee_read(&work->tracee, site, bytes, want->original_len) < 0)
 		return -EFAULT;
 	if (memcmp(bytes, want->original, want->original_len) == 0) {
-		r = want->site ? patch(work, want, site, reason) : 0;
+		r = record ? patch(work, want, site, record, reason) : 0;
 	} else if (stub_behind(&work->tracee, &work->maps, site, bytes, &address, &stub)) {
-		if (want->site)
+		if (record)
 			r = ensure_region(work, reason);
 		if (r == 0)
-			r = want->site ? stub_set_record(&work->tracee, address,
-							 work->base + want->site)
-				       : unpatch(work, want, site, address);
+			r = record ? stub_set_record(&work->tracee, address, work->base + record)
+				   : unpatch(work, want, site, address);
 	} else {
 		*state = SHIM_FOREIGN;
 		return 0;
@@ -205,6 +214,10 @@ static int apply(struct work *work, enum shim_state *ret_states, struct reason *
 		if (r < 0)
 			worst = r;
 	}
+	if (worst == 0 && work->no_returns)
+		worst = reason_set(reason, -EOPNOTSUPP,
+				   "exceptions could not pass a probed return in it yet, so return "
+				   "probes are left out");
 	maps_deinit(&work->maps);
 	return r == -ESRCH ? r : worst;
 }

@@ -47,13 +47,15 @@ struct shim_region {
  * @dev, @ino: the probed file, as stat() of /proc/PID/map_files/ENTRY shows it
  * @offset: of the probed instruction in that file
  * @site: offset of its struct region_site in the region; 0 to take the patch away
+ * @without_returns: the same without return probes, 0 for none: for processes in which a replaced return
+ *	address would stop exceptions; equal to @site when there are none
  * @original: the bytes of the file at @offset, @original_len of them (8 are enough)
  * @displaced: bytes of whole instructions the jump replaces (>= 5), from shim_site_check()
  */
 struct shim_want {
 	dev_t dev;
 	ino_t ino;
-	uint64_t offset, site;
+	uint64_t offset, site, without_returns;
 	unsigned char original[24];
 	uint32_t original_len, displaced;
 };
@@ -74,6 +76,15 @@ enum shim_state {
  * the site cannot be patched (room, a branch into it, an instruction that cannot be moved).
  */
 int shim_site_check(int file_fd, struct shim_want *ret_want, struct reason *reason);
+
+/** enum shim_trait - what a file tells about the programs made of it; bits */
+enum shim_trait {
+	SHIM_TRAIT_GO = 1,     /* stacks too small for a probe, which move besides */
+	SHIM_TRAIT_THROWS = 2, /* throws exceptions by code of its own */
+};
+
+/** shim_file_traits() - Return: bits of enum shim_trait; 0 also for what is no ELF file */
+unsigned int shim_file_traits(int file_fd);
 
 /**
  * struct shim_plan - what a process is to look like

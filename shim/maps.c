@@ -21,6 +21,17 @@
 #define HIGHEST	  0x7fffffff0000ull
 #define PAGE_MASK 0xfffull
 
+/* Names of the libraries that gcc's and LLVM's exceptions pass through. */
+static bool is_unwinder(const char *path)
+{
+	static const char *const names[] = {"/libgcc_s", "/libstdc++", "/libc++abi", "/libunwind"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strstr(path, names[i]))
+			return true;
+	return false;
+}
+
 static int add_line(struct maps *maps, uint32_t *cap, const char *line)
 {
 	struct map_entry entry = {0};
@@ -35,6 +46,7 @@ static int add_line(struct maps *maps, uint32_t *cap, const char *line)
 	entry.executable = perms[2] == 'x';
 	entry.shared = perms[3] == 's';
 	entry.vdso = at && strncmp(line + at, "[vdso]", 6) == 0;
+	maps->unwinds |= at && is_unwinder(line + at);
 	if (maps->cnt == *cap) {
 		struct map_entry *grown;
 

@@ -16,11 +16,12 @@ struct map_entry {
 	bool vdso;
 };
 
-/** struct maps - ascending; @entries owned */
+/** struct maps - ascending; @entries owned. @unwinds: a library that carries exceptions is loaded */
 struct maps {
 	pid_t pid;
 	struct map_entry *entries;
 	uint32_t cnt;
+	bool unwinds;
 };
 
 /** maps_read() - Return: 0, -ESRCH (also for a zombie, which has none), -EFBIG, -ENOMEM. */

@@ -22,14 +22,6 @@
 #define JUMP_SIZE    5u
 #define FUNCTION_MAX (1u << 22) /* bytes of one function that are looked through */
 
-/* An ELF file as one piece of memory; the tenant may change it under us, so every access is bounded by
- * the size it had and SIGBUS is avoided by reading into a copy. */
-struct elf_file {
-	Elf *elf;
-	int fd;
-	uint64_t base_vaddr;
-};
-
 /* A function and where its bytes are. */
 struct function {
 	uint64_t start, end; /* virtual addresses */
@@ -261,4 +253,59 @@ int shim_site_check(int file_fd, struct shim_want *ret_want, struct reason *reas
 		r = check(file_fd, elf, ret_want, reason);
 	elf_end(elf);
 	return r;
+}
+
+/* Whether a symbol table defines @name. */
+static bool defines(Elf *elf, Elf_Scn *scn, const GElf_Shdr *shdr, const char *name)
+{
+	Elf_Data *data = elf_getdata(scn, NULL);
+	size_t cnt = shdr->sh_entsize ? shdr->sh_size / shdr->sh_entsize : 0;
+
+	for (size_t i = 0; data && i < cnt; i++) {
+		const char *found;
+		GElf_Sym sym;
+
+		if (!gelf_getsym(data, (int)i, &sym) || sym.st_shndx == SHN_UNDEF)
+			continue;
+		found = elf_strptr(elf, shdr->sh_link, sym.st_name);
+		if (found && strcmp(found, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static unsigned int traits_of(Elf *elf)
+{
+	Elf_Scn *scn = NULL;
+	unsigned int traits = 0;
+	size_t names = 0;
+
+	elf_getshdrstrndx(elf, &names);
+	while ((scn = elf_nextscn(elf, scn))) {
+		const char *name;
+		GElf_Shdr shdr;
+
+		if (!gelf_getshdr(scn, &shdr))
+			continue;
+		name = elf_strptr(elf, names, shdr.sh_name);
+		if (name && strcmp(name, ".gopclntab") == 0)
+			traits |= SHIM_TRAIT_GO;
+		if ((shdr.sh_type == SHT_SYMTAB || shdr.sh_type == SHT_DYNSYM) &&
+		    defines(elf, scn, &shdr, "__cxa_throw"))
+			traits |= SHIM_TRAIT_THROWS;
+	}
+	return traits;
+}
+
+unsigned int shim_file_traits(int file_fd)
+{
+	unsigned int traits = 0;
+	Elf *elf;
+
+	elf_version(EV_CURRENT);
+	elf = elf_begin(file_fd, ELF_C_READ, NULL);
+	if (elf && elf_kind(elf) == ELF_K_ELF)
+		traits = traits_of(elf);
+	elf_end(elf);
+	return traits;
 }

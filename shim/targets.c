@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -98,4 +99,16 @@ int targets_find(int cgroup_fd, dev_t dev, ino_t ino, int (*found)(pid_t pid, vo
 	const struct search search = {.dev = dev, .ino = ino, .found = found, .data = data};
 
 	return search_dir(cgroup_fd, &search, 0);
+}
+
+bool targets_have(pid_t pid, int fd)
+{
+	struct search search = {0};
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return false;
+	search.dev = st.st_dev;
+	search.ino = st.st_ino;
+	return maps_file(pid, &search);
 }

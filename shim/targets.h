@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /**
@@ -18,3 +19,6 @@
  */
 int targets_find(int cgroup_fd, dev_t dev, ino_t ino, int (*found)(pid_t pid, void *data),
 		 void *data);
+
+/** targets_have() - whether a process maps the file behind @fd as code from its beginning on */
+bool targets_have(pid_t pid, int fd);
