@@ -149,22 +149,35 @@ int guest_write(struct guest *guest, uint64_t addr, const void *buf, size_t len)
 	return pwrite(guest->mem_fd, buf, len, (off_t)addr) == (ssize_t)len ? 0 : -EFAULT;
 }
 
+static pid_t tgid_of(pid_t tid)
+{
+	cleanup_free char *text = NULL;
+	const char *line;
+	char path[40];
+	int tgid;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", tid);
+	if (read_file(AT_FDCWD, path, 16384, &text, NULL) < 0)
+		return 0;
+	line = strstr(text, "\nTgid:");
+	return line && sscanf(line, "\nTgid: %d", &tgid) == 1 ? tgid : 0;
+}
+
+pid_t guest_tgid(const struct guest *guest)
+{
+	return tgid_of(guest->tid);
+}
+
 /* The descriptor table belongs to the thread, not to the process: threads may have unshared it. */
 static int guest_open_pidfd(pid_t tid)
 {
-	char path[40], *status = NULL, *line;
-	cleanup_free char *text = NULL;
 	int tgid;
 
 	if (feature_has(FEATURE_PIDFD_THREAD))
 		return sys_pidfd_open(tid, PIDFD_THREAD);
 	/* A pidfd names a process; accept it only if it shares the caller's table. */
-	snprintf(path, sizeof(path), "/proc/%d/status", tid);
-	if (read_file(AT_FDCWD, path, 16384, &text, NULL) < 0)
-		return -ESRCH;
-	status = text;
-	line = strstr(status, "\nTgid:");
-	if (!line || sscanf(line, "\nTgid: %d", &tgid) != 1)
+	tgid = tgid_of(tid);
+	if (!tgid)
 		return -ESRCH;
 	if (tgid != tid && sys_kcmp_files(tgid, tid) != 0)
 		return -EBADF;

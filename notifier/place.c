@@ -52,6 +52,7 @@ static int place_user(struct call *call, const struct place_multi *multi, int pr
 		.cnt = multi->cnt,
 		.at_return = multi->at_return,
 		.pid = multi->pid,
+		.caller = guest_tgid(&call->guest),
 	};
 
 	if (!object->uprog)

@@ -47,6 +47,7 @@ struct uspace_plan;
  * @resident: number of maps whose contents are in the region: element commands are looked at
  * @plan: what targets are to look like; replaced as a whole
  * @late: catches processes that load a probed file later
+ * @callers: children at work on processes that wait for an answer; guarded by @apply
  * @missed: processes that load a probed file and could not be caught
  * @lock: guards allocation and the lists; never held while targets are stopped
  * @apply: held while targets are changed, so that changes reach them in order
@@ -64,6 +65,8 @@ struct uspace {
 	struct worker *worker;
 	struct uspace_plan *plan;
 	struct late *late;
+	pid_t callers[16];
+	uint32_t caller_cnt;
 	atomic_uint missed;
 	pthread_mutex_t lock, apply;
 	struct list maps, sites;
@@ -177,6 +180,7 @@ int uspace_prog_kernel_use(struct uspace_prog *prog, int change, struct reason *
  * @file_fd, @path: the probed file
  * @offsets, @cookies: @cnt of them; @cookies may be NULL
  * @pid: one process in our numbering, or -1
+ * @caller: the process that asks
  */
 struct uspace_link_request {
 	struct uspace_prog *prog;
@@ -185,7 +189,7 @@ struct uspace_link_request {
 	const uint64_t *offsets, *cookies;
 	uint32_t cnt;
 	bool at_return;
-	pid_t pid;
+	pid_t pid, caller;
 };
 
 struct uspace_link;

@@ -40,7 +40,7 @@ static bool patch_stopped(pid_t pid, pid_t tid, void *data, struct reason *reaso
 
 	if (!plan)
 		return false;
-	r = uspace_plan_run(plan, plan->site_cnt, pid, tid, &state, reason);
+	r = uspace_plan_run(plan, plan->site_cnt, pid, tid, -1, &state, reason);
 	if (r == 0 && state == SHIM_FOREIGN)
 		reason_set(reason, 0, "other code stands at the site");
 	else if (r < 0 && !reason->text[0])

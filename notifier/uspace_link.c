@@ -122,10 +122,10 @@ static int attach(struct uspace_link *link, const struct uspace_link_request *re
 	if (r == 0)
 		r = add_points(link, request, reason);
 	if (r == 0)
-		r = uspace_targets_apply(uspace, &link->reach, reason);
+		r = uspace_targets_apply(uspace, request->caller, &link->reach, reason);
 	if (r < 0) {
 		remove_points(link);
-		uspace_targets_apply(uspace, &undone, NULL);
+		uspace_targets_apply(uspace, request->caller, &undone, NULL);
 	}
 	pthread_mutex_unlock(&uspace->apply);
 	return r;
@@ -182,7 +182,7 @@ struct uspace_link *uspace_link_free(struct uspace_link *link)
 		return NULL;
 	pthread_mutex_lock(&link->uspace->apply);
 	remove_points(link);
-	r = uspace_targets_apply(link->uspace, &reach, &reason);
+	r = uspace_targets_apply(link->uspace, 0, &reach, &reason);
 	pthread_mutex_unlock(&link->uspace->apply);
 	if (r < 0 || reach.failed)
 		log_notice("tenant=%s: %u processes keep an idle probe: %s",

@@ -254,7 +254,7 @@ static enum shim_state worst(const enum shim_state *states, uint32_t cnt)
 }
 
 int uspace_plan_run(const struct uspace_plan *plan, uint32_t cnt, pid_t pid, pid_t stopped,
-		    enum shim_state *ret_state, struct reason *reason)
+		    int armed_fd, enum shim_state *ret_state, struct reason *reason)
 {
 	cleanup_free struct shim_want *wants = calloc(cnt + 1, sizeof(*wants));
 	cleanup_free enum shim_state *states = calloc(cnt + 1, sizeof(*states));
@@ -267,6 +267,7 @@ int uspace_plan_run(const struct uspace_plan *plan, uint32_t cnt, pid_t pid, pid
 		.get_fd_cmd = USPACE_FD_CMD,
 		.get_fd_nonce = plan->nonce,
 		.cgroup_id = plan->cgroup_id,
+		.armed_fd = armed_fd,
 		.seccomp_filters = plan->seccomp_filters,
 	};
 	int r;

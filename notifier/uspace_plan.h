@@ -51,7 +51,8 @@ struct uspace_plan *uspace_plan_free(struct uspace_plan *plan);
 /**
  * uspace_plan_run() - apply the first @cnt sites to one process, in the process that may trace it
  * @stopped: 0, or the thread of @pid that the caller has stopped already
+ * @armed_fd: -1, or see struct shim_plan
  * @ret_state: the worst of the sites' states
  */
 int uspace_plan_run(const struct uspace_plan *plan, uint32_t cnt, pid_t pid, pid_t stopped,
-		    enum shim_state *ret_state, struct reason *reason);
+		    int armed_fd, enum shim_state *ret_state, struct reason *reason);

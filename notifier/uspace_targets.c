@@ -163,6 +163,18 @@ static int pid_set_add(pid_t pid, void *data)
 	return 0;
 }
 
+/* Take a process out of those from @from on. Return: whether it was among them. */
+static bool take_pid(struct pid_set *set, uint32_t from, pid_t pid)
+{
+	for (uint32_t i = from; i < set->cnt; i++) {
+		if (set->pids[i] != pid)
+			continue;
+		set->pids[i] = set->pids[--set->cnt];
+		return true;
+	}
+	return false;
+}
+
 /* All processes that map one of the changed sites' files. */
 static int find_targets(struct uspace *uspace, const struct uspace_plan *plan, struct pid_set *set)
 {
@@ -213,7 +225,7 @@ static _Noreturn void visit_child(const struct uspace_plan *plan, struct visit *
 	for (uint32_t i = 0; i < visit->cnt; i++) {
 		struct reason reason = {0};
 		enum shim_state state;
-		int r = uspace_plan_run(plan, plan->changed_cnt, visit->pids[i], 0, &state,
+		int r = uspace_plan_run(plan, plan->changed_cnt, visit->pids[i], 0, -1, &state,
 					&reason);
 
 		/* Gone while we came, or a zombie: nobody to miss a probe. */
@@ -260,9 +272,52 @@ static int visit_targets(const struct uspace_plan *plan, const struct pid_set *s
 	return child < 0 ? -EAGAIN : 0;
 }
 
-static int visit_all(struct uspace *uspace, const struct uspace_plan *plan,
+/*
+ * The process whose call this is cannot stop before it has its answer. A child has it stop on its way out,
+ * and gives it everything it lacks, also what others could not while it waited.
+ */
+static int visit_caller(struct uspace *uspace, const struct uspace_plan *plan, pid_t pid)
+{
+	int fds[2];
+	pid_t child;
+	char byte;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	child = fork();
+	if (child == 0) {
+		struct reason reason = {0};
+		enum shim_state state;
+
+		uspace_targets_child(plan, &fds[1]);
+		uspace_plan_run(plan, plan->site_cnt, pid, 0, fds[1], &state, &reason);
+		_exit(0);
+	}
+	close_fd(fds[1]);
+	if (child > 0) {
+		/* Armed, or it has ended without. */
+		(void)!read(fds[0], &byte, 1);
+		uspace->callers[uspace->caller_cnt++] = child;
+	}
+	close_fd(fds[0]);
+	return child < 0 ? -EAGAIN : 0;
+}
+
+/* Children of visit_caller() end by themselves, soon after the answer. */
+static void reap_callers(struct uspace *uspace, bool wait)
+{
+	for (uint32_t i = 0; i < uspace->caller_cnt;) {
+		if (waitpid(uspace->callers[i], NULL, wait ? 0 : WNOHANG) == 0)
+			i++;
+		else
+			uspace->callers[i] = uspace->callers[--uspace->caller_cnt];
+	}
+}
+
+static int visit_all(struct uspace *uspace, const struct uspace_plan *plan, pid_t caller,
 		     struct uspace_reach *reach)
 {
+	bool caller_maps = false;
 	struct pid_set set = {0};
 	int r = 0;
 
@@ -272,9 +327,16 @@ static int visit_all(struct uspace *uspace, const struct uspace_plan *plan,
 		r = find_targets(uspace, plan, &set);
 		if (r < 0 || set.cnt == before)
 			break;
-		r = visit_targets(plan, &set, before, reach);
+		caller_maps |= take_pid(&set, before, caller);
+		if (set.cnt > before)
+			r = visit_targets(plan, &set, before, reach);
 	}
 	free(set.pids);
+	reap_callers(uspace, uspace->caller_cnt == ARRAY_SIZE(uspace->callers));
+	if (r == 0 && caller_maps) {
+		r = visit_caller(uspace, plan, caller);
+		reach->targets += r == 0;
+	}
 	return r;
 }
 
@@ -294,7 +356,7 @@ static void settle_sites(struct uspace *uspace)
 	}
 }
 
-int uspace_targets_apply(struct uspace *uspace, struct uspace_reach *ret_reach,
+int uspace_targets_apply(struct uspace *uspace, pid_t caller, struct uspace_reach *ret_reach,
 			 struct reason *reason)
 {
 	struct uspace_plan *plan, *old;
@@ -309,7 +371,7 @@ int uspace_targets_apply(struct uspace *uspace, struct uspace_reach *ret_reach,
 	__atomic_store_n(&uspace->plan, plan, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&uspace->lock);
 	uspace_plan_free(old);
-	r = visit_all(uspace, plan, ret_reach);
+	r = visit_all(uspace, plan, caller, ret_reach);
 	settle_sites(uspace);
 	return r;
 }
@@ -355,6 +417,7 @@ void uspace_targets_deinit(struct uspace *uspace)
 	struct uspace_site *site, *tmp;
 
 	uspace_late_stop(uspace);
+	reap_callers(uspace, true);
 	list_for_each_safe(site, tmp, &uspace->sites, node)
 	{
 		list_remove(&site->node);

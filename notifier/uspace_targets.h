@@ -65,10 +65,13 @@ void uspace_targets_remove(struct uspace *uspace, struct uspace_point *point);
 /**
  * uspace_targets_apply() - bring every process to the changed sites' new state
  *
+ * @caller: process (in our numbering) that waits for the answer to this, 0 for none: it has the new state
+ *	by the time its call returns
+ *
  * The caller holds @uspace->apply. Errors: -ENOSPC, -ENOMEM with a reason: nothing was changed;
  * processes that could not be changed are in @ret_reach.
  */
-int uspace_targets_apply(struct uspace *uspace, struct uspace_reach *ret_reach,
+int uspace_targets_apply(struct uspace *uspace, pid_t caller, struct uspace_reach *ret_reach,
 			 struct reason *reason);
 
 /** uspace_targets_child() - first thing in a child that stops targets: let go of what it must not hold

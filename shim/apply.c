@@ -256,7 +256,7 @@ int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_sta
 		return 0;
 	r = check_status(pid, plan, false, reason);
 	if (r == 0)
-		r = tracee_stop(pid, &work.tracee, reason);
+		r = tracee_stop(pid, plan->armed_fd, &work.tracee, reason);
 	if (r == -EPERM && !reason->text[0])
 		reason_set(reason, r, "another process traces it");
 	if (r < 0)

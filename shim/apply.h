@@ -91,6 +91,7 @@ unsigned int shim_file_traits(int file_fd);
  * @get_fd_cmd, @get_fd_nonce: arguments of the bpf() call by which the target receives descriptors:
  *	bpf(cmd, segment offset, nonce) as raw arguments; the daemon answers with the segment's file
  * @cgroup_id: what bpf_get_current_cgroup_id() says there
+ * @armed_fd: see tracee_stop(), -1 for a process that waits for nothing of ours
  * @seccomp_filters: filters every process of the tenant has; one with more may refuse, or die of, the
  *	system calls that helpers make
  */
@@ -102,6 +103,7 @@ struct shim_plan {
 	uint64_t get_fd_nonce;
 	uint64_t cgroup_id;
 	uint32_t seccomp_filters;
+	int armed_fd;
 };
 
 /**

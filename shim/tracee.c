@@ -152,7 +152,7 @@ static void forget_thread(struct tracee *tracee, uint32_t index)
 }
 
 /* Wait for all that were asked to stop. */
-static int wait_all(struct tracee *tracee, int64_t deadline)
+static int wait_all(struct tracee *tracee, int64_t deadline, bool patient)
 {
 	for (uint32_t i = 0; i < tracee->cnt;) {
 		struct tracee_thread *thread = &tracee->threads[i];
@@ -166,7 +166,7 @@ static int wait_all(struct tracee *tracee, int64_t deadline)
 		do
 			r = wait_event_stop(thread->tid, until);
 		while (r == -ETIMEDOUT && now_ms() < deadline &&
-		       task_state(tracee->pid, thread->tid) != 'D');
+		       (patient || task_state(tracee->pid, thread->tid) != 'D'));
 		if (r == 0 && ptrace(PTRACE_GETREGS, thread->tid, NULL, &thread->regs) < 0)
 			r = -ESRCH;
 		if (r == -ESRCH) {
@@ -204,7 +204,7 @@ static int open_mem(struct tracee *tracee)
 	return tracee->mem_fd < 0 ? -errno : 0;
 }
 
-int tracee_stop(pid_t pid, struct tracee *ret_tracee, struct reason *reason)
+int tracee_stop(pid_t pid, int armed_fd, struct tracee *ret_tracee, struct reason *reason)
 {
 	struct tracee tracee = {.pid = pid, .mem_fd = -1};
 	int64_t deadline = now_ms() + STOP_MS;
@@ -212,10 +212,18 @@ int tracee_stop(pid_t pid, struct tracee *ret_tracee, struct reason *reason)
 
 	do {
 		found = seize_new(&tracee);
-		r = found < 0 ? found : wait_all(&tracee, deadline);
+		if (found >= 0 && armed_fd >= 0)
+			(void)!write(armed_fd, "x", 1);
+		r = found < 0 ? found : wait_all(&tracee, deadline, armed_fd >= 0);
 	} while (r == 0 && found > 0);
 	if (r == 0)
 		r = pick_caller(&tracee);
+	if (r == -ETIMEDOUT) {
+		/* All of them wait for somebody, who may be another caller's answer. */
+		r = wait_all(&tracee, deadline, true);
+		if (r == 0)
+			r = pick_caller(&tracee);
+	}
 	if (r == 0)
 		r = open_mem(&tracee);
 	if (r == -ETIMEDOUT)

@@ -43,10 +43,12 @@ struct tracee {
 
 /**
  * tracee_stop() - stop all threads of @pid
+ * @armed_fd: -1, or: a thread waits in a system call for an answer of ours, and stops on its way out of it.
+ *	One byte is written here when that is certain, and the answer may be given.
  *
  * Errors: -ESRCH, -EPERM somebody else traces it, -ETIMEDOUT with a reason; nothing is held then.
  */
-int tracee_stop(pid_t pid, struct tracee *ret_tracee, struct reason *reason);
+int tracee_stop(pid_t pid, int armed_fd, struct tracee *ret_tracee, struct reason *reason);
 
 /** tracee_borrow() - the same for a process whose one thread @tid the caller holds in a ptrace stop */
 int tracee_borrow(pid_t pid, pid_t tid, struct tracee *ret_tracee);
