@@ -2,8 +2,9 @@
 /*
  * The forwarder's program and its batches.
  *
- * The batch lies in an array map that we have mapped, so that handing it over costs nothing: a table of
- * events, then their bytes. The program walks the table and leaves each helper's result in it.
+ * The batch lies in an array map that we have mapped, so that handing it over costs nothing: a
+ * table of events, then their bytes. The program walks the table and leaves each helper's result in
+ * it.
  */
 #include "kernel-bridge/forward.h"
 
@@ -106,8 +107,8 @@ static int load_prog(struct forward *forward, int perf_map_fd)
 				     .license = (uintptr_t) "GPL",
 				     .prog_name = "bpfshim_forward"};
 
-	forward->prog_fd = sys_bpf(BPF_PROG_LOAD, &attr,
-				   offsetof(struct abi_prog_load, prog_btf_fd));
+	forward->prog_fd =
+		sys_bpf(BPF_PROG_LOAD, &attr, offsetof(struct abi_prog_load, prog_btf_fd));
 	return forward->prog_fd < 0 ? forward->prog_fd : 0;
 }
 
@@ -170,8 +171,7 @@ int forward_output(struct forward *forward, uint32_t cpu, uint64_t flags, const 
 
 	if (size > FORWARD_EVENT_MAX)
 		return -E2BIG;
-	if (batch->cnt == BATCH || forward->used >= DATA_MAX ||
-	    (batch->cnt && forward->cpu != cpu))
+	if (batch->cnt == BATCH || forward->used >= DATA_MAX || (batch->cnt && forward->cpu != cpu))
 		r = forward_flush(forward);
 	forward->cpu = cpu;
 	event = &batch->events[batch->cnt];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Events of traced processes into a tool's real perf buffers: a small program of ours, run on the CPU
- * whose buffer is meant, outputs a batch of records.
+ * Events of traced processes into a tool's real perf buffers: a small program of ours, run on the
+ * CPU whose buffer is meant, outputs a batch of records.
  */
 #pragma once
 
@@ -36,7 +36,8 @@ int forward_output(struct forward *forward, uint32_t cpu, uint64_t flags, const 
 /**
  * forward_flush() - output what is queued, in order
  *
- * An event that finds its buffer full is lost as one of the kernel's own is: the kernel tells the tool.
+ * An event that finds its buffer full is lost as one of the kernel's own is: the kernel tells the
+ * tool.
  *
  * Return: 0 or -errno (-ENXIO: no such CPU is online).
  */

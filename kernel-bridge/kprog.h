@@ -60,7 +60,8 @@ int kprog_load(const struct kprog_request *request, struct kprog_result *ret_res
 /**
  * kprog_stub() - a program that does nothing, for the tenant to hold instead of its own
  * @attr: type, expected_attach_type and name are taken from it
- * @map_fds: maps that live as long as the stub does, as a program's own maps would; @map_cnt of them
+ * @map_fds: maps that live as long as the stub does, as a program's own maps would; @map_cnt of
+ * them
  *
  * Return: descriptor, owned by the caller, or -errno.
  */

@@ -14,12 +14,12 @@
 #include "notifier/call.h"
 #include "notifier/commands.h"
 
-#define INFO_MAX	512
-#define KERNEL_ENOTSUPP 524 /* the kernel's own, in no user header */
-#define MAP_IDS_MAX	1024
-#define LINK_HEAD	12 /* type, id, prog_id of struct bpf_link_info */
-#define LINK_UNION	16
-#define LINK_PERF	7 /* BPF_LINK_TYPE_PERF_EVENT */
+#define INFO_MAX	    512
+#define KERNEL_ENOTSUPP	    524 /* the kernel's own, in no user header */
+#define MAP_IDS_MAX	    1024
+#define LINK_HEAD	    12 /* type, id, prog_id of struct bpf_link_info */
+#define LINK_UNION	    16
+#define LINK_PERF	    7  /* BPF_LINK_TYPE_PERF_EVENT */
 #define PERF_INFO_UPROBE    1u /* BPF_PERF_EVENT_UPROBE */
 #define PERF_INFO_URETPROBE 2u
 

@@ -44,8 +44,8 @@ static int ioctl_set_bpf(struct call *call, struct attachment *event, int guest_
 }
 
 /*
- * A user probe in the kernel runs its program from SET_BPF on, whether the event counts or not: there
- * is nothing to switch.
+ * A user probe in the kernel runs its program from SET_BPF on, whether the event counts or not:
+ * there is nothing to switch.
  */
 static int ioctl_user(unsigned int cmd)
 {

@@ -18,7 +18,7 @@
 #include "notifier/uspace.h"
 
 /* MAX_UPROBE_MULTI_CNT, MAX_KPROBE_MULTI_CNT: kernel/trace/bpf_trace.c, Linux 6.18. */
-#define MULTI_MAX (1u << 20)
+#define MULTI_MAX	    (1u << 20)
 #define UPROBE_MULTI_RETURN 1u /* BPF_F_UPROBE_MULTI_RETURN */
 
 /* What is known of a link before it exists. */
@@ -43,7 +43,8 @@ static int link_check(struct call *call, enum policy_attach what, const char *ta
 }
 
 /*
- * @fd: the kernel's link, or -1 in USER placement; taken over. Registers it and answers with an anchor.
+ * @fd: the kernel's link, or -1 in USER placement; taken over. Registers it and answers with an
+ * anchor.
  */
 static int link_reply(struct call *call, int fd, const struct link_plan *plan,
 		      const struct object *object)
@@ -91,8 +92,8 @@ static int link_perf_place(struct call *call, struct attachment *event, int prog
 		return 0;
 	if (call->attr.link_create.flags)
 		return -EINVAL;
-	return place_event(call, event, prog, object,
-			   call->attr.link_create.perf_event.cookie, &plan->user);
+	return place_event(call, event, prog, object, call->attr.link_create.perf_event.cookie,
+			   &plan->user);
 }
 
 static int link_perf_event(struct call *call, int prog, const struct object *object)

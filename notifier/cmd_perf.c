@@ -244,8 +244,7 @@ static int request_open(struct call *call, struct perf_request *req, bool output
 	attachment->fd_type = req->fd_type;
 	attachment->timer = req->timer;
 	if (req->deferred) {
-		attachment->request =
-			place_request_new(&req->out, req->pid, req->cpu, &req->file);
+		attachment->request = place_request_new(&req->out, req->pid, req->cpu, &req->file);
 		if (!attachment->request) {
 			attachment_unref(attachment);
 			return -ENOMEM;

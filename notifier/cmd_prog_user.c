@@ -24,9 +24,9 @@ struct map_refs {
 /* Source: include/linux/license.h license_is_gpl_compatible(), Linux 6.18. */
 static bool is_gpl(const char *license)
 {
-	static const char *const compatible[] = {"GPL",		   "GPL v2",
-						 "GPL and additional rights", "Dual BSD/GPL",
-						 "Dual MIT/GPL",   "Dual MPL/GPL"};
+	static const char *const compatible[] = {
+		"GPL",		"GPL v2",	"GPL and additional rights",
+		"Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(compatible); i++)
 		if (strcmp(license, compatible[i]) == 0)

@@ -41,8 +41,8 @@ int prog_user_load(struct call *call, const struct abi_prog_load *attr,
  * @log: gets the verifier's text
  * @ret_true_size: of it
  *
- * Return: descriptor of a stub, owned by the caller, or the -errno of the verdict; -EPERM with a reason
- * when the program is sound but cannot be placed.
+ * Return: descriptor of a stub, owned by the caller, or the -errno of the verdict; -EPERM with a
+ * reason when the program is sound but cannot be placed.
  */
 int prog_user_stub(struct call *call, const struct abi_prog_load *attr, struct prog_user *user,
 		   struct guestlog *log, uint32_t *ret_true_size);

@@ -75,7 +75,8 @@ static const struct command commands[] = {
 	[BPF_BTF_LOAD] = SERVED("BTF_LOAD", struct abi_btf_load, cmd_btf_load),
 	[BPF_BTF_GET_FD_BY_ID] = SERVED("BTF_GET_FD_BY_ID", struct abi_get_id, cmd_btf_by_id),
 	[BPF_TASK_FD_QUERY] = SERVED("TASK_FD_QUERY", struct abi_task_fd_query, cmd_task_fd_query),
-	[BPF_MAP_LOOKUP_AND_DELETE_ELEM] = ELEMENT("MAP_LOOKUP_AND_DELETE_ELEM", flags, uspace_elem),
+	[BPF_MAP_LOOKUP_AND_DELETE_ELEM] =
+		ELEMENT("MAP_LOOKUP_AND_DELETE_ELEM", flags, uspace_elem),
 	[BPF_MAP_FREEZE] = NATIVE("MAP_FREEZE"),
 	[BPF_BTF_GET_NEXT_ID] = SERVED("BTF_GET_NEXT_ID", struct abi_get_id, cmd_btf_next_id),
 	[BPF_MAP_LOOKUP_BATCH] = BATCH("MAP_LOOKUP_BATCH"),

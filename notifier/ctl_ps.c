@@ -49,10 +49,10 @@ static const struct column map_columns[] = {{"TENANT", NULL},	 {"ID", "id"},
 					    {"BYTES", "bytes"},	 {"PLACEMENT", "placement"},
 					    {"REASON", "reason"}};
 
-static const struct column link_columns[] = {{"TENANT", NULL},	   {"ID", "id"},
-					     {"OBJECT", "object"}, {"KIND", "kind"},
-					     {"TARGET", "target"}, {"OFFSET", "offset"},
-					     {"PROG", "prog_id"},  {"PLACEMENT", "placement"},
+static const struct column link_columns[] = {{"TENANT", NULL},	     {"ID", "id"},
+					     {"OBJECT", "object"},   {"KIND", "kind"},
+					     {"TARGET", "target"},   {"OFFSET", "offset"},
+					     {"PROG", "prog_id"},    {"PLACEMENT", "placement"},
 					     {"TARGETS", "targets"}, {"HITS", "hits"},
 					     {"MISSED", "missed"},   {"REASON", "reason"}};
 

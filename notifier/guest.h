@@ -82,7 +82,8 @@ int guest_assume(struct guest *guest);
 /** guest_resume() - back to our own identity */
 void guest_resume(void);
 
-/** guest_tgid() - process that the waiting thread belongs to, in our numbering; 0 when it is gone */
+/** guest_tgid() - process that the waiting thread belongs to, in our numbering; 0 when it is gone
+ */
 pid_t guest_tgid(const struct guest *guest);
 
 /**

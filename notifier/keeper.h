@@ -17,7 +17,8 @@ struct cgroup;
  */
 int keeper_start(const struct cgroup *cgroup, const char *socket_path);
 
-/** keeper_give_region() - @code_fd: writable descriptor of the region's text and code. Return: 0 or -errno. */
+/** keeper_give_region() - @code_fd: writable descriptor of the region's text and code. Return: 0 or
+ * -errno. */
 int keeper_give_region(int fd, int code_fd);
 
 /** keeper_dismiss() - everything is cleaned up; the keeper goes. @fd is closed. */

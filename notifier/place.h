@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Where a user probe's program runs: in the traced process (USER) or in the kernel (KERNEL). It is
- * decided when the program comes, for the type of a program does not tell a uprobe from a kprobe; until
- * then the event that the tool opened is only a request.
+ * decided when the program comes, for the type of a program does not tell a uprobe from a kprobe;
+ * until then the event that the tool opened is only a request.
  */
 #pragma once
 
@@ -39,8 +39,8 @@ struct place_request *place_request_free(struct place_request *request);
  * @event: ATTACHMENT_EVENT with a request
  * @prog: our descriptor of the program, @object its entry
  * @cookie: of a link, else 0
- * @ret_user: in USER placement the attachment; owned by the caller. NULL in KERNEL placement: @event
- *	has its real_fd then, and the caller attaches the program to it
+ * @ret_user: in USER placement the attachment; owned by the caller. NULL in KERNEL placement:
+ *@event has its real_fd then, and the caller attaches the program to it
  *
  * Errors: those of the kernel, and -EPERM or -EOPNOTSUPP with a reason.
  */

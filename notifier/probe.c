@@ -164,8 +164,8 @@ static int foreign_conflict(struct call *call, const struct probe_file *file, co
 		if (pid > 0 && process_maps_file(entry->d_name, st) && has_region(entry->d_name) &&
 		    !tenant_has_pid(call->tenant, pid))
 			r = reason_set(&call->reason, -EBUSY,
-				       "process %d of another tenant has probes of its own in %s", pid,
-				       file->path);
+				       "process %d of another tenant has probes of its own in %s",
+				       pid, file->path);
 	}
 	if (proc)
 		closedir(proc);

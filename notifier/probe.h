@@ -43,8 +43,8 @@ int probe_scope(struct call *call, const struct probe_file *file);
  * probe_conflict() - that a breakpoint of the kernel would not destroy a jump of ours
  * @offset: of the breakpoint in the file
  *
- * The kernel goes on behind the instruction that it knows from the file, which is in the middle of a jump
- * that was put over it.
+ * The kernel goes on behind the instruction that it knows from the file, which is in the middle of
+ * a jump that was put over it.
  *
  * Return: 0, or -EBUSY with a reason.
  */

@@ -88,7 +88,8 @@ static int make_files(struct uspace *uspace)
 	return uspace->code_fd < 0 ? uspace->code_fd : 0;
 }
 
-/* Filters of the tenant's first process, ours among them: every other process has at least these. */
+/* Filters of the tenant's first process, ours among them: every other process has at least these.
+ */
 static uint32_t count_filters(pid_t pid)
 {
 	cleanup_free char *text = NULL;
@@ -114,8 +115,8 @@ static bool has_rdpid(void)
 
 static int reserve(struct uspace *uspace)
 {
-	void *base = mmap(NULL, REGION_SIZE, PROT_NONE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *base = mmap(NULL, REGION_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			  -1, 0);
 
 	if (base == MAP_FAILED)
 		return -errno;

@@ -123,7 +123,8 @@ struct uspace *uspace_free(struct uspace *uspace);
 /** uspace_code_alloc() - @size bytes of the code part, 64-byte aligned. Return: offset or 0. */
 uint64_t uspace_code_alloc(struct uspace *uspace, uint64_t size);
 
-/** uspace_code_trim() - give back what @used bytes leave of @size, if nothing was allocated since */
+/** uspace_code_trim() - give back what @used bytes leave of @size, if nothing was allocated since
+ */
 void uspace_code_trim(struct uspace *uspace, uint64_t at, uint64_t size, uint64_t used);
 
 /** uspace_give_fd() - answer to USPACE_FD_CMD */
@@ -135,7 +136,8 @@ int uspace_give_fd(struct call *call);
  * uspace_map_new() - give a map that was just created a record
  * @real_id: kernel id
  *
- * Return: 0 and a reference, or -EOPNOTSUPP when USER programs cannot use such a map, -ENOMEM, -ENOSPC.
+ * Return: 0 and a reference, or -EOPNOTSUPP when USER programs cannot use such a map, -ENOMEM,
+ * -ENOSPC.
  */
 int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uint32_t real_id,
 		   struct uspace_map **ret_map);
@@ -159,7 +161,8 @@ int uspace_map_settle(struct uspace_map *map, int fd, struct reason *reason);
  * @ret_answer: the worker's, for its verdict and log; owned by the caller also on failure of the
  *	verdict, untouched on -errno
  *
- * Return: 0 (see the verdict, and @ret_prog->code), or -errno with a reason when there was no answer.
+ * Return: 0 (see the verdict, and @ret_prog->code), or -errno with a reason when there was no
+ *answer.
  */
 int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 		    struct uspace_map *const *maps, uint32_t log_level, uint32_t log_size,

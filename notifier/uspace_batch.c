@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Batch commands of the tool on maps whose contents are in the region. Source of checks and results:
- * generic_map_*_batch(), kernel/bpf/syscall.c, and __htab_map_lookup_and_delete_batch(), kernel/bpf/
- * hashtab.c, Linux 6.18.
+ * Batch commands of the tool on maps whose contents are in the region. Source of checks and
+ * results: generic_map_*_batch(), kernel/bpf/syscall.c, and __htab_map_lookup_and_delete_batch(),
+ * kernel/bpf/ hashtab.c, Linux 6.18.
  *
- * What the kernel keeps in in_batch and out_batch is its own business, four bytes for these maps; here it
- * is how many elements came before.
+ * What the kernel keeps in in_batch and out_batch is its own business, four bytes for these maps;
+ * here it is how many elements came before.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -79,8 +79,8 @@ static int batch_delete(struct batch *batch)
 	for (batch->done = 0; batch->done < batch->attr.count && r == 0; batch->done += r == 0) {
 		r = get_element(batch, false);
 		if (r == 0)
-			r = rt_map_delete(batch->map->uspace->base, &batch->map->record,
-					  batch->key, RT_ALL_SLOTS);
+			r = rt_map_delete(batch->map->uspace->base, &batch->map->record, batch->key,
+					  RT_ALL_SLOTS);
 	}
 	return r;
 }

@@ -72,8 +72,9 @@ static int elem_delete(struct elem *elem, const struct abi_map_elem *attr)
 
 	if (r == 0 && !guest_valid(&elem->call->guest))
 		r = -ESRCH;
-	return r < 0 ? r : rt_map_delete(elem->map->uspace->base, &elem->map->record, elem->key,
-					    RT_ALL_SLOTS);
+	return r < 0 ? r
+		     : rt_map_delete(elem->map->uspace->base, &elem->map->record, elem->key,
+				     RT_ALL_SLOTS);
 }
 
 static int elem_next_key(struct elem *elem, const struct abi_map_elem *attr)
@@ -144,7 +145,8 @@ static int elem_run(struct elem *elem)
 
 int uspace_elem(struct call *call)
 {
-	struct elem elem = {.call = call, .map = uspace_elem_map(call, (int)call->attr.map_elem.map_fd)};
+	struct elem elem = {.call = call,
+			    .map = uspace_elem_map(call, (int)call->attr.map_elem.map_fd)};
 	const struct region_map *record;
 	int r;
 

@@ -6,9 +6,10 @@
 
 #include "notifier/uspace.h"
 
-/** uspace_elem_map() - the map behind the guest's descriptor, with a reference; NULL when its contents are
- *  the kernel's */
+/** uspace_elem_map() - the map behind the guest's descriptor, with a reference; NULL when its
+ * contents are the kernel's */
 struct uspace_map *uspace_elem_map(struct call *call, int guest_fd);
 
-/** uspace_elem_value_size() - bytes of a value as tools see it: all possible CPUs' of per-CPU maps */
+/** uspace_elem_value_size() - bytes of a value as tools see it: all possible CPUs' of per-CPU maps
+ */
 size_t uspace_elem_value_size(const struct region_map *record);

@@ -3,8 +3,8 @@
  * Moves events from the rings of the region into the tool's perf buffers.
  *
  * One thread per tenant. Whatever it reads from the rings may have been written by anybody in the
- * tenant: a forged event reaches the tool's buffer like one that the tool's own program wrote, which the
- * tenant could have it do anyway, and nothing else.
+ * tenant: a forged event reaches the tool's buffer like one that the tool's own program wrote,
+ * which the tenant could have it do anyway, and nothing else.
  */
 #include <errno.h>
 #include <linux/futex.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Processes that exec or load a probed file after the attach; shim/late.h catches them, here they get
- * the tenant's plan.
+ * Processes that exec or load a probed file after the attach; shim/late.h catches them, here they
+ * get the tenant's plan.
  */
 #pragma once
 
@@ -11,7 +11,8 @@
 
 struct uspace;
 
-/** uspace_late_watch() - from now on; counted by file. Errors: those of late_watch() with a reason. */
+/** uspace_late_watch() - from now on; counted by file. Errors: those of late_watch() with a reason.
+ */
 int uspace_late_watch(struct uspace *uspace, int file_fd, struct reason *reason);
 void uspace_late_unwatch(struct uspace *uspace, dev_t dev, ino_t ino);
 /** uspace_late_stop() - ends the thread */

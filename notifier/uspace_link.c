@@ -32,8 +32,7 @@ struct uspace_link {
 static struct region_counter *counter_of(const struct uspace *uspace, uint32_t slot,
 					 uint32_t counter)
 {
-	struct region_counter *counters =
-		(void *)(uspace->base + REGION_SHARED + REGION_COUNTERS);
+	struct region_counter *counters = (void *)(uspace->base + REGION_SHARED + REGION_COUNTERS);
 
 	return &counters[slot * REGION_ATTACH_MAX + counter];
 }

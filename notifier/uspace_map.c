@@ -2,8 +2,8 @@
 /*
  * Maps of the region.
  *
- * A map has its record and its addresses from the day it is created, so that programs can be compiled
- * before it is known where they will run; memory is touched only once contents move in.
+ * A map has its record and its addresses from the day it is created, so that programs can be
+ * compiled before it is known where they will run; memory is touched only once contents move in.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -42,8 +42,8 @@ static int place(struct uspace *uspace, struct region_map *record)
 		record->data = take(&uspace->array_next, REGION_ARRAYS + REGION_ARRAYS_SIZE,
 				    record->data_size);
 	else
-		record->data = take(&uspace->map_next, REGION_MAPS + REGION_MAPS_SIZE,
-				    record->data_size);
+		record->data =
+			take(&uspace->map_next, REGION_MAPS + REGION_MAPS_SIZE, record->data_size);
 	return record->data ? 0 : -ENOSPC;
 }
 

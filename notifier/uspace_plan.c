@@ -29,13 +29,10 @@ static void fixed_segments(const struct uspace *uspace, struct shim_segment *seg
 					    .size = REGION_SHARED_FILE_SIZE,
 					    .prot = rw,
 					    .fd = uspace->shared_fd};
-	segments[2] = (struct shim_segment){
-		.offset = REGION_CONFIG, .size = PAGE, .prot = rw, .fd = -1};
-	segments[3] = (struct shim_segment){.offset = REGION_CACHE,
-					    .size = PAGE,
-					    .prot = rw,
-					    .fd = -1,
-					    .wipe_on_fork = true};
+	segments[2] =
+		(struct shim_segment){.offset = REGION_CONFIG, .size = PAGE, .prot = rw, .fd = -1};
+	segments[3] = (struct shim_segment){
+		.offset = REGION_CACHE, .size = PAGE, .prot = rw, .fd = -1, .wipe_on_fork = true};
 	segments[4] = (struct shim_segment){
 		.offset = REGION_SHADOW, .size = REGION_SHADOW_SIZE, .prot = rw, .fd = -1};
 }
@@ -78,9 +75,9 @@ static int add_arrays(struct uspace_plan *plan, const struct uspace_site *site)
 	const struct uspace_point *point;
 	int r = 0;
 
-	list_for_each(point, &site->points, node)
-		for (uint32_t i = 0; i < point->prog->map_cnt && r == 0; i++)
-			r = add_array(plan, point->prog->maps[i]);
+	list_for_each(point, &site->points, node) for (uint32_t i = 0;
+						       i < point->prog->map_cnt && r == 0; i++) r =
+		add_array(plan, point->prog->maps[i]);
 	return r;
 }
 
@@ -141,8 +138,7 @@ static int write_records(struct uspace *uspace, const struct uspace_site *site, 
 		has_point(point, pid, true) && point->at_return;
 	r = write_record(uspace, site, pid, true, ret_record, reason);
 	*ret_without = *ret_record;
-	return r < 0 || !returns ? r
-				 : write_record(uspace, site, pid, false, ret_without, reason);
+	return r < 0 || !returns ? r : write_record(uspace, site, pid, false, ret_without, reason);
 }
 
 static bool has_filter(const struct plan_site *site, pid_t pid)

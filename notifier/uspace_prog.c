@@ -9,9 +9,9 @@
 #include "notifier/uspace.h"
 
 /* Code is small: a few times the bytecode. The place is asked for before its size is known. */
-#define CODE_FACTOR  4u /* bytes of machine code allowed per byte of bytecode */
-#define CODE_MIN     4096u
-#define TIMEOUT_MS   10000
+#define CODE_FACTOR 4u /* bytes of machine code allowed per byte of bytecode */
+#define CODE_MIN    4096u
+#define TIMEOUT_MS  10000
 
 static uint64_t code_room(uint32_t insns)
 {

@@ -34,9 +34,9 @@ static struct uspace_site *find_site(struct uspace *uspace, const struct shim_wa
 {
 	struct uspace_site *site;
 
-	list_for_each(site, &uspace->sites, node) if (site->want.dev == want->dev &&
-						      site->want.ino == want->ino &&
-						      site->want.offset == want->offset) return site;
+	list_for_each(site, &uspace->sites,
+		      node) if (site->want.dev == want->dev && site->want.ino == want->ino &&
+				site->want.offset == want->offset) return site;
 	return NULL;
 }
 
@@ -273,8 +273,8 @@ static int visit_targets(const struct uspace_plan *plan, const struct pid_set *s
 }
 
 /*
- * The process whose call this is cannot stop before it has its answer. A child has it stop on its way out,
- * and gives it everything it lacks, also what others could not while it waited.
+ * The process whose call this is cannot stop before it has its answer. A child has it stop on its
+ * way out, and gives it everything it lacks, also what others could not while it waited.
  */
 static int visit_caller(struct uspace *uspace, const struct uspace_plan *plan, pid_t pid)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Which processes have which sites. A site is an instruction of a file; the points at it are the
- * attachments. What targets are to look like is published as a plan that is never changed, so that a
- * child forked at any moment, to stop a process that just started, finds a whole one.
+ * attachments. What targets are to look like is published as a plan that is never changed, so that
+ * a child forked at any moment, to stop a process that just started, finds a whole one.
  */
 #pragma once
 
@@ -44,8 +44,8 @@ struct uspace_point {
 /** struct uspace_reach - how a change fared */
 
 struct uspace_reach {
-	uint32_t targets; /* processes that have it now */
-	uint32_t failed;  /* that map the file and do not */
+	uint32_t targets;     /* processes that have it now */
+	uint32_t failed;      /* that map the file and do not */
 	struct reason reason; /* of the first of them */
 };
 
@@ -53,7 +53,8 @@ struct uspace_reach {
  * uspace_targets_add() - a point at @offset of the file; not yet in any target
  * @file_fd: the probed file, O_PATH or readable
  *
- * The caller holds @uspace->apply. Errors: those of shim_site_check(), -EINVAL no regular file, -ENOMEM.
+ * The caller holds @uspace->apply. Errors: those of shim_site_check(), -EINVAL no regular file,
+ * -ENOMEM.
  */
 int uspace_targets_add(struct uspace *uspace, int file_fd, uint64_t offset,
 		       const struct uspace_point *point, struct uspace_point **ret_point,
@@ -65,8 +66,8 @@ void uspace_targets_remove(struct uspace *uspace, struct uspace_point *point);
 /**
  * uspace_targets_apply() - bring every process to the changed sites' new state
  *
- * @caller: process (in our numbering) that waits for the answer to this, 0 for none: it has the new state
- *	by the time its call returns
+ * @caller: process (in our numbering) that waits for the answer to this, 0 for none: it has the new
+ *state by the time its call returns
  *
  * The caller holds @uspace->apply. Errors: -ENOSPC, -ENOMEM with a reason: nothing was changed;
  * processes that could not be changed are in @ret_reach.
@@ -74,11 +75,13 @@ void uspace_targets_remove(struct uspace *uspace, struct uspace_point *point);
 int uspace_targets_apply(struct uspace *uspace, pid_t caller, struct uspace_reach *ret_reach,
 			 struct reason *reason);
 
-/** uspace_targets_child() - first thing in a child that stops targets: let go of what it must not hold
+/** uspace_targets_child() - first thing in a child that stops targets: let go of what it must not
+ * hold
  *  @keep: descriptor to keep, its number may change; may be NULL */
 void uspace_targets_child(const struct uspace_plan *plan, int *keep);
 
-/** uspace_targets_count() - processes of the tenant that map the file of @point and have the region */
+/** uspace_targets_count() - processes of the tenant that map the file of @point and have the region
+ */
 uint32_t uspace_targets_count(struct uspace *uspace, const struct uspace_point *point);
 
 /** uspace_targets_overlap() - whether a jump of ours covers byte @offset of the file */

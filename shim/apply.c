@@ -53,9 +53,10 @@ static int check_status(pid_t pid, const struct shim_plan *plan, bool borrowed,
 	line = strstr(text, "\nSeccomp_filters:");
 	if (line && sscanf(line, "\nSeccomp_filters: %u", &filters) == 1 && plan->seccomp_filters &&
 	    filters > plan->seccomp_filters)
-		return reason_set(reason, -EOPNOTSUPP,
-				  "it has seccomp filters of its own, which may not let it make the "
-				  "calls that helpers need");
+		return reason_set(
+			reason, -EOPNOTSUPP,
+			"it has seccomp filters of its own, which may not let it make the "
+			"calls that helpers need");
 	return 0;
 }
 
@@ -81,7 +82,8 @@ static int ensure_region(struct work *work, struct reason *reason)
 	return reread_maps(work);
 }
 
-/* Threads that stand between the first and the last of the displaced instructions go on in the stub. */
+/* Threads that stand between the first and the last of the displaced instructions go on in the
+ * stub. */
 static int move_threads(struct work *work, uint64_t site, uint64_t moved,
 			const struct move_map *map)
 {

@@ -47,8 +47,8 @@ struct shim_region {
  * @dev, @ino: the probed file, as stat() of /proc/PID/map_files/ENTRY shows it
  * @offset: of the probed instruction in that file
  * @site: offset of its struct region_site in the region; 0 to take the patch away
- * @without_returns: the same without return probes, 0 for none: for processes in which a replaced return
- *	address would stop exceptions; equal to @site when there are none
+ * @without_returns: the same without return probes, 0 for none: for processes in which a replaced
+ *return address would stop exceptions; equal to @site when there are none
  * @original: the bytes of the file at @offset, @original_len of them (8 are enough)
  * @displaced: bytes of whole instructions the jump replaces (>= 5), from shim_site_check()
  */
@@ -92,8 +92,8 @@ unsigned int shim_file_traits(int file_fd);
  *	bpf(cmd, segment offset, nonce) as raw arguments; the daemon answers with the segment's file
  * @cgroup_id: what bpf_get_current_cgroup_id() says there
  * @armed_fd: see tracee_stop(), -1 for a process that waits for nothing of ours
- * @seccomp_filters: filters every process of the tenant has; one with more may refuse, or die of, the
- *	system calls that helpers make
+ * @seccomp_filters: filters every process of the tenant has; one with more may refuse, or die of,
+ *the system calls that helpers make
  */
 struct shim_plan {
 	struct shim_region region;

@@ -23,5 +23,6 @@ uint64_t inject_find(const struct shim_region *region, const struct maps *maps);
 int inject_region(struct tracee *tracee, const struct shim_plan *plan, const struct maps *maps,
 		  uint64_t base, uint64_t *ret_base, struct reason *reason);
 
-/** inject_anonymous() - @size bytes of private R-X memory at @address exactly. Return: 0 or -errno. */
+/** inject_anonymous() - @size bytes of private R-X memory at @address exactly. Return: 0 or -errno.
+ */
 int inject_anonymous(struct tracee *tracee, uint64_t address, uint64_t size);

@@ -309,7 +309,8 @@ static struct watch *find_watch(struct late *late, dev_t dev, ino_t ino)
 {
 	struct watch *watch;
 
-	list_for_each(watch, &late->watches, node) if (watch->dev == dev && watch->ino == ino) return watch;
+	list_for_each(watch, &late->watches,
+		      node) if (watch->dev == dev && watch->ino == ino) return watch;
 	return NULL;
 }
 

@@ -2,12 +2,12 @@
 /*
  * Catches processes that execute or load a watched file, before their first instruction of it runs.
  *
- * fanotify holds the opener in its open; a helper process of ours asks to stop it, lets the open go on
- * and meets the opener at its exec, or at the exit of the mapping call that follows. One reader thread
- * answers the events and never waits for anything; one helper per event does the ptrace.
+ * fanotify holds the opener in its open; a helper process of ours asks to stop it, lets the open go
+ * on and meets the opener at its exec, or at the exit of the mapping call that follows. One reader
+ * thread answers the events and never waits for anything; one helper per event does the ptrace.
  *
- * Where that cannot work the opener goes on at once and is reported: it is traced already, or it holds a
- * lock in its open that stopping it needs (the interpreter of a script).
+ * Where that cannot work the opener goes on at once and is reported: it is traced already, or it
+ * holds a lock in its open that stopping it needs (the interpreter of a script).
  */
 #pragma once
 
@@ -29,11 +29,12 @@ enum late_end {
 /**
  * struct late_ops - what the owner decides; @data is passed to each
  * @wanted: in the reader: whether the thread @tid is one to catch
- * @enter: in the helper, first of all: let go of what a child must not hold; @keep is a descriptor to keep,
- *	which may be given another number
- * @stopped: in the helper: the thread @tid of @pid is in a ptrace stop of ours and the file may be mapped
- *	by now; other threads of @pid run, but none can be in code that was not mapped before. Return: true
- *	when it was, and has been dealt with; false: not mapped yet. @reason is set when it failed.
+ * @enter: in the helper, first of all: let go of what a child must not hold; @keep is a descriptor
+ *to keep, which may be given another number
+ * @stopped: in the helper: the thread @tid of @pid is in a ptrace stop of ours and the file may be
+ *mapped by now; other threads of @pid run, but none can be in code that was not mapped before.
+ *Return: true when it was, and has been dealt with; false: not mapped yet. @reason is set when it
+ *failed.
  * @ended: in the reader
  */
 struct late_ops {

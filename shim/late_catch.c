@@ -17,11 +17,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* System call stops that an opener is followed for: the dynamic loader maps a file within ten calls. */
+/* System call stops that an opener is followed for: the dynamic loader maps a file within ten
+ * calls. */
 #define STEPS_MAX 200
 #define TOTAL_MAX 10000
 
-struct catch {
+struct catch
+{
 	const struct late_ops *ops;
 	void *data;
 	int report_fd;

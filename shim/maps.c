@@ -15,9 +15,10 @@
 #include "base/cleanup.h"
 #include "base/sys.h"
 
-#define TEXT_MAX  (64u << 20)
-#define NEAR_MAX  0x7ff00000ull /* reach of a 32-bit displacement, with room for the module itself */
-#define LOWEST	  0x10000ull	/* mmap_min_addr */
+#define TEXT_MAX (64u << 20)
+#define NEAR_MAX 0x7ff00000ull /* reach of a 32-bit displacement, with room for the module itself  \
+				*/
+#define LOWEST	  0x10000ull   /* mmap_min_addr */
 #define HIGHEST	  0x7fffffff0000ull
 #define PAGE_MASK 0xfffull
 

@@ -16,7 +16,8 @@ struct map_entry {
 	bool vdso;
 };
 
-/** struct maps - ascending; @entries owned. @unwinds: a library that carries exceptions is loaded */
+/** struct maps - ascending; @entries owned. @unwinds: a library that carries exceptions is loaded
+ */
 struct maps {
 	pid_t pid;
 	struct map_entry *entries;
@@ -28,8 +29,8 @@ struct maps {
 int maps_read(pid_t pid, struct maps *ret_maps);
 void maps_deinit(struct maps *maps);
 
-/** maps_is_file() - whether a mapping is of the file; the text of maps shows another device for overlay
- *  and btrfs files, so the mapped file itself is asked */
+/** maps_is_file() - whether a mapping is of the file; the text of maps shows another device for
+ * overlay and btrfs files, so the mapped file itself is asked */
 bool maps_is_file(const struct maps *maps, const struct map_entry *entry, dev_t dev, ino_t ino);
 
 /** maps_find() - mapping that holds @address, or NULL */

@@ -168,8 +168,8 @@ int move_code(const unsigned char *code, uint32_t len, uint64_t from, uint64_t t
 			r = move_plain(&out, &insn, code + at, from + at);
 		}
 		at += insn.length;
-		ends = insn.mnemonic == ZYDIS_MNEMONIC_RET ||
-		       insn.mnemonic == ZYDIS_MNEMONIC_JMP || is_call(&insn);
+		ends = insn.mnemonic == ZYDIS_MNEMONIC_RET || insn.mnemonic == ZYDIS_MNEMONIC_JMP ||
+		       is_call(&insn);
 	}
 	if (r == 0 && !ends)
 		r = put_jump(&out, from + len);

@@ -33,7 +33,8 @@ int move_check(const unsigned char *bytes, uint64_t left, uint32_t *len, bool *r
 	       uint32_t wanted, struct reason *reason);
 
 /**
- * move_code() - move @len bytes of instructions from address @from to @to, and jump back behind them
+ * move_code() - move @len bytes of instructions from address @from to @to, and jump back behind
+ * them
  * @code: what the instructions are
  * @ret_code: MOVE_MAX bytes; @ret_len of them are used
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whether five bytes at a probed instruction can be a jump, judged from the file: whole instructions that
- * can be moved, into which nothing jumps.
+ * Whether five bytes at a probed instruction can be a jump, judged from the file: whole
+ * instructions that can be moved, into which nothing jumps.
  */
 #include <elf.h>
 #include <errno.h>
@@ -99,8 +99,8 @@ static int find_function(Elf *elf, const GElf_Phdr *phdr, uint64_t vaddr,
 	return 0;
 }
 
-/* Whether a direct branch of the instruction at @vaddr leads into the displaced bytes, but not to their
- * first. */
+/* Whether a direct branch of the instruction at @vaddr leads into the displaced bytes, but not to
+ * their first. */
 static bool branches_into(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *operands,
 			  uint64_t vaddr, uint64_t site, uint32_t displaced)
 {
@@ -164,8 +164,8 @@ static bool is_padding(const unsigned char *bytes, uint64_t len)
 }
 
 /*
- * How many bytes of whole instructions make room. @bytes start at the site; behind @in_function of them the
- * function ends, and padding may follow.
+ * How many bytes of whole instructions make room. @bytes start at the site; behind @in_function of
+ * them the function ends, and padding may follow.
  */
 static int count_displaced(const unsigned char *bytes, uint64_t in_function, uint64_t available,
 			   uint32_t *ret_displaced, struct reason *reason)

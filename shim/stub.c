@@ -87,8 +87,7 @@ static int find_room(struct tracee *tracee, const struct maps *maps, uint64_t si
 	for (uint32_t i = 0; i < maps->cnt; i++) {
 		struct region_stub found;
 
-		if (!near(maps->entries[i].start, site) ||
-		    !near(maps->entries[i].end, site) ||
+		if (!near(maps->entries[i].start, site) || !near(maps->entries[i].end, site) ||
 		    !is_area(tracee, &maps->entries[i], &found) || found.region != base)
 			continue;
 		*ret_address = free_record(tracee, maps->entries[i].start);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stubs (struct region_stub) in a target, near the code that jumps to them. An area of them is a private
- * anonymous R-X mapping whose first record marks it; it is found again by looking.
+ * Stubs (struct region_stub) in a target, near the code that jumps to them. An area of them is a
+ * private anonymous R-X mapping whose first record marks it; it is found again by looking.
  */
 #pragma once
 

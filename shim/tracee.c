@@ -2,9 +2,10 @@
 /*
  * Stopping threads and calling through them.
  *
- * The rules that keep system calls which we interrupted intact: threads are stopped by PTRACE_INTERRUPT,
- * whose stop lies inside the kernel's signal delivery; registers are put back unmodified inside such a
- * stop; then the kernel itself restarts the call or reports EINTR as it would have done without us.
+ * The rules that keep system calls which we interrupted intact: threads are stopped by
+ * PTRACE_INTERRUPT, whose stop lies inside the kernel's signal delivery; registers are put back
+ * unmodified inside such a stop; then the kernel itself restarts the call or reports EINTR as it
+ * would have done without us.
  */
 #include "shim/tracee.h"
 
@@ -28,8 +29,8 @@
 #define STOP_MS	   1500 /* for all threads to stop */
 #define SLEEPER_MS 100	/* after which a thread in an uninterruptible sleep is passed over */
 #define SYSGOOD	   (SIGTRAP | 0x80)
-/* Calls that report EINTR after any stop, also where nothing interrupted them; -514 (ERESTARTNOHAND) has
- * the kernel make them again. */
+/* Calls that report EINTR after any stop, also where nothing interrupted them; -514
+ * (ERESTARTNOHAND) has the kernel make them again. */
 #define ERESTARTNOHAND 514
 
 static int64_t now_ms(void)
@@ -104,8 +105,8 @@ static int seize_new(struct tracee *tracee)
 }
 
 /*
- * Wait for one thread's event stop; signals that arrive first are delivered on the way, which sets up
- * their handlers and changes nothing else.
+ * Wait for one thread's event stop; signals that arrive first are delivered on the way, which sets
+ * up their handlers and changes nothing else.
  */
 static int wait_event_stop(pid_t tid, int64_t deadline)
 {
@@ -127,9 +128,8 @@ static int wait_event_stop(pid_t tid, int64_t deadline)
 			return -ESRCH;
 		if (is_event_stop(status))
 			return 0;
-		if (ptrace(PTRACE_CONT, tid, NULL, (long)(WSTOPSIG(status) == SYSGOOD
-								  ? 0
-								  : WSTOPSIG(status))) < 0)
+		if (ptrace(PTRACE_CONT, tid, NULL,
+			   (long)(WSTOPSIG(status) == SYSGOOD ? 0 : WSTOPSIG(status))) < 0)
 			return -ESRCH;
 	}
 }
@@ -385,8 +385,8 @@ static int run_to_syscall_stop(pid_t tid)
 	}
 }
 
-/* From here through one whole call. A thread that was stopped inside of another (execve) shows the end of
- * that one first. */
+/* From here through one whole call. A thread that was stopped inside of another (execve) shows the
+ * end of that one first. */
 static int run_through_syscall(pid_t tid)
 {
 	bool entered = false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A process held by ptrace for a moment: all of its threads stopped, one of them making system calls for
- * us. The calling thread is the tracer; its end lets go of everything.
+ * A process held by ptrace for a moment: all of its threads stopped, one of them making system
+ * calls for us. The calling thread is the tracer; its end lets go of everything.
  */
 #pragma once
 
@@ -43,14 +43,15 @@ struct tracee {
 
 /**
  * tracee_stop() - stop all threads of @pid
- * @armed_fd: -1, or: a thread waits in a system call for an answer of ours, and stops on its way out of it.
- *	One byte is written here when that is certain, and the answer may be given.
+ * @armed_fd: -1, or: a thread waits in a system call for an answer of ours, and stops on its way
+ *out of it. One byte is written here when that is certain, and the answer may be given.
  *
  * Errors: -ESRCH, -EPERM somebody else traces it, -ETIMEDOUT with a reason; nothing is held then.
  */
 int tracee_stop(pid_t pid, int armed_fd, struct tracee *ret_tracee, struct reason *reason);
 
-/** tracee_borrow() - the same for a process whose one thread @tid the caller holds in a ptrace stop */
+/** tracee_borrow() - the same for a process whose one thread @tid the caller holds in a ptrace stop
+ */
 int tracee_borrow(pid_t pid, pid_t tid, struct tracee *ret_tracee);
 
 /** tracee_release() - registers and signals as they were, threads run on (unless borrowed) */
@@ -68,7 +69,8 @@ int tracee_set_ip(struct tracee *tracee, uint32_t index, uint64_t ip);
  */
 int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t *ret_result);
 
-/** tracee_find_syscall() - find the instruction; once, before the first call. @maps: of the process */
+/** tracee_find_syscall() - find the instruction; once, before the first call. @maps: of the process
+ */
 int tracee_find_syscall(struct tracee *tracee, const struct maps *maps);
 
 /* Memory. Return: 0 or -EFAULT. Writing goes through protections, copy-on-write. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Before the walk: every instruction is known, jumps stay inside and form no cycle, all can be reached;
- * and which registers are still of use where.
+ * Before the walk: every instruction is known, jumps stay inside and form no cycle, all can be
+ * reached; and which registers are still of use where.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -173,8 +173,8 @@ static void uses(const struct bpf_insn *insn, uint16_t *ret_reads, uint16_t *ret
 	}
 }
 
-/* Without cycles one pass from the end reaches everything: successors come first only where jumps go
- * forward, so passes are repeated until nothing changes. */
+/* Without cycles one pass from the end reaches everything: successors come first only where jumps
+ * go forward, so passes are repeated until nothing changes. */
 static void find_live(struct walk *walk)
 {
 	const struct verifier_prog *prog = walk->prog;

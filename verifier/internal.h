@@ -71,7 +71,8 @@ int alu_insn(struct walk *walk, const struct bpf_insn *insn);
 /* call.c */
 int call_insn(struct walk *walk, const struct bpf_insn *insn);
 
-/* branch.c: Return 0, or -errno; @ret_next is where the path goes on, the other way may be pending */
+/* branch.c: Return 0, or -errno; @ret_next is where the path goes on, the other way may be pending
+ */
 int branch_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_next);
 /** walk_push() - walk @state from @at later; takes a copy */
 int walk_push(struct walk *walk, const struct state *state, uint32_t at);

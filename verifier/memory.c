@@ -9,8 +9,8 @@
 
 const char *reg_type_name(enum reg_type type)
 {
-	static const char *const names[] = {"?",       "scalar",    "ctx", "fp",
-					    "map_ptr", "map_value", "map_value_or_null"};
+	static const char *const names[] = {"?",	 "scalar",	     "ctx", "fp", "map_ptr",
+					    "map_value", "map_value_or_null"};
 
 	return names[type];
 }
@@ -192,8 +192,9 @@ int memory_load(struct walk *walk, const struct bpf_insn *insn)
 	switch (reg.type) {
 	case REG_CTX:
 		if (is_signed)
-			return walk_fail(walk, -EACCES, "invalid bpf_context access off=%d size=%u\n",
-					 insn->off, size);
+			return walk_fail(walk, -EACCES,
+					 "invalid bpf_context access off=%d size=%u\n", insn->off,
+					 size);
 		return context_load(walk, &reg, insn->off, size, dst);
 	case REG_STACK:
 		r = stack_offset(walk, &reg, insn->src_reg, insn->off, size, false, &off);
@@ -279,15 +280,13 @@ static int atomic_place(struct walk *walk, const struct bpf_insn *insn, unsigned
 	case REG_VALUE:
 		if ((reg.off + insn->off) % (int)size ||
 		    ((reg.r64.t.value | reg.r64.t.mask) & (size - 1)))
-			return walk_fail(walk, -EACCES,
-					 "misaligned value access off %d size %u\n",
+			return walk_fail(walk, -EACCES, "misaligned value access off %d size %u\n",
 					 reg.off + insn->off, size);
 		r = value_access(walk, &reg, insn->dst_reg, insn->off, size, true);
-		return r < 0 ? r
-			     : value_access(walk, &reg, insn->dst_reg, insn->off, size, false);
+		return r < 0 ? r : value_access(walk, &reg, insn->dst_reg, insn->off, size, false);
 	case REG_CTX:
-		return walk_fail(walk, -EACCES,
-				 "BPF_ATOMIC stores into R%d ctx is not allowed\n", insn->dst_reg);
+		return walk_fail(walk, -EACCES, "BPF_ATOMIC stores into R%d ctx is not allowed\n",
+				 insn->dst_reg);
 	default:
 		return bad_access(walk, insn->dst_reg, reg.type);
 	}

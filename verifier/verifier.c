@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The walk: every path of the program, depth first, until each has ended or is covered by one that was
- * walked before.
+ * The walk: every path of the program, depth first, until each has ended or is covered by one that
+ * was walked before.
  */
 #include "verifier/verifier.h"
 
@@ -99,10 +99,12 @@ static int map_insn(struct walk *walk, const struct bpf_insn *insn)
 	if (insn->src_reg == BPF_PSEUDO_MAP_FD)
 		return off ? walk_fail(walk, -EINVAL, "unrecognized bpf_ld_imm64 insn\n") : 0;
 	if (map->type != BPF_MAP_TYPE_ARRAY || map->max_entries != 1)
-		return walk_fail(walk, -EINVAL, "direct value access on this map is not supported\n");
+		return walk_fail(walk, -EINVAL,
+				 "direct value access on this map is not supported\n");
 	if (off >= map->value_size)
-		return walk_fail(walk, -EINVAL, "invalid access to map value pointer, value_size=%u "
-						"off=%u\n",
+		return walk_fail(walk, -EINVAL,
+				 "invalid access to map value pointer, value_size=%u "
+				 "off=%u\n",
 				 map->value_size, off);
 	dst->type = REG_VALUE;
 	dst->off = (int32_t)off;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Range arithmetic, exhaustively at small widths: for every pair of sets and every pair of their members the
- * outcome lies in the computed set, and no branch that some pair takes is said to be dead.
+ * Range arithmetic, exhaustively at small widths: for every pair of sets and every pair of their
+ * members the outcome lies in the computed set, and no branch that some pair takes is said to be
+ * dead.
  */
 #include <linux/bpf.h>
 #include <setjmp.h>

@@ -4,13 +4,13 @@
  *
  *	[ struct head ][ buckets ][ elements, numbered from 1 ]
  *
- * A bucket is a chain of element numbers. Readers take no lock: elements are never unmapped, a number is
- * brought into bounds before it is used, and a walk that finds itself in another bucket's chain (an
- * element was freed and used again under it) starts over. Writers lock the bucket; the lock says who has
- * it, so that one whose owner is gone is taken over.
+ * A bucket is a chain of element numbers. Readers take no lock: elements are never unmapped, a
+ *number is brought into bounds before it is used, and a walk that finds itself in another bucket's
+ *chain (an element was freed and used again under it) starts over. Writers lock the bucket; the
+ *lock says who has it, so that one whose owner is gone is taken over.
  *
- * Free elements are a stack whose head carries a counter, so that a number that was taken and given back
- * meanwhile is noticed.
+ * Free elements are a stack whose head carries a counter, so that a number that was taken and given
+ *back meanwhile is noticed.
  */
 #include <linux/bpf.h>
 #include <linux/errno.h>
@@ -61,7 +61,8 @@ static uint32_t key_stride(const struct region_map *map)
 }
 
 /* @number: 1 to max_entries; whatever shared memory held is brought there. */
-static struct element *element_of(unsigned char *base, const struct region_map *map, uint32_t number)
+static struct element *element_of(unsigned char *base, const struct region_map *map,
+				  uint32_t number)
 {
 	uint32_t index = number - 1 < map->max_entries ? number - 1 : 0;
 
@@ -299,8 +300,8 @@ int rt_hash_update(unsigned char *base, const struct region_map *map, const void
 }
 
 /* Take @number out of its chain; the caller holds the lock. */
-static bool unlink_element(unsigned char *base, const struct region_map *map,
-			   struct bucket *bucket, uint32_t number)
+static bool unlink_element(unsigned char *base, const struct region_map *map, struct bucket *bucket,
+			   uint32_t number)
 {
 	uint32_t *from = &bucket->first;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The helpers that programs in traced processes can call: one row each, by their BPF_FUNC number. The
- * JIT takes names and the linker addresses from here.
+ * The helpers that programs in traced processes can call: one row each, by their BPF_FUNC number.
+ * The JIT takes names and the linker addresses from here.
  */
 #pragma once
 

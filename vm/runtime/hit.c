@@ -87,8 +87,7 @@ static const struct region_site *site_of(const unsigned char *base, const struct
 	/* The daemon replaces the record as a whole: one load, or two records get mixed. */
 	uint64_t site = __atomic_load_n(&stub->site, __ATOMIC_ACQUIRE);
 
-	return __atomic_load_n(&rt_header(base)->off, __ATOMIC_RELAXED) ? NULL
-									: (const void *)site;
+	return __atomic_load_n(&rt_header(base)->off, __ATOMIC_RELAXED) ? NULL : (const void *)site;
 }
 
 void rt_hit(struct rt_regs *regs, const struct region_stub *stub)

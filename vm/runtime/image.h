@@ -11,5 +11,6 @@ extern const unsigned char runtime_image[];
 extern const unsigned char runtime_image_end[];
 #define runtime_image_size ((size_t)(runtime_image_end - runtime_image))
 
-/** runtime_symbol() - where in the region a function of the runtime stands; 0 for none of that name */
+/** runtime_symbol() - where in the region a function of the runtime stands; 0 for none of that name
+ */
 uint64_t runtime_symbol(const char *name);

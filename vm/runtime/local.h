@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of the runtime share: the region around a run, slots, system calls. Not for others.
+ * What the files of the runtime share: the region around a run, slots, system calls. Not for
+ * others.
  */
 #pragma once
 
@@ -46,8 +47,8 @@ static inline struct region_counter *rt_counter(unsigned char *base, uint32_t sl
 }
 
 /*
- * A system call with up to six arguments. The kernel clobbers rcx and r11 and keeps all else; memory
- * that @a..@f point to is read or written, hence the clobber.
+ * A system call with up to six arguments. The kernel clobbers rcx and r11 and keeps all else;
+ * memory that @a..@f point to is read or written, hence the clobber.
  */
 static inline long rt_syscall(long nr, long a, long b, long c, long d, long e, long f)
 {

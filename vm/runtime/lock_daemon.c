@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who locks a bucket, in the daemon: its thread ids mean nothing in the tenant's pid namespace and its
- * tenants' nothing here, so its locks carry a mark and it takes none over. What a run that is over
- * held, the next one that wants it in a target replaces.
+ * Who locks a bucket, in the daemon: its thread ids mean nothing in the tenant's pid namespace and
+ * its tenants' nothing here, so its locks carry a mark and it takes none over. What a run that is
+ * over held, the next one that wants it in a target replaces.
  */
 #include <sys/syscall.h>
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who locks a bucket, in a traced process: a run of a program, by its slot and a digest of the slot's
- * owner. A slot whose owner has changed tells that the run is over: it was killed, or left by a jump.
+ * Who locks a bucket, in a traced process: a run of a program, by its slot and a digest of the
+ * slot's owner. A slot whose owner has changed tells that the run is over: it was killed, or left
+ * by a jump.
  */
 #include <linux/errno.h>
 #include <sys/syscall.h>

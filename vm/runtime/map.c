@@ -20,8 +20,8 @@ static int layout_array(struct region_map *map)
 {
 	if (map->key_size != sizeof(uint32_t))
 		return -EINVAL;
-	map->data_size = (uint64_t)map->value_stride * map->max_entries *
-			 (map->slots ? map->slots : 1);
+	map->data_size =
+		(uint64_t)map->value_stride * map->max_entries * (map->slots ? map->slots : 1);
 	return 0;
 }
 
@@ -105,8 +105,7 @@ int rt_map_update(unsigned char *base, const struct region_map *map, const void 
 				   : array_update(base, map, key, value, flags, slot);
 }
 
-int rt_map_delete(unsigned char *base, const struct region_map *map, const void *key,
-		  uint32_t slot)
+int rt_map_delete(unsigned char *base, const struct region_map *map, const void *key, uint32_t slot)
 {
 	return rt_map_is_hash(map) ? rt_hash_delete(base, map, key, slot) : -EINVAL;
 }

@@ -2,9 +2,9 @@
 /*
  * Reading the target's memory without ever faulting in it.
  *
- * What lies between the stack pointer and the end of its page is mapped for sure and read directly. All
- * else is read by process_vm_readv() on ourselves, which reports a bad address instead of raising a
- * signal that the target might see.
+ * What lies between the stack pointer and the end of its page is mapped for sure and read directly.
+ * All else is read by process_vm_readv() on ourselves, which reports a bad address instead of
+ * raising a signal that the target might see.
  */
 #include <linux/errno.h>
 #include <sys/syscall.h>
@@ -36,9 +36,8 @@ static bool read_all(const struct rt_run *run, void *to, uint64_t from, uint64_t
 		return true;
 	}
 	/* By thread id: it names our own address space also in a child of vfork(). */
-	return (uint64_t)rt_syscall(SYS_process_vm_readv,
-				    rt_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0), (long)&local, 1,
-				    (long)&remote, 1, 0) == len;
+	return (uint64_t)rt_syscall(SYS_process_vm_readv, rt_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0),
+				    (long)&local, 1, (long)&remote, 1, 0) == len;
 }
 
 /* copy_from_user_nofault(): what could not be read reads as zeros. */

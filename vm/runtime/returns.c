@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pending returns, keyed by the stack slot that held the return address: right for longjmp, coroutines
- * and any number of threads, where a stack per thread runs out of step.
+ * Pending returns, keyed by the stack slot that held the return address: right for longjmp,
+ * coroutines and any number of threads, where a stack per thread runs out of step.
  *
- * Open addressing; a slot's entries lie within PROBES places of its hash. An entry is busy (slot | 2)
- * while it is filled in. Places once used are marked 1 and used again; a lookup that meets a free place
- * stops there, and only one that found nothing looks everywhere.
+ * Open addressing; a slot's entries lie within PROBES places of its hash. An entry is busy (slot |
+ * 2) while it is filled in. Places once used are marked 1 and used again; a lookup that meets a
+ * free place stops there, and only one that found nothing looks everywhere.
  */
 #include "vm/runtime/local.h"
 
@@ -115,11 +115,11 @@ static struct region_return *newest_of(unsigned char *base, uint64_t slot, uint3
 
 static void give_place(unsigned char *base, struct region_return *entry)
 {
-	const struct region_return *next = &table(base)[(size_t)(entry - table(base) + 1) %
-							REGION_RETURNS];
+	const struct region_return *next =
+		&table(base)[(size_t)(entry - table(base) + 1) % REGION_RETURNS];
 
-	/* Free again when nothing can lie behind it, so that lookups stay short. Should somebody take
-	 * the next place at this moment, its lookup goes the long way. */
+	/* Free again when nothing can lie behind it, so that lookups stay short. Should somebody
+	 * take the next place at this moment, its lookup goes the long way. */
 	__atomic_store_n(&entry->slot,
 			 __atomic_load_n(&next->slot, __ATOMIC_RELAXED) == FREE ? FREE : USED,
 			 __ATOMIC_RELEASE);

@@ -2,20 +2,21 @@
 /*
  * CPU slots: who owns one has what a kernel program has by running on its CPU with preemption off.
  *
- * A claim is one compare-and-swap on the slot of the CPU we are on. An owner that was preempted keeps
- * its slot for a while, so others try the rest; when all are taken the owners need the CPU, and get it
- * by our yielding. Owners may also be stopped or dead, so nobody waits without bound: the dead are
- * replaced, and after a wait that brought nothing the same owners are not waited for again.
+ * A claim is one compare-and-swap on the slot of the CPU we are on. An owner that was preempted
+ * keeps its slot for a while, so others try the rest; when all are taken the owners need the CPU,
+ * and get it by our yielding. Owners may also be stopped or dead, so nobody waits without bound:
+ * the dead are replaced, and after a wait that brought nothing the same owners are not waited for
+ * again.
  */
 #include "vm/runtime/local.h"
 
 #include <linux/errno.h>
 #include <sys/syscall.h>
 
-#define YIELDS	    256u	  /* before the clock and the owners are looked at */
-#define WAIT_NS	    200000000ull  /* longest wait for a slot */
-#define NEAR	    0x4000u	  /* bytes of stack between a jump's origin and its aim */
-#define CLOCK_MONO  1
+#define YIELDS	   256u		/* before the clock and the owners are looked at */
+#define WAIT_NS	   200000000ull /* longest wait for a slot */
+#define NEAR	   0x4000u	/* bytes of stack between a jump's origin and its aim */
+#define CLOCK_MONO 1
 
 static uint64_t own_word(unsigned char *base, uint64_t sp)
 {
@@ -47,8 +48,8 @@ static bool swap(struct region_slot *slot, uint64_t from, uint64_t to)
 }
 
 /*
- * Left by siglongjmp out of a program: the owner is this process, and its program ran deeper on the stack
- * that we are on. An owner that still runs and was interrupted by us lies higher up.
+ * Left by siglongjmp out of a program: the owner is this process, and its program ran deeper on the
+ * stack that we are on. An owner that still runs and was interrupted by us lies higher up.
  */
 static bool left_behind(uint64_t owner, uint64_t mine)
 {
@@ -98,7 +99,7 @@ static uint64_t now(void)
 
 /* All slots are taken. */
 static __attribute__((noinline, cold)) int wait_for_slot(unsigned char *base, uint32_t slots,
-							  uint64_t mine)
+							 uint64_t mine)
 {
 	struct region_shared *shared = rt_shared(base);
 	struct region_cache *cache = rt_cache(base);
