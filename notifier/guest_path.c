@@ -10,10 +10,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/stat.h>
@@ -175,9 +177,44 @@ static int open_by_child(int proc_dir, const char *path)
 	return result;
 }
 
+/* Number of the caller's process in its own pid namespace, which is what its /proc shows. */
+static pid_t own_tgid(int proc_dir)
+{
+	cleanup_free char *text = NULL;
+	const char *last;
+	char *line;
+
+	if (read_file(proc_dir, "status", 16384, &text, NULL) < 0)
+		return 0;
+	line = strstr(text, "\nNStgid:");
+	if (!line)
+		return 0;
+	line[1 + strcspn(line + 1, "\n")] = '\0';
+	last = strrchr(line, '\t');
+	return last ? atoi(last + 1) : 0;
+}
+
+/*
+ * /proc/self is whoever looks: for us, and for the child, that is not the caller. Tools that trace
+ * themselves name their file by it.
+ */
+static const char *resolve_self(int proc_dir, const char *path, char *buf, size_t size)
+{
+	static const char self[] = "/proc/self/";
+	pid_t tgid;
+
+	if (strncmp(path, self, sizeof(self) - 1) != 0)
+		return path;
+	tgid = own_tgid(proc_dir);
+	if (!tgid || snprintf(buf, size, "/proc/%d/%s", tgid, path + sizeof(self) - 1) >= (int)size)
+		return path;
+	return buf;
+}
+
 int guest_open_path(struct guest *guest, const char *path)
 {
 	cleanup_fd int proc_dir = -1;
+	char resolved[PATH_MAX];
 	int fd = -ELOOP;
 
 	if (path[0] == '\0')
@@ -185,6 +222,7 @@ int guest_open_path(struct guest *guest, const char *path)
 	proc_dir = open_proc_dir(guest);
 	if (proc_dir < 0)
 		return proc_dir;
+	path = resolve_self(proc_dir, path, resolved, sizeof(resolved));
 	if (path[0] == '/')
 		fd = open_in_root(proc_dir, path);
 	/* How openat2() says that it met a magic link, or that the path moved under it. */
