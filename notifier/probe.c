@@ -21,6 +21,9 @@
 #include "notifier/control.h"
 #include "notifier/uspace.h"
 #include "notifier/uspace_targets.h"
+#include "shim/maps.h"
+
+#define JUMP_SIZE 5u
 
 int probe_file_open(struct call *call, uint64_t path_addr, struct probe_file *ret_file)
 {
@@ -136,36 +139,59 @@ static bool other_daemons(void)
 	return found;
 }
 
-/* Whether a process outside of our tenant runs the file and has a region of some daemon. */
-static bool has_region(const char *pid)
+/* Whether one of the bytes from @at - 4 on is the first of a jump that is not the file's. */
+static bool has_jump(int mem_fd, int file_fd, uint64_t at, uint64_t offset)
 {
-	char path[280], line[512];
-	bool found = false;
-	FILE *maps;
+	const uint64_t before = offset < JUMP_SIZE - 1 ? offset : JUMP_SIZE - 1;
+	unsigned char live[JUMP_SIZE], file[JUMP_SIZE];
 
-	snprintf(path, sizeof(path), "/proc/%s/maps", pid);
-	maps = fopen(path, "re");
-	while (maps && !found && fgets(line, sizeof(line), maps))
-		found = strstr(line, "/memfd:bpfshim-code") != NULL;
-	if (maps)
-		fclose(maps);
+	if (pread(mem_fd, live, before + 1, (off_t)(at - before)) != (ssize_t)before + 1 ||
+	    pread(file_fd, file, before + 1, (off_t)(offset - before)) != (ssize_t)before + 1)
+		return false;
+	for (uint64_t i = 0; i <= before; i++)
+		if (live[i] == 0xe9 && file[i] != 0xe9)
+			return true;
+	return false;
+}
+
+/* Whether a process has a jump over byte @offset of the file. */
+static bool process_has_jump(pid_t pid, int file_fd, const struct stat *st, uint64_t offset)
+{
+	cleanup_fd int mem = -1;
+	bool found = false;
+	struct maps maps;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	mem = open(path, O_RDONLY | O_CLOEXEC);
+	if (mem < 0 || maps_read(pid, &maps) < 0)
+		return false;
+	for (uint32_t i = 0; i < maps.cnt && !found; i++) {
+		uint64_t at = maps_at(&maps, i, offset);
+
+		found = at && maps_is_file(&maps, &maps.entries[i], st->st_dev, st->st_ino) &&
+			has_jump(mem, file_fd, at, offset);
+	}
+	maps_deinit(&maps);
 	return found;
 }
 
-static int foreign_conflict(struct call *call, const struct probe_file *file, const struct stat *st)
+static int foreign_conflict(struct call *call, const struct probe_file *file, const struct stat *st,
+			    uint64_t offset)
 {
+	cleanup_fd int fd = open(file->kernel_path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	struct dirent *entry;
-	int r = 0;
 	DIR *proc = opendir("/proc");
+	int r = 0;
 
-	while (proc && r == 0 && (entry = readdir(proc))) {
+	while (proc && fd >= 0 && r == 0 && (entry = readdir(proc))) {
 		int pid = atoi(entry->d_name);
 
-		if (pid > 0 && process_maps_file(entry->d_name, st) && has_region(entry->d_name) &&
+		if (pid > 0 && process_has_jump(pid, fd, st, offset) &&
 		    !tenant_has_pid(call->tenant, pid))
 			r = reason_set(&call->reason, -EBUSY,
-				       "process %d of another tenant has probes of its own in %s",
-				       pid, file->path);
+				       "process %d of another tenant has a probe of its own there",
+				       pid);
 	}
 	if (proc)
 		closedir(proc);
@@ -182,7 +208,9 @@ int probe_conflict(struct call *call, const struct probe_file *file, uint64_t of
 	if (uspace && uspace_targets_overlap(uspace, st.st_dev, st.st_ino, offset))
 		return reason_set(&call->reason, -EBUSY,
 				  "a program in the traced process has its jump there");
-	return other_daemons() ? foreign_conflict(call, file, &st) : 0;
+	/* The kernel probes regular files only, and opening another can have effects of its own. */
+	return S_ISREG(st.st_mode) && other_daemons() ? foreign_conflict(call, file, &st, offset)
+						      : 0;
 }
 
 int probe_pid(struct call *call, int pid)

@@ -89,3 +89,9 @@ void uspace_late_stop(struct uspace *uspace)
 {
 	uspace->late = late_free(uspace->late);
 }
+
+void uspace_late_let_go(struct uspace *uspace, pid_t pid)
+{
+	if (uspace->late)
+		late_let_go(uspace->late, pid);
+}

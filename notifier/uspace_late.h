@@ -15,5 +15,7 @@ struct uspace;
  */
 int uspace_late_watch(struct uspace *uspace, int file_fd, struct reason *reason);
 void uspace_late_unwatch(struct uspace *uspace, dev_t dev, ino_t ino);
+/** uspace_late_let_go() - see late_let_go() */
+void uspace_late_let_go(struct uspace *uspace, pid_t pid);
 /** uspace_late_stop() - ends the thread */
 void uspace_late_stop(struct uspace *uspace);

@@ -214,7 +214,8 @@ void uspace_targets_child(const struct uspace_plan *plan, int *keep)
 	plan->segments[0].fd = 3;
 	close_range(first, ~0u, 0);
 	prctl(PR_SET_NAME, "bpfshim-shim");
-	signal(SIGPIPE, SIG_DFL);
+	/* Nobody may be left to listen, and a target to let go of. */
+	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -282,6 +283,8 @@ static int visit_caller(struct uspace *uspace, const struct uspace_plan *plan, p
 	pid_t child;
 	char byte;
 
+	/* It read the file's symbols and may be followed for that. */
+	uspace_late_let_go(uspace, pid);
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
 	child = fork();

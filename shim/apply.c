@@ -9,13 +9,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/sys.h"
 #include "shim/inject.h"
 #include "shim/stub.h"
 
-#define JUMP_SIZE 5u
+#define JUMP_SIZE  5u
+#define SIBLING_MS 500
 
 /* One application on its way. @maps is read again after something was mapped. */
 struct work {
@@ -184,13 +187,10 @@ static int apply_want(struct work *work, const struct shim_want *want, enum shim
 	*state = SHIM_ABSENT;
 	for (uint32_t i = 0; i < work->maps.cnt && r == 0; i++) {
 		const struct map_entry entry = work->maps.entries[i];
+		uint64_t site = maps_at(&work->maps, i, want->offset);
 
-		if (!entry.executable || entry.shared || want->offset < entry.offset ||
-		    want->offset - entry.offset >= entry.end - entry.start ||
-		    !maps_is_file(&work->maps, &entry, want->dev, want->ino))
-			continue;
-		r = apply_at(work, want, entry.start + (want->offset - entry.offset), state,
-			     reason);
+		if (site && maps_is_file(&work->maps, &entry, want->dev, want->ino))
+			r = apply_at(work, want, site, state, reason);
 	}
 	if (r < 0)
 		*state = SHIM_FAILED;
@@ -247,6 +247,71 @@ static void all_absent(const struct shim_plan *plan, enum shim_state *ret_states
 		ret_states[i] = SHIM_ABSENT;
 }
 
+/* Make idle what stands at one unwanted site. */
+static void disable_at(const struct tracee *tracee, const struct maps *maps, uint64_t site)
+{
+	struct region_stub stub;
+	unsigned char jump[JUMP_SIZE];
+	uint64_t address;
+
+	if (tracee_read(tracee, site, jump, sizeof(jump)) == 0 &&
+	    stub_behind(tracee, maps, site, jump, &address, &stub))
+		stub_set_record(tracee, address, 0);
+}
+
+/*
+ * Unwanted probes stop running programs at once, whether the process can be stopped or not: a
+ * debugger may have it. Putting the bytes back comes later.
+ */
+static void disable_unwanted(pid_t pid, const struct shim_plan *plan)
+{
+	struct tracee tracee = {.pid = pid, .mem_fd = -1};
+	struct maps maps;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	tracee.mem_fd = open(path, O_RDWR | O_CLOEXEC);
+	if (tracee.mem_fd >= 0 && maps_read(pid, &maps) == 0) {
+		for (uint32_t i = 0; i < maps.cnt; i++)
+			for (uint32_t k = 0; k < plan->want_cnt; k++) {
+				const struct shim_want *want = &plan->wants[k];
+
+				if (!want->site && maps_at(&maps, i, want->offset) &&
+				    maps_is_file(&maps, &maps.entries[i], want->dev, want->ino))
+					disable_at(&tracee, &maps, maps_at(&maps, i, want->offset));
+			}
+		maps_deinit(&maps);
+	}
+	close_fd(tracee.mem_fd);
+}
+
+static pid_t status_number(pid_t pid, const char *key)
+{
+	cleanup_free char *text = NULL;
+	const char *line;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (read_file(AT_FDCWD, path, 65536, &text, NULL) < 0)
+		return 0;
+	line = strstr(text, key);
+	return line ? atoi(line + strlen(key)) : 0;
+}
+
+/* A sibling of ours, who follows a process that opened the file, is done with it soon. */
+static void wait_for_sibling(pid_t pid)
+{
+	const struct timespec nap = {.tv_nsec = 1000000};
+
+	for (int i = 0; i < SIBLING_MS; i++) {
+		pid_t tracer = status_number(pid, "\nTracerPid:");
+
+		if (!tracer || status_number(tracer, "\nPPid:") != getppid())
+			return;
+		nanosleep(&nap, NULL);
+	}
+}
+
 int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_states,
 	       struct reason *reason)
 {
@@ -256,6 +321,8 @@ int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_sta
 	all_absent(plan, ret_states);
 	if (!concerns(pid, plan))
 		return 0;
+	disable_unwanted(pid, plan);
+	wait_for_sibling(pid);
 	r = check_status(pid, plan, false, reason);
 	if (r == 0)
 		r = tracee_stop(pid, plan->armed_fd, &work.tracee, reason);

@@ -50,7 +50,7 @@ struct late {
 	void *data;
 	int fan_fd, stop_fd;
 	pthread_t reader;
-	pthread_mutex_t lock; /* guards watches */
+	pthread_mutex_t lock; /* guards watches, and the list of catches */
 	struct list watches;
 	struct catching catching[HELPERS_MAX];
 	unsigned int cnt;
@@ -103,12 +103,14 @@ static void start_helper(struct late *late, pid_t tid, int event_fd)
 				 late->data);
 		return;
 	}
+	pthread_mutex_lock(&late->lock);
 	*catching = (struct catching){.tid = tid,
 				      .helper = pid,
 				      .event_fd = event_fd,
 				      .report_fd = fds[0],
 				      .patience = now_ms() + PATIENCE_MS};
 	late->cnt++;
+	pthread_mutex_unlock(&late->lock);
 }
 
 /* Opened before and still in the hands of a helper, which sees this open too. */
@@ -186,7 +188,9 @@ static void forget(struct late *late, unsigned int index)
 	close_fd(catching->report_fd);
 	/* The other end is closed by its exit: there is nothing to wait for. */
 	waitpid(catching->helper, NULL, 0);
+	pthread_mutex_lock(&late->lock);
 	late->catching[index] = late->catching[--late->cnt];
+	pthread_mutex_unlock(&late->lock);
 }
 
 /* Openers whose helpers wait for what the opener itself holds go on. */
@@ -303,6 +307,41 @@ struct late *late_free(struct late *late)
 	close_fd(late->stop_fd);
 	free(late);
 	return NULL;
+}
+
+static pid_t status_number(pid_t pid, const char *key)
+{
+	char path[40], line[128];
+	pid_t number = 0;
+	FILE *status;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	status = fopen(path, "re");
+	while (status && fgets(line, sizeof(line), status))
+		if (strncmp(line, key, strlen(key)) == 0)
+			number = atoi(line + strlen(key));
+	if (status)
+		fclose(status);
+	return number;
+}
+
+void late_let_go(struct late *late, pid_t pid)
+{
+	const struct timespec nap = {.tv_nsec = 200000};
+	pid_t tid = 0;
+
+	pthread_mutex_lock(&late->lock);
+	for (unsigned int i = 0; i < late->cnt; i++) {
+		if (late->catching[i].told || status_number(late->catching[i].tid, "Tgid:") != pid)
+			continue;
+		tid = late->catching[i].tid;
+		late->catching[i].told = true;
+		/* Still our child: it is waited for after it has left the list. */
+		kill(late->catching[i].helper, SIGKILL);
+	}
+	pthread_mutex_unlock(&late->lock);
+	for (int i = 0; tid && i < 1000 && status_number(tid, "TracerPid:"); i++)
+		nanosleep(&nap, NULL);
 }
 
 static struct watch *find_watch(struct late *late, dev_t dev, ino_t ino)

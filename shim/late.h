@@ -52,6 +52,14 @@ int late_new(const struct late_ops *ops, void *data, struct late **ret_late);
 struct late *late_free(struct late *late);
 
 /**
+ * late_let_go() - end the catch of a process that waits for an answer of ours, so that somebody
+ * else may trace it
+ *
+ * It can be in no other's hands: it makes no system call of ours while it waits in one of its own.
+ */
+void late_let_go(struct late *late, pid_t pid);
+
+/**
  * late_watch() - from now on
  * @file_fd: the file as the tenant opens it, O_PATH or readable; duplicated
  *

@@ -28,6 +28,7 @@ struct catch
 	void *data;
 	int report_fd;
 	pid_t tid;
+	uint64_t fd; /* what the open gave */
 	unsigned int steps, total;
 	bool following; /* from one system call to the next */
 	bool executed;	/* the exec is done but for its return */
@@ -92,6 +93,7 @@ static bool asked_stop(struct catch *catch)
 	if (regs.orig_rax == SYS_execve || regs.orig_rax == SYS_execveat || (int64_t)regs.rax < 0)
 		return let_go(catch);
 	catch->following = true;
+	catch->fd = regs.rax;
 	return go_on(catch, 0);
 }
 
@@ -114,8 +116,14 @@ static bool call_stop(struct catch *catch)
 	    ptrace(PTRACE_GETREGS, catch->tid, NULL, &regs) < 0)
 		return let_go(catch);
 	/* It may have opened the file once more, which makes no second helper. */
-	if (info.op == PTRACE_SYSCALL_INFO_EXIT && !info.exit.is_error && is_open(regs.orig_rax))
+	if (info.op == PTRACE_SYSCALL_INFO_EXIT && !info.exit.is_error && is_open(regs.orig_rax)) {
 		catch->steps = 0;
+		catch->fd = regs.rax;
+	}
+	/* A loader has mapped its code by then; who only reads the file is of no interest. */
+	if (info.op == PTRACE_SYSCALL_INFO_EXIT && regs.orig_rax == SYS_close &&
+	    regs.rdi == catch->fd)
+		return let_go(catch);
 	if (info.op == PTRACE_SYSCALL_INFO_EXIT && !info.exit.is_error &&
 	    (regs.orig_rax == SYS_mmap || regs.orig_rax == SYS_mprotect) &&
 	    (regs.rdx & PROT_EXEC) && hand_over(catch))

@@ -16,9 +16,10 @@
 #include "base/sys.h"
 
 #define TEXT_MAX (64u << 20)
-#define NEAR_MAX 0x7ff00000ull /* reach of a 32-bit displacement, with room for the module itself  \
-				*/
-#define LOWEST	  0x10000ull   /* mmap_min_addr */
+#define NEAR_MAX                                                                                   \
+	0x7ff00000ull	     /* reach of a 32-bit displacement, with room for the module itself    \
+			      */
+#define LOWEST	  0x10000ull /* mmap_min_addr */
 #define HIGHEST	  0x7fffffff0000ull
 #define PAGE_MASK 0xfffull
 
@@ -105,6 +106,16 @@ bool maps_is_file(const struct maps *maps, const struct map_entry *entry, dev_t 
 	snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, maps->pid,
 		 entry->start, entry->end);
 	return stat(path, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
+}
+
+uint64_t maps_at(const struct maps *maps, uint32_t index, uint64_t offset)
+{
+	const struct map_entry *entry = &maps->entries[index];
+
+	if (!entry->executable || entry->shared || offset < entry->offset ||
+	    offset - entry->offset >= entry->end - entry->start)
+		return 0;
+	return entry->start + (offset - entry->offset);
 }
 
 const struct map_entry *maps_find(const struct maps *maps, uint64_t address)

@@ -33,6 +33,9 @@ void maps_deinit(struct maps *maps);
  * overlay and btrfs files, so the mapped file itself is asked */
 bool maps_is_file(const struct maps *maps, const struct map_entry *entry, dev_t dev, ino_t ino);
 
+/** maps_at() - where mapping @index has byte @offset of its file, if it is private code; else 0 */
+uint64_t maps_at(const struct maps *maps, uint32_t index, uint64_t offset);
+
 /** maps_find() - mapping that holds @address, or NULL */
 const struct map_entry *maps_find(const struct maps *maps, uint64_t address);
 

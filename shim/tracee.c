@@ -27,7 +27,9 @@
 #include "base/sys.h"
 
 #define STOP_MS	   1500 /* for all threads to stop */
-#define SLEEPER_MS 100	/* after which a thread in an uninterruptible sleep is passed over */
+#define SLEEPER_MS 20	/* after which a thread in an uninterruptible sleep is passed over */
+#define ANSWER_MS  300	/* for one that waits for an answer, if a call has to be made */
+#define NO_CALLER  UINT32_MAX
 #define SYSGOOD	   (SIGTRAP | 0x80)
 /* Calls that report EINTR after any stop, also where nothing interrupted them; -514
  * (ERESTARTNOHAND) has the kernel make them again. */
@@ -177,7 +179,7 @@ static int wait_all(struct tracee *tracee, int64_t deadline, bool patient)
 			continue;
 		}
 		if (r < 0 && task_state(tracee->pid, thread->tid) != 'D')
-			return r;
+			return r; /* runs and does not stop */
 		thread->stopped = r == 0;
 		i++;
 	}
@@ -199,7 +201,7 @@ static int open_mem(struct tracee *tracee)
 {
 	char path[40];
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", tracee->threads[tracee->caller].tid);
+	snprintf(path, sizeof(path), "/proc/%d/mem", tracee->pid);
 	tracee->mem_fd = open(path, O_RDWR | O_CLOEXEC);
 	return tracee->mem_fd < 0 ? -errno : 0;
 }
@@ -212,18 +214,14 @@ int tracee_stop(pid_t pid, int armed_fd, struct tracee *ret_tracee, struct reaso
 
 	do {
 		found = seize_new(&tracee);
-		if (found >= 0 && armed_fd >= 0)
+		if (found > 0 && armed_fd >= 0)
 			(void)!write(armed_fd, "x", 1);
 		r = found < 0 ? found : wait_all(&tracee, deadline, armed_fd >= 0);
 	} while (r == 0 && found > 0);
-	if (r == 0)
-		r = pick_caller(&tracee);
-	if (r == -ETIMEDOUT) {
-		/* All of them wait for somebody, who may be another caller's answer. */
-		r = wait_all(&tracee, deadline, true);
-		if (r == 0)
-			r = pick_caller(&tracee);
-	}
+	/* All asleep in the kernel is as good as stopped while nobody has to make a call: they stop
+	 * before they are back in their own code. */
+	if (r == 0 && pick_caller(&tracee) < 0)
+		tracee.caller = NO_CALLER;
 	if (r == 0)
 		r = open_mem(&tracee);
 	if (r == -ETIMEDOUT)
@@ -265,11 +263,19 @@ static int set_mask(pid_t tid, uint64_t mask)
 /* From now on no signal but those that cannot be blocked gets between us and the thread. */
 static int begin_calls(struct tracee *tracee)
 {
-	pid_t tid = tracee->threads[tracee->caller].tid;
+	pid_t tid;
 	int r;
 
 	if (tracee->calling)
 		return 0;
+	if (tracee->caller == NO_CALLER) {
+		r = wait_all(tracee, now_ms() + ANSWER_MS, true);
+		if (r == 0)
+			r = pick_caller(tracee);
+		if (r < 0)
+			return r;
+	}
+	tid = tracee->threads[tracee->caller].tid;
 	if (ptrace(PTRACE_GETSIGMASK, tid, sizeof(tracee->sigmask), &tracee->sigmask) < 0)
 		return -errno;
 	r = set_mask(tid, ~(1ull << (SIGTRAP - 1)));
@@ -280,10 +286,11 @@ static int begin_calls(struct tracee *tracee)
 /* Back into a stop of signal delivery, where registers can be restored without loss. */
 static void end_calls(struct tracee *tracee)
 {
-	struct tracee_thread *thread = &tracee->threads[tracee->caller];
+	struct tracee_thread *thread;
 
 	if (!tracee->calling)
 		return;
+	thread = &tracee->threads[tracee->caller];
 	tracee->calling = false;
 	if (!tracee->borrowed) {
 		ptrace(PTRACE_INTERRUPT, thread->tid, NULL, NULL);
@@ -407,12 +414,14 @@ static int run_through_syscall(pid_t tid)
 
 int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t *ret_result)
 {
-	struct tracee_thread *thread = &tracee->threads[tracee->caller];
-	struct user_regs_struct regs = thread->regs;
+	struct tracee_thread *thread;
+	struct user_regs_struct regs;
 	int r = begin_calls(tracee);
 
 	if (r < 0)
 		return r;
+	thread = &tracee->threads[tracee->caller];
+	regs = thread->regs;
 	regs.rip = tracee->syscall_at;
 	/* Not a call in progress: nothing for the kernel to restart. */
 	regs.orig_rax = (uint64_t)-1;
