@@ -18,7 +18,7 @@ int late_answer(void);
 		".hidden late_answer\n"                                                            \
 		".type late_answer, @function\n"                                                   \
 		"late_answer:\n"                                                                   \
-		"	movl $7, %eax\n"                                                                  \
-		"	ret\n"                                                                            \
-		"	.ascii \"" LATE_MARKER "\"\n"                                                        \
+		"	movl $7, %eax\n"                                                                 \
+		"	ret\n"                                                                           \
+		"	.ascii \"" LATE_MARKER "\"\n"                                              \
 		".size late_answer, . - late_answer\n")
