@@ -30,11 +30,198 @@ static void test_exec_static(void **state)
 	run_many("late-target-static", 300);
 }
 
+static void test_library(void **state)
+{
+	struct late_env_file *file = env_copy("liblate-lib.so", "liblate-lib.so");
+
+	setenv("LD_LIBRARY_PATH", env_dir, 1);
+	env_watch(file);
+	for (int i = 0; i < 300; i++)
+		assert_int_equal(env_run(LATE_PROGRAMS "/late-user", NULL, NULL, NULL),
+				 LATE_PATCHED);
+	unsetenv("LD_LIBRARY_PATH");
+	env_wait_for(&env_counts->caught, 300);
+	assert_int_equal(atomic_load(&env_counts->exec), 0);
+	assert_int_equal(atomic_load(&env_counts->threaded), 0);
+	assert_int_equal(env_total_missed(), 0);
+}
+
+static void test_dlopen_threaded(void **state)
+{
+	struct late_env_file *file = env_copy("liblate-lib.so", "liblate-lib.so");
+
+	env_watch(file);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(env_run(LATE_PROGRAMS "/late-loader", "dlopen", file->path, NULL),
+				 LATE_PATCHED);
+	env_wait_for(&env_counts->caught, 100);
+	assert_int_equal(atomic_load(&env_counts->threaded), 100);
+	assert_int_equal(env_total_missed(), 0);
+}
+
+static void test_shell_loop(void **state)
+{
+	struct late_env_file *file = env_copy("late-target", "late-target");
+	char script[600];
+
+	env_watch(file);
+	snprintf(script, sizeof(script),
+		 "i=0; while [ $i -lt 300 ]; do %s; [ $? = %d ] || exit 1; i=$((i+1)); done",
+		 file->path, LATE_PATCHED);
+	assert_int_equal(env_run("/bin/sh", "-c", script, NULL), 0);
+	env_wait_for(&env_counts->caught, 300);
+	assert_int_equal(env_total_missed(), 0);
+}
+
+/* Many at once: helpers of different processes do not wait for each other. */
+static void test_parallel(void **state)
+{
+	struct late_env_file *file = env_copy("late-target", "late-target");
+	const char *argv[] = {file->path, NULL};
+	pid_t pids[100];
+
+	env_watch(file);
+	for (int i = 0; i < 100; i++)
+		pids[i] = env_start(argv);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(env_wait(pids[i], 5000), LATE_PATCHED);
+	env_wait_for(&env_counts->caught, 100);
+	assert_int_equal(env_total_missed(), 0);
+}
+
+/* Wait statuses, SIGCHLD and its codes are as without us. */
+static void test_parent_sees_nothing(void **state)
+{
+	struct late_env_file *file = env_copy("late-target", "late-target");
+
+	env_watch(file);
+	assert_int_equal(env_run(LATE_PROGRAMS "/late-loader", "spawn", file->path, "100"),
+			 LATE_PATCHED);
+	env_wait_for(&env_counts->caught, 100);
+}
+
+static void test_thread_exec(void **state)
+{
+	struct late_env_file *file = env_copy("late-target", "late-target");
+
+	env_watch(file);
+	for (int i = 0; i < 50; i++)
+		assert_int_equal(env_run(LATE_PROGRAMS "/late-loader", "thread", file->path, NULL),
+				 LATE_PATCHED);
+	env_wait_for(&env_counts->caught, 50);
+	assert_int_equal(env_total_missed(), 0);
+}
+
+static void exec_fails(struct late_env_file *file, int error)
+{
+	char text[12];
+
+	snprintf(text, sizeof(text), "%d", error);
+	env_watch(file);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(env_run(LATE_PROGRAMS "/late-loader", "fail", file->path, text),
+				 LATE_PLAIN);
+	env_unwatch(file);
+}
+
+static void test_exec_fails(void **state)
+{
+	struct late_env_file *file = env_copy("late-target", "garbage");
+
+	assert_int_equal(truncate(file->path, 0), 0);
+	exec_fails(file, ENOEXEC);
+	file = env_copy("late-target", "not-executable");
+	assert_int_equal(chmod(file->path, 0644), 0);
+	exec_fails(file, EACCES);
+	assert_int_equal(atomic_load(&env_counts->caught), 0);
+	assert_int_equal(env_total_missed(), 0);
+}
+
+/* Opened, closed, and made executable afterwards; or never mapped; or much later. */
+static void test_odd_loaders(void **state)
+{
+	struct late_env_file *file = env_copy("late-target", "late-target");
+
+	env_watch(file);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(env_run(LATE_PROGRAMS "/late-loader", "remap", file->path, NULL),
+				 LATE_PATCHED);
+	env_wait_for(&env_counts->caught, 20);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(env_run("/usr/bin/cmp", file->path, file->path, NULL), 0);
+	usleep(20000);
+	assert_int_equal(env_total_missed(), 0);
+	assert_int_equal(env_run(LATE_PROGRAMS "/late-loader", "late", file->path, NULL),
+			 LATE_PLAIN);
+	env_wait_for(&env_counts->missed[LATE_UNMAPPED], 1);
+	assert_int_equal(atomic_load(&env_counts->caught), 20);
+}
+
+static void test_unwatch(void **state)
+{
+	struct late_env_file *file = env_copy("late-target", "late-target");
+
+	env_watch(file);
+	env_watch(file);
+	env_unwatch(file);
+	assert_int_equal(env_run(file->path, NULL, NULL, NULL), LATE_PATCHED);
+	env_unwatch(file);
+	assert_int_equal(env_run(file->path, NULL, NULL, NULL), LATE_PLAIN);
+	env_unwatch(file);
+	env_watch(file);
+	assert_int_equal(env_run(file->path, NULL, NULL, NULL), LATE_PATCHED);
+}
+
+/* A process of somebody else (another session) passes. */
+static void test_not_wanted(void **state)
+{
+	struct late_env_file *file = env_copy("late-target", "late-target");
+
+	env_watch(file);
+	assert_int_equal(env_run("/usr/bin/setsid", "-w", file->path, NULL), LATE_PLAIN);
+	assert_int_equal(env_run(file->path, NULL, NULL, NULL), LATE_PATCHED);
+	env_wait_for(&env_counts->caught, 1);
+	assert_int_equal(env_total_missed(), 0);
+}
+
+/* The kernel opens the interpreter inside execve(), where nobody can be seized. */
+static void test_script(void **state)
+{
+	struct late_env_file *file = env_copy("late-target", "late-target");
+	struct late_env_file *script = env_copy("late-target", "script");
+	int fd = open(script->path, O_WRONLY | O_TRUNC | O_CLOEXEC), patched = 0;
+
+	dprintf(fd, "#!%s\n", file->path);
+	close(fd);
+	env_watch(file);
+	for (int i = 0; i < 50; i++) {
+		int64_t begin = env_now_ms();
+		int status = env_run(script->path, NULL, NULL, NULL);
+
+		assert_true(status == LATE_PLAIN || status == LATE_PATCHED);
+		assert_true(env_now_ms() - begin < 500);
+		patched += status == LATE_PATCHED;
+	}
+	usleep(100000);
+	printf("script: %d of 50 patched in time, %d reported, %d behind\n", patched,
+	       atomic_load(&env_counts->missed[LATE_HELD]), atomic_load(&env_counts->behind));
+	/* What was not patched in time was reported. */
+	assert_true(atomic_load(&env_counts->missed[LATE_HELD]) >= 50 - patched);
+	assert_int_equal(env_total_missed(), atomic_load(&env_counts->missed[LATE_HELD]));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, env_setup, env_teardown)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_exec_dynamic, env_setup, env_teardown),
-		cmocka_unit_test_setup_teardown(test_exec_static, env_setup, env_teardown),
+		TEST(test_exec_dynamic), TEST(test_exec_static),
+		TEST(test_library),	 TEST(test_dlopen_threaded),
+		TEST(test_shell_loop),	 TEST(test_parallel),
+		TEST(test_thread_exec),	 TEST(test_parent_sees_nothing),
+		TEST(test_exec_fails),	 TEST(test_odd_loaders),
+		TEST(test_unwatch),	 TEST(test_not_wanted),
+		TEST(test_script),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
