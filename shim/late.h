@@ -43,6 +43,8 @@
 
 struct late;
 
+#define LATE_FDS_MAX 64
+
 /**
  * struct late_stop - a thread in a ptrace stop of the calling process
  * @pid: process (thread group)
@@ -57,12 +59,15 @@ struct late;
  *	(shim_apply() cannot: it would find @tid traced by ourselves). Never true with @exec
  * @behind: permission was given before the stop: instructions of the file may have run (missed() is
  *	called too). The thread may be anywhere, so treat the process as one that runs already
+ * @fds: the descriptors late_ops.fds() named, in that order and under the numbers they have in this
+ *	process, -1 for one that was not open; NULL in caught()
  */
 struct late_stop {
 	pid_t pid, tid;
 	dev_t dev;
 	ino_t ino;
 	bool exec, threaded, behind;
+	const int *fds;
 };
 
 enum late_miss {
@@ -78,8 +83,12 @@ enum late_miss {
  * struct late_ops - what the daemon decides
  *
  * wanted(), lock(), unlock(), caught() and missed() run in the reader thread: they must be short
- * and must not wait for anybody who may be opening a watched file. stopped() and keep_fds() run in
- * the helper, a fork of the daemon in which the reader is the only thread.
+ * and must not wait for anybody who may be opening a watched file. stopped() runs in the helper, a
+ * fork of the daemon in which the reader is the only thread; wanted() is asked there once more.
+ *
+ * Reader and helpers have a table of descriptors of their own: the daemon's numbers mean nothing in
+ * any of these functions but fds(). Otherwise every child that the daemon forks for something else
+ * would hold the fanotify group, and with it all openers, when the daemon dies.
  */
 struct late_ops {
 	/**
@@ -97,13 +106,12 @@ struct late_ops {
 	void (*unlock)(void *data);
 
 	/**
-	 * keep_fds() - descriptors the helper needs in stopped(). May be NULL: none.
-	 * @fds: room for @max
+	 * fds() - descriptors that stopped() needs. May be NULL: none.
+	 * @ret_fds: room for LATE_FDS_MAX; the numbers they have in the daemon
 	 *
-	 * All others but 0, 1 and 2 are closed in the helper, so that it does not keep alive what a
-	 * dead daemon is to let go of. Return: number of them.
+	 * Called in the reader between lock() and unlock(). Return: number of them.
 	 */
-	uint32_t (*keep_fds)(int *fds, uint32_t max, void *data);
+	uint32_t (*fds)(int *ret_fds, void *data);
 
 	/**
 	 * stopped() - patch the process; runs in the helper
@@ -141,9 +149,16 @@ struct late *late_free(struct late *late);
  * late_watch() - from now on catch who opens the file; counted per device and inode
  * @file_fd: any descriptor of it, O_PATH too, from the mount the tenant sees it through; borrowed
  *
- * Errors: -ESHUTDOWN the watchdog ended all watching; others as fanotify_mark(2).
+ * Not from a callback: it waits for the reader.
+ *
+ * Errors: -ESHUTDOWN the watchdog ended all watching; -EINVAL no regular file; others as
+ * fanotify_mark(2).
  */
 int late_watch(struct late *late, int file_fd);
 
-/** late_unwatch() - undo one late_watch() of the same file; unknown files are ignored */
-void late_unwatch(struct late *late, int file_fd);
+/**
+ * late_unwatch() - undo one late_watch() of the same file
+ *
+ * Errors: -ENOENT it is not watched; -ESHUTDOWN.
+ */
+int late_unwatch(struct late *late, int file_fd);

@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -52,6 +53,7 @@ struct follow {
 	struct late *late;
 	struct late_slot *slot;
 	uint32_t index;
+	const int *fds;
 	pid_t pid, tid;
 	bool behind, exact, decided, shared;
 	int64_t fd;
@@ -155,20 +157,20 @@ static int by_number(const void *a, const void *b)
 	return *(const int *)a - *(const int *)b;
 }
 
-/* Everything goes but 0 to 2, the report pipe and what stopped() needs. */
-static void close_others(struct late *late)
+/* First of all: a helper must hold neither the fanotify group nor anybody's event. What is left is
+ * the report pipe and what stopped() needs. */
+static void close_others(struct late *late, const int *fds)
 {
-	int keep[LATE_KEEP_MAX + 1];
-	uint32_t cnt = 0;
-	int next = 3;
+	int keep[LATE_FDS_MAX + 1], next = 3;
 
-	if (late->ops->keep_fds)
-		cnt = late->ops->keep_fds(keep, LATE_KEEP_MAX, late->data);
-	keep[cnt++] = late->report_write;
-	qsort(keep, cnt, sizeof(*keep), by_number);
-	for (uint32_t i = 0; i < cnt; i++) {
+	for (int i = 0; i < next; i++)
+		dup2(late->null_fd, i);
+	memcpy(keep, fds, LATE_FDS_MAX * sizeof(*fds));
+	keep[LATE_FDS_MAX] = late->report_write;
+	qsort(keep, LATE_FDS_MAX + 1, sizeof(*keep), by_number);
+	for (uint32_t i = 0; i <= LATE_FDS_MAX; i++) {
 		if (keep[i] < next)
-			continue;
+			continue; /* -1 */
 		if (keep[i] > next)
 			close_range((unsigned int)next, (unsigned int)keep[i] - 1, 0);
 		next = keep[i] + 1;
@@ -243,10 +245,12 @@ static bool patch(struct follow *f, const struct late_file *file, bool exec, boo
 		.exec = exec,
 		.threaded = threads > 1,
 		.behind = behind,
+		.fds = f->fds,
 	};
 	limit_time(false);
 	message.result = f->late->ops->stopped(&message.stop, &reason, f->late->data);
 	limit_time(true);
+	message.stop.fds = NULL;
 	if (message.result == 1)
 		return false;
 	memcpy(message.reason, reason.text, sizeof(message.reason));
@@ -440,18 +444,20 @@ static void follow(struct follow *f)
 	end(f);
 }
 
-_Noreturn void late_helper_main(struct late *late, uint32_t slot, pid_t tid, pid_t previous)
+_Noreturn void late_helper_main(struct late *late, uint32_t slot, pid_t tid, pid_t previous,
+				const int *fds)
 {
 	struct follow f = {
 		.late = late,
 		.slot = &late->shared->slots[slot],
 		.index = slot,
+		.fds = fds,
 		.pid = tid,
 		.tid = tid,
 		.fd = -1,
 	};
 
-	close_others(late);
+	close_others(late, fds);
 	prctl(PR_SET_NAME, "bpfshim-late");
 	slot_of_handler = f.slot;
 	limit_time(true);

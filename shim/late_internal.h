@@ -13,7 +13,6 @@
 
 #define LATE_HELPERS_MAX 512
 #define LATE_FILES_MAX	 4 /* watched files a thread may have open at a time while it is followed */
-#define LATE_KEEP_MAX	 256 /* descriptors a helper keeps */
 
 /* Where a helper is. It moves itself from any state; the reader only STARTING -> OVERDUE. */
 enum late_state {
@@ -83,18 +82,47 @@ struct late_watch {
 	uint32_t refs, gates;
 };
 
+/**
+ * struct late_request - what a thread of the daemon wants the reader to do
+ * @file_fd: as the daemon numbers it
+ * @result: 1 until it is done
+ */
+struct late_request {
+	struct list node;
+	int file_fd;
+	bool remove;
+	int result;
+};
+
+/**
+ * struct late
+ * @daemon_wake_fd: eventfd by which threads of the daemon wake the reader, in the daemon's table
+ * @wake_fd: the same in the reader's table, like all other descriptors here
+ * @self_fd: pidfd of the daemon, to take descriptors from its table
+ * @lock, @done: for @requests, @ended and @started
+ * @started: 1 until the reader runs, then 0 or -errno and @failed, the call that failed
+ * @ended: the reader takes no requests any more
+ *
+ * Watches and helpers are the reader's alone.
+ */
 struct late {
 	const struct late_ops *ops;
 	void *data;
 	struct late_shared *shared;
-	int fanotify_fd, epoll_fd, wake_fd, null_fd;
+	int daemon_wake_fd;
+	int fanotify_fd, epoll_fd, wake_fd, null_fd, self_fd;
 	int report_read, report_write;
 	pthread_t reader;
 	pid_t watchdog;
 	_Atomic bool stop;
-	pthread_mutex_t lock; /* the watches; never held while anything is waited for */
+	pthread_mutex_t lock;
+	pthread_cond_t done;
+	struct list requests;
+	int started;
+	const char *failed;
+	bool ended;
 	struct list watches;
-	struct late_helper helpers[LATE_HELPERS_MAX]; /* the reader's alone */
+	struct late_helper helpers[LATE_HELPERS_MAX];
 };
 
 enum late_message_kind {
@@ -113,20 +141,35 @@ struct late_message {
 	char reason[REASON_MAX];
 };
 
-/* late.c */
+/* late_watches.c: the watched files. All in the reader thread, descriptors as it numbers them. */
 int late_watch_add(struct late *late, int file_fd, bool gate);
-void late_watch_remove(struct late *late, int file_fd, bool gate);
+int late_watch_remove(struct late *late, int file_fd, bool gate);
 /* Whether a file is watched by the user, not just a gate. */
 bool late_is_probed(struct late *late, const struct late_file *file);
+/* Do what late_watch() and late_unwatch() ask for. */
+void late_serve_requests(struct late *late);
+/* Refuse it, now and from now on; the last thing the reader does. */
+void late_end_requests(struct late *late);
 
-/* late_reader.c: thread function. Starts the watchdog, whose life is bound to this thread's. */
+/* Free what is known about them; the marks go with the fanotify group. */
+void late_forget_watches(struct late *late);
+
+/* late_reader.c: thread function */
 void *late_reader_main(void *arg);
+
+/* late_open.c: make the reader's own table of descriptors; the group's end is late_close()'s, which
+ * lets all openers go. */
+int late_open(struct late *late);
+void late_close(struct late *late);
 
 /**
  * late_helper_main() - seize @tid, report, follow it
  * @previous: helper that is about to let go of the same thread, or 0
+ * @fds: LATE_FDS_MAX descriptors for stopped(), -1 where there is none
  */
-_Noreturn void late_helper_main(struct late *late, uint32_t slot, pid_t tid, pid_t previous);
+_Noreturn void late_helper_main(struct late *late, uint32_t slot, pid_t tid, pid_t previous,
+				const int *fds);
 
-/** late_watchdog_start() - Return: its process id, or -errno. */
+/** late_watchdog_start() - its life is bound to the calling thread's. Return: its process id, or
+ *  -errno. */
 pid_t late_watchdog_start(struct late *late);

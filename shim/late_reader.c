@@ -120,20 +120,36 @@ static struct late_helper *helper_new(struct late *late)
 	return NULL;
 }
 
+/* Copies of the daemon's descriptors for a helper. */
+static void take_fds(struct late *late, int *ret_fds)
+{
+	uint32_t cnt = late->ops->fds ? late->ops->fds(ret_fds, late->data) : 0;
+
+	for (uint32_t i = 0; i < LATE_FDS_MAX; i++) {
+		int fd = i < cnt ? sys_pidfd_getfd(late->self_fd, ret_fds[i]) : -1;
+
+		ret_fds[i] = fd < 0 ? -1 : fd;
+	}
+}
+
 static int helper_fork(struct late *late, uint32_t index, pid_t tid, pid_t previous)
 {
 	const struct late_ops *ops = late->ops;
+	int fds[LATE_FDS_MAX];
 	pid_t pid;
 
 	if (ops->lock)
 		ops->lock(late->data);
+	take_fds(late, fds);
 	pid = fork();
 	if (pid < 0)
 		pid = -errno;
 	if (ops->unlock)
 		ops->unlock(late->data);
 	if (pid == 0)
-		late_helper_main(late, index, tid, previous);
+		late_helper_main(late, index, tid, previous, fds);
+	for (uint32_t i = 0; i < LATE_FDS_MAX; i++)
+		close_fd(fds[i]);
 	return pid;
 }
 
@@ -346,8 +362,17 @@ static void on_off(struct late *late)
 {
 	const struct late_file none = {0};
 
+	late_end_requests(late);
 	if (!atomic_exchange(&late->stop, true))
 		missed(late, 0, &none, LATE_OFF);
+}
+
+static void on_wake(struct late *late)
+{
+	uint64_t count;
+
+	(void)!read(late->wake_fd, &count, sizeof(count));
+	late_serve_requests(late);
 }
 
 static void turn(struct late *late)
@@ -364,6 +389,8 @@ static void turn(struct late *late)
 			helper_reap(late, &late->helpers[events[i].data.u64 - TAG_HELPERS]);
 		else if (events[i].data.u64 == TAG_EVENTS)
 			read_events(late);
+		else if (events[i].data.u64 == TAG_WAKE)
+			on_wake(late);
 	if (is_pending)
 		check_pending(late);
 	if (atomic_load(&late->shared->off))
@@ -377,16 +404,32 @@ static int add_to_epoll(struct late *late, int fd, uint64_t tag)
 	return epoll_ctl(late->epoll_fd, EPOLL_CTL_ADD, fd, &event);
 }
 
+static int start(struct late *late)
+{
+	int r = late_open(late);
+
+	if (r == 0 && (add_to_epoll(late, late->fanotify_fd, TAG_EVENTS) < 0 ||
+		       add_to_epoll(late, late->report_read, TAG_REPORTS) < 0 ||
+		       add_to_epoll(late, late->wake_fd, TAG_WAKE) < 0))
+		r = -errno;
+	return r;
+}
+
 void *late_reader_main(void *arg)
 {
 	struct late *late = arg;
+	int r;
 
-	if (add_to_epoll(late, late->fanotify_fd, TAG_EVENTS) < 0 ||
-	    add_to_epoll(late, late->report_read, TAG_REPORTS) < 0 ||
-	    add_to_epoll(late, late->wake_fd, TAG_WAKE) < 0)
-		return NULL;
-	late->watchdog = late_watchdog_start(late);
-	while (!atomic_load(&late->stop))
+	late->fanotify_fd = -1;
+	r = start(late);
+	pthread_mutex_lock(&late->lock);
+	late->started = r;
+	pthread_cond_broadcast(&late->done);
+	pthread_mutex_unlock(&late->lock);
+	while (r == 0 && !atomic_load(&late->stop))
 		turn(late);
+	late_close(late);
+	late_end_requests(late);
+	late_forget_watches(late);
 	return NULL;
 }

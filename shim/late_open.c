@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The reader's descriptors. They are in a table that only reader, watchdog and (for a moment)
+ * fresh helpers have. The kernel lets openers go when the last descriptor of the fanotify group is
+ * closed: if other children of the daemon had copies, one of them could be such an opener itself,
+ * in an execve() that has not closed its copy yet, and nobody would ever get on.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/fanotify.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/sys.h"
+#include "shim/late_internal.h"
+
+/* Reports of all helpers at once fit, so that a helper need not wait for the reader. */
+#define REPORTS_SIZE (1 << 20)
+#define WAKE_FD	     3
+
+/* Keep what a thread may write messages to, and the descriptor the daemon wakes us by. */
+static int own_table(struct late *late)
+{
+	if (unshare(CLONE_FILES) < 0)
+		return -errno;
+	if (late->daemon_wake_fd != WAKE_FD && dup3(late->daemon_wake_fd, WAKE_FD, O_CLOEXEC) < 0)
+		return -errno;
+	late->wake_fd = WAKE_FD;
+	close_range(WAKE_FD + 1, ~0u, 0);
+	return 0;
+}
+
+static int open_report_pipe(struct late *late)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -errno;
+	fcntl(fds[1], F_SETPIPE_SZ, REPORTS_SIZE);
+	late->report_read = fds[0];
+	late->report_write = fds[1];
+	return 0;
+}
+
+static int open_group(struct late *late)
+{
+	late->fanotify_fd =
+		fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_TID |
+				      FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS,
+			      O_RDONLY | O_CLOEXEC | O_LARGEFILE);
+	return late->fanotify_fd < 0 ? -errno : 0;
+}
+
+static int open_others(struct late *late)
+{
+	late->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (late->null_fd < 0)
+		return -errno;
+	late->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (late->epoll_fd < 0)
+		return -errno;
+	late->self_fd = sys_pidfd_open(getpid(), 0);
+	return late->self_fd < 0 ? late->self_fd : open_report_pipe(late);
+}
+
+static int start_watchdog(struct late *late)
+{
+	late->watchdog = late_watchdog_start(late);
+	return late->watchdog < 0 ? late->watchdog : 0;
+}
+
+int late_open(struct late *late)
+{
+	static const struct {
+		const char *name;
+		int (*fn)(struct late *late);
+	} steps[] = {
+		{"unshare", own_table},
+		{"opening descriptors", open_others},
+		{"fanotify_init", open_group},
+		{"starting the watchdog", start_watchdog},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		int r = steps[i].fn(late);
+
+		if (r < 0) {
+			late->failed = steps[i].name;
+			return r;
+		}
+	}
+	return 0;
+}
+
+void late_close(struct late *late)
+{
+	/* The watchdog has the same table, so this goes for it too. The rest of the table ends with
+	 * the thread. */
+	late->fanotify_fd = close_fd(late->fanotify_fd);
+	if (late->watchdog > 0) {
+		kill(late->watchdog, SIGKILL);
+		waitpid(late->watchdog, NULL, 0);
+	}
+}
