@@ -127,7 +127,7 @@ static void limit_time(bool on)
 		alarm(SECONDS_MAX);
 }
 
-/* Fields of /proc/TID/status. Return: false when the thread is gone. */
+/* Fields of /proc/TID/status. Return: false when the thread is gone or a zombie. */
 static bool read_status(pid_t tid, pid_t *ret_pid, pid_t *ret_tracer, int *ret_threads)
 {
 	char path[40], text[4096], *at;
@@ -142,6 +142,9 @@ static bool read_status(pid_t tid, pid_t *ret_pid, pid_t *ret_tracer, int *ret_t
 		return false;
 	text[n] = '\0';
 	/* The first line is the name; the kernel escapes newlines in it. */
+	at = strstr(text, "\nState:\t");
+	if (!at || at[8] == 'Z' || at[8] == 'X')
+		return false;
 	at = strstr(text, "\nTgid:");
 	if (!at || sscanf(at, "\nTgid: %d", ret_pid) != 1)
 		return false;

@@ -24,8 +24,8 @@
 #include "base/sys.h"
 #include "shim/late_internal.h"
 
-#define HELD_MS	   2	/* no result for so long: see whether the helper sleeps in PTRACE_SEIZE */
-#define HELD_LOOKS 4	/* every time in so many looks, 1 ms apart: it was no passing contention */
+#define HELD_MS	   1	/* no result for so long: see whether the helper sleeps in PTRACE_SEIZE */
+#define HELD_LOOKS 3	/* every time in so many looks, 1 ms apart: it was no passing contention */
 #define OVERDUE_MS 1000 /* no result for so long: give permission whatever it does */
 #define GATE	   "etc/ld.so.cache"
 

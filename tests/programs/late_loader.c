@@ -5,8 +5,8 @@
  *	dlopen FILE	load it in a second thread while others work
  *	thread FILE	exec it from a thread that is not the leader
  *	fail FILE ERRNO	exec must fail with that error; then 7
- *	spawn FILE N	run it N times; no SIGCHLD but one per exit, no stop seen by wait()
- *	late FILE	read it into memory, map it only after many other calls; then 7
+ *	spawn FILE N	run it N times, by fork() and by vfork(); no SIGCHLD but one per exit, no
+ *stop seen by wait() late FILE	read it into memory, map it only after many other calls; then 7
  *	remap FILE	map it for reading, close, make the mapping executable
  */
 #include <dlfcn.h>
@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -100,10 +101,15 @@ static int do_spawn(int cnt)
 
 	sigaction(SIGCHLD, &action, NULL);
 	for (int i = 0; i < cnt; i++) {
-		pid_t pid = fork();
+		char *const argv[] = {(char *)file, NULL};
+		pid_t pid;
 
+		if (i % 2 == 0 && posix_spawn(&pid, file, NULL, NULL, argv, environ) != 0)
+			return 1;
+		if (i % 2 != 0)
+			pid = fork();
 		if (pid == 0) {
-			execl(file, file, NULL);
+			execv(file, argv);
 			_exit(1);
 		}
 		if (waitpid(pid, &status, WUNTRACED | WCONTINUED) != pid || !WIFEXITED(status))

@@ -36,7 +36,7 @@ struct late_env_file {
 	char path[300];
 	dev_t dev;
 	ino_t ino;
-	uint64_t answer; /* offset of late_answer() in the file */
+	uint64_t answer; /* offset of late_answer() in the file; 0: there is none to patch */
 };
 
 /* @caught and the like are shared with forked daemons. */
@@ -97,14 +97,17 @@ static inline uint64_t env_address(pid_t pid, const struct late_env_file *file)
 static inline int env_stopped(const struct late_stop *stop, struct reason *reason, void *data)
 {
 	const unsigned char code[] = {0xb8, LATE_PATCHED, 0, 0, 0};
-	uint64_t address = 0;
+	const struct late_env_file *file = env_files;
+	uint64_t address;
 	char path[60];
 	int fd, r;
 
 	usleep((useconds_t)atomic_load(&env_counts->pause_us));
-	for (uint32_t i = 0; i < env_file_cnt; i++)
-		if (env_files[i].dev == stop->dev && env_files[i].ino == stop->ino)
-			address = env_address(stop->pid, &env_files[i]);
+	while (file->dev != stop->dev || file->ino != stop->ino)
+		file++;
+	if (!file->answer)
+		return 0;
+	address = env_address(stop->pid, file);
 	if (!address)
 		return 1;
 	snprintf(path, sizeof(path), "/proc/%d/mem", stop->pid);
@@ -166,7 +169,8 @@ static inline struct late_env_file *env_copy(const char *name, const char *as)
 	char *marker;
 	int fd;
 
-	snprintf(from, sizeof(from), "%s/%s", LATE_PROGRAMS, name);
+	snprintf(from, sizeof(from), "%s%s%s", name[0] == '/' ? "" : LATE_PROGRAMS,
+		 name[0] == '/' ? "" : "/", name);
 	snprintf(file->path, sizeof(file->path), "%s/%s", env_dir, as);
 	assert_int_equal(read_file(AT_FDCWD, from, 1 << 26, &text, &len), 0);
 	fd = open(file->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
