@@ -55,8 +55,9 @@ struct late;
  *	the exit of the system call that mapped the file: before relocation, constructors, and
  *	before dlopen() has told anybody of it
  * @threaded: @pid has other threads, which **run**. They do not execute the file yet, so its text
- *	may be written at once; but whoever needs the whole process stopped must seize the others
- *	(shim_apply() cannot: it would find @tid traced by ourselves). Never true with @exec
+ *	may be written at once. What needs the whole process stopped, like shim_apply_stopped(),
+ *goes between late_stop_others() and late_release_others(); shim_apply() would find @tid traced by
+ *	ourselves. Never true with @exec
  * @behind: permission was given before the stop: instructions of the file may have run (missed() is
  *	called too). The thread may be anywhere, so treat the process as one that runs already
  * @fds: the descriptors late_ops.fds() named, in that order and under the numbers they have in this
@@ -130,6 +131,22 @@ struct late_ops {
 	/** missed() - an opener that was wanted runs on unstopped. May be NULL. */
 	void (*missed)(pid_t pid, dev_t dev, ino_t ino, enum late_miss why, void *data);
 };
+
+/**
+ * late_stop_others() - in stopped(), for a @threaded process: stop all other threads too
+ * @ret_others: owned by the caller, until late_release_others()
+ *
+ * Unlike the stop at the mapping call this can be seen: calls that a stop by signal interrupts,
+ * such as epoll_wait(), return EINTR in those threads. Takes 200 ms at most.
+ *
+ * Errors: -ETIMEDOUT a thread sleeps uninterruptibly; -EPERM somebody else traces one of them; they
+ * run on then.
+ */
+struct late_others;
+int late_stop_others(const struct late_stop *stop, struct late_others **ret_others);
+
+/** late_release_others() - let them run; @others may be NULL. Return: NULL. */
+struct late_others *late_release_others(struct late_others *others);
 
 /**
  * late_new() - start the reader thread and its watchdog

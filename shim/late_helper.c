@@ -427,6 +427,14 @@ static enum next at_stop(struct follow *f, int status, int *ret_request, int *re
 	return FOLLOW;
 }
 
+/* A thread that late_stop_others() asked to stop did so only now. */
+static void let_other_go(pid_t tid, int status)
+{
+	if (WIFSTOPPED(status))
+		ptrace(PTRACE_DETACH, tid, NULL,
+		       (void *)(intptr_t)(status >> 16 ? 0 : WSTOPSIG(status)));
+}
+
 static void follow(struct follow *f)
 {
 	for (;;) {
@@ -435,7 +443,13 @@ static void follow(struct follow *f)
 
 		if (tid < 0 && errno == EINTR)
 			continue;
-		if (tid < 0 || !WIFSTOPPED(status))
+		if (tid < 0)
+			end(f);
+		if (tid != f->tid && status >> 16 != PTRACE_EVENT_EXEC) {
+			let_other_go(tid, status);
+			continue;
+		}
+		if (!WIFSTOPPED(status))
 			end(f); /* the thread is gone */
 		/* An exec makes any thread the leader: its number changes. */
 		f->tid = tid;

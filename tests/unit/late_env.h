@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -44,6 +45,7 @@ struct late_env_counts {
 	atomic_int caught, failed, behind, threaded, exec, missed[LATE_OFF + 1];
 	atomic_int hang_ms;  /* wanted() takes that long, once */
 	atomic_int pause_us; /* stopped() takes that long */
+	atomic_int stop_all; /* stopped() stops the other threads too */
 };
 
 static char env_dir[] = "/tmp/bpfshim-test-late-XXXXXX";
@@ -93,30 +95,75 @@ static inline uint64_t env_address(pid_t pid, const struct late_env_file *file)
 	return address;
 }
 
-/* In the helper: from now on late_answer() returns LATE_PATCHED. */
-static inline int env_stopped(const struct late_stop *stop, struct reason *reason, void *data)
+/* Whether all threads of a process are in ptrace stops. */
+static inline bool env_all_stopped(pid_t pid)
+{
+	char path[300], text[512];
+	struct dirent *entry;
+	bool stopped = true;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		int fd, n;
+		char *rest;
+
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/stat", pid, entry->d_name);
+		fd = entry->d_name[0] == '.' ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+		n = fd < 0 ? -1 : (int)read(fd, text, sizeof(text) - 1);
+		close_fd(fd);
+		if (n <= 0)
+			continue;
+		text[n] = '\0';
+		rest = strrchr(text, ')');
+		stopped = stopped && rest && rest[2] == 't';
+	}
+	if (dir)
+		closedir(dir);
+	return stopped;
+}
+
+static inline int env_patch(const struct late_env_file *file, pid_t pid, struct reason *reason)
 {
 	const unsigned char code[] = {0xb8, LATE_PATCHED, 0, 0, 0};
-	const struct late_env_file *file = env_files;
-	uint64_t address;
+	uint64_t address = env_address(pid, file);
 	char path[60];
 	int fd, r;
 
-	usleep((useconds_t)atomic_load(&env_counts->pause_us));
-	while (file->dev != stop->dev || file->ino != stop->ino)
-		file++;
-	if (!file->answer)
-		return 0;
-	address = env_address(stop->pid, file);
 	if (!address)
 		return 1;
-	snprintf(path, sizeof(path), "/proc/%d/mem", stop->pid);
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	r = fd < 0							     ? -errno
 	    : pwrite(fd, code, sizeof(code), (off_t)address) == sizeof(code) ? 0
 									     : -EIO;
 	close_fd(fd);
 	return r < 0 ? reason_set(reason, r, "cannot write") : 0;
+}
+
+/* In the helper: from now on late_answer() returns LATE_PATCHED. */
+static inline int env_stopped(const struct late_stop *stop, struct reason *reason, void *data)
+{
+	const struct late_env_file *file = env_files;
+	struct late_others *others = NULL;
+	int r;
+
+	usleep((useconds_t)atomic_load(&env_counts->pause_us));
+	while (file->dev != stop->dev || file->ino != stop->ino)
+		file++;
+	if (!file->answer)
+		return 0;
+	if (stop->threaded && atomic_load(&env_counts->stop_all)) {
+		r = late_stop_others(stop, &others);
+		if (r < 0)
+			return reason_set(reason, r, "cannot stop the others");
+		if (!env_all_stopped(stop->pid))
+			return reason_set(reason, -EIO, "others run");
+	}
+	r = env_patch(file, stop->pid, reason);
+	late_release_others(others);
+	return r;
 }
 
 static inline void env_caught(const struct late_stop *stop, int result, const char *reason,

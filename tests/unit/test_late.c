@@ -59,6 +59,20 @@ static void test_dlopen_threaded(void **state)
 	assert_int_equal(env_total_missed(), 0);
 }
 
+/* The same with all threads stopped for the patch. */
+static void test_stop_others(void **state)
+{
+	struct late_env_file *file = env_copy("liblate-lib.so", "liblate-lib.so");
+
+	env_watch(file);
+	atomic_store(&env_counts->stop_all, 1);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(env_run(LATE_PROGRAMS "/late-loader", "dlopen", file->path, NULL),
+				 LATE_PATCHED);
+	env_wait_for(&env_counts->caught, 100);
+	assert_int_equal(atomic_load(&env_counts->failed), 0);
+}
+
 static void test_shell_loop(void **state)
 {
 	struct late_env_file *file = env_copy("late-target", "late-target");
@@ -275,14 +289,23 @@ static void test_loader_itself(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_exec_dynamic), TEST(test_exec_static),
-		TEST(test_library),	 TEST(test_dlopen_threaded),
-		TEST(test_shell_loop),	 TEST(test_parallel),
-		TEST(test_thread_exec),	 TEST(test_parent_sees_nothing),
-		TEST(test_exec_fails),	 TEST(test_odd_loaders),
-		TEST(test_unwatch),	 TEST(test_not_wanted),
-		TEST(test_script),	 TEST(test_script_static),
-		TEST(test_two_files),	 TEST(test_loader_itself),
+		TEST(test_exec_dynamic),
+		TEST(test_exec_static),
+		TEST(test_library),
+		TEST(test_dlopen_threaded),
+		TEST(test_stop_others),
+		TEST(test_shell_loop),
+		TEST(test_parallel),
+		TEST(test_thread_exec),
+		TEST(test_parent_sees_nothing),
+		TEST(test_exec_fails),
+		TEST(test_odd_loaders),
+		TEST(test_unwatch),
+		TEST(test_not_wanted),
+		TEST(test_script),
+		TEST(test_script_static),
+		TEST(test_two_files),
+		TEST(test_loader_itself),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,6 @@
  */
 #include "tests/unit/late_env.h"
 
-#include <dirent.h>
 #include <sys/ptrace.h>
 
 static bool is_own_status(int status)
