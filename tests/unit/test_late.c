@@ -5,6 +5,9 @@
  */
 #include "tests/unit/late_env.h"
 
+#include <sched.h>
+#include <sys/mount.h>
+
 static void run_many(const char *name, int cnt)
 {
 	struct late_env_file *file = env_copy(name, name);
@@ -284,6 +287,88 @@ static void test_loader_itself(void **state)
 	assert_int_equal(env_total_missed(), atomic_load(&env_counts->missed[LATE_HELD]));
 }
 
+/* As root of fresh namespaces, in a pid namespace: copy a program into an overlay and, when told
+ * to, run it from there. */
+static void in_container(int go, int ready)
+{
+	const char *argv[] = {"merged/late-target", NULL};
+	char byte;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (mount("tmpfs", env_dir, "tmpfs", 0, NULL) < 0 || chdir(env_dir) < 0 ||
+	    mkdir("lower", 0755) < 0 || mkdir("upper", 0755) < 0 || mkdir("work", 0755) < 0 ||
+	    mkdir("merged", 0755) < 0)
+		_exit(101);
+	env_copy("late-target", "lower/late-target");
+	if (mount("overlay", "merged", "overlay", 0, "lowerdir=lower,upperdir=upper,workdir=work") <
+	    0)
+		_exit(102);
+	if (write(ready, "r", 1) != 1 || read(go, &byte, 1) != 1)
+		_exit(103);
+	for (int i = 0; i < 50; i++)
+		if (env_wait(env_start(argv), 3000) != LATE_PATCHED)
+			_exit(104);
+	_exit(0);
+}
+
+static void make_container(int go, int ready, int mapped)
+{
+	char byte;
+	pid_t pid;
+
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID) < 0 || write(ready, "u", 1) != 1 ||
+	    read(mapped, &byte, 1) != 1 || setgid(0) < 0 || setuid(0) < 0)
+		_exit(100);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	pid = fork();
+	if (pid == 0)
+		in_container(go, ready);
+	_exit(env_wait(pid, 20000));
+}
+
+/* The file as the tenant sees it: in its mount namespace, on overlay, run by host uid 65534. */
+static void test_container(void **state)
+{
+	struct late_env_file *file = env_copy("late-target", "late-target");
+	int go[2], ready[2], mapped[2];
+	char path[300], byte;
+	struct stat st;
+	pid_t pid;
+
+	assert_int_equal(pipe2(go, O_CLOEXEC) | pipe2(ready, O_CLOEXEC) | pipe2(mapped, O_CLOEXEC),
+			 0);
+	chmod(env_dir, 0755);
+	pid = fork();
+	if (pid == 0)
+		make_container(go[0], ready[1], mapped[0]);
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	snprintf(path, sizeof(path), "/proc/%d/gid_map", pid);
+	assert_int_equal(write_file(AT_FDCWD, path, "0 65534 1"), 0);
+	snprintf(path, sizeof(path), "/proc/%d/uid_map", pid);
+	assert_int_equal(write_file(AT_FDCWD, path, "0 65534 1"), 0);
+	assert_int_equal(write(mapped[1], "m", 1), 1);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	/* The directory is found through the child, whose mount namespace it is. */
+	snprintf(path, sizeof(path), "/proc/%d/root%s/merged/late-target", pid, env_dir);
+	unlink(file->path);
+	strcpy(file->path, path);
+	assert_int_equal(stat(path, &st), 0);
+	file->dev = st.st_dev;
+	file->ino = st.st_ino;
+	env_watch(file);
+	assert_int_equal(write(go[1], "g", 1), 1);
+	assert_int_equal(env_wait(pid, 20000), 0);
+	env_wait_for(&env_counts->caught, 50);
+	assert_int_equal(env_total_missed(), 0);
+	file->path[0] = '\0';
+	close(ready[0]);
+	for (int i = 0; i < 2; i++) {
+		close(go[i]);
+		close(mapped[i]);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, env_setup, env_teardown)
 
 int main(void)
@@ -306,6 +391,7 @@ int main(void)
 		TEST(test_script_static),
 		TEST(test_two_files),
 		TEST(test_loader_itself),
+		TEST(test_container),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
