@@ -114,6 +114,7 @@ struct late {
 	int report_read, report_write;
 	pthread_t reader;
 	pid_t watchdog;
+	int watchdog_fd;
 	_Atomic bool stop;
 	pthread_mutex_t lock;
 	pthread_cond_t done;
@@ -123,6 +124,15 @@ struct late {
 	bool ended;
 	struct list watches;
 	struct late_helper helpers[LATE_HELPERS_MAX];
+};
+
+/* What an entry of the epoll set is for; helpers by number. */
+enum {
+	LATE_TAG_EVENTS,
+	LATE_TAG_REPORTS,
+	LATE_TAG_WAKE,
+	LATE_TAG_WATCHDOG,
+	LATE_TAG_HELPERS,
 };
 
 enum late_message_kind {
@@ -160,6 +170,8 @@ void *late_reader_main(void *arg);
 /* late_open.c: make the reader's own table of descriptors; the group's end is late_close()'s, which
  * lets all openers go. */
 int late_open(struct late *late);
+/* Start the watchdog, again if it was killed. */
+int late_keep_watchdog(struct late *late);
 void late_close(struct late *late);
 
 /**

@@ -68,10 +68,22 @@ static int open_others(struct late *late)
 	return late->self_fd < 0 ? late->self_fd : open_report_pipe(late);
 }
 
-static int start_watchdog(struct late *late)
+int late_keep_watchdog(struct late *late)
 {
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = LATE_TAG_WATCHDOG};
+
+	if (late->watchdog > 0) {
+		epoll_ctl(late->epoll_fd, EPOLL_CTL_DEL, late->watchdog_fd, NULL);
+		close_fd(late->watchdog_fd);
+		waitpid(late->watchdog, NULL, 0);
+	}
 	late->watchdog = late_watchdog_start(late);
-	return late->watchdog < 0 ? late->watchdog : 0;
+	if (late->watchdog < 0)
+		return late->watchdog;
+	late->watchdog_fd = sys_pidfd_open(late->watchdog, 0);
+	if (late->watchdog_fd < 0)
+		return late->watchdog_fd;
+	return epoll_ctl(late->epoll_fd, EPOLL_CTL_ADD, late->watchdog_fd, &event) < 0 ? -errno : 0;
 }
 
 int late_open(struct late *late)
@@ -83,7 +95,7 @@ int late_open(struct late *late)
 		{"unshare", own_table},
 		{"opening descriptors", open_others},
 		{"fanotify_init", open_group},
-		{"starting the watchdog", start_watchdog},
+		{"starting the watchdog", late_keep_watchdog},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {

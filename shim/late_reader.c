@@ -29,8 +29,6 @@
 #define OVERDUE_MS 1000 /* no result for so long: give permission whatever it does */
 #define GATE	   "etc/ld.so.cache"
 
-enum { TAG_EVENTS, TAG_REPORTS, TAG_WAKE, TAG_HELPERS };
-
 static int64_t now_ms(void)
 {
 	struct timespec now;
@@ -159,7 +157,7 @@ static int helper_start(struct late *late, int event_fd, pid_t tid, const struct
 {
 	struct late_helper *helper = helper_new(late);
 	uint32_t index = helper ? (uint32_t)(helper - late->helpers) : 0;
-	struct epoll_event event = {.events = EPOLLIN, .data.u64 = TAG_HELPERS + index};
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = LATE_TAG_HELPERS + index};
 	struct late_slot *slot = &late->shared->slots[index];
 	pid_t pid;
 
@@ -375,6 +373,27 @@ static void on_wake(struct late *late)
 	late_serve_requests(late);
 }
 
+/* Without a watchdog nobody may be made to wait. */
+static void on_watchdog(struct late *late)
+{
+	if (atomic_load(&late->shared->off) || late_keep_watchdog(late) == 0)
+		return;
+	late->fanotify_fd = close_fd(late->fanotify_fd);
+	atomic_store(&late->shared->off, 1);
+}
+
+static void dispatch(struct late *late, uint64_t tag)
+{
+	if (tag >= LATE_TAG_HELPERS)
+		helper_reap(late, &late->helpers[tag - LATE_TAG_HELPERS]);
+	else if (tag == LATE_TAG_EVENTS)
+		read_events(late);
+	else if (tag == LATE_TAG_WAKE)
+		on_wake(late);
+	else if (tag == LATE_TAG_WATCHDOG)
+		on_watchdog(late);
+}
+
 static void turn(struct late *late)
 {
 	struct epoll_event events[32];
@@ -385,12 +404,7 @@ static void turn(struct late *late)
 	/* Reports first: the reader of events must know who let go, and why a helper ended. */
 	read_reports(late);
 	for (int i = 0; i < n; i++)
-		if (events[i].data.u64 >= TAG_HELPERS)
-			helper_reap(late, &late->helpers[events[i].data.u64 - TAG_HELPERS]);
-		else if (events[i].data.u64 == TAG_EVENTS)
-			read_events(late);
-		else if (events[i].data.u64 == TAG_WAKE)
-			on_wake(late);
+		dispatch(late, events[i].data.u64);
 	if (is_pending)
 		check_pending(late);
 	if (atomic_load(&late->shared->off))
@@ -408,9 +422,9 @@ static int start(struct late *late)
 {
 	int r = late_open(late);
 
-	if (r == 0 && (add_to_epoll(late, late->fanotify_fd, TAG_EVENTS) < 0 ||
-		       add_to_epoll(late, late->report_read, TAG_REPORTS) < 0 ||
-		       add_to_epoll(late, late->wake_fd, TAG_WAKE) < 0))
+	if (r == 0 && (add_to_epoll(late, late->fanotify_fd, LATE_TAG_EVENTS) < 0 ||
+		       add_to_epoll(late, late->report_read, LATE_TAG_REPORTS) < 0 ||
+		       add_to_epoll(late, late->wake_fd, LATE_TAG_WAKE) < 0))
 		r = -errno;
 	return r;
 }
