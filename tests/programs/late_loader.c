@@ -7,7 +7,8 @@
  *	fail FILE ERRNO	exec must fail with that error; then 7
  *	spawn FILE N	run it N times, by fork() and by vfork(); no SIGCHLD but one per exit, no
  *stop seen by wait() late FILE	read it into memory, map it only after many other calls; then 7
- *	remap FILE	map it for reading, close, make the mapping executable
+ *	remap FILE [stop]	map it for reading, close, make the mapping executable; send itself
+ *			signals meanwhile, and at last SIGSTOP
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -135,8 +136,13 @@ static int do_late(void)
 		       : LATE_PLAIN;
 }
 
+static void on_user(int sig)
+{
+	atomic_fetch_add(&others, 1);
+}
+
 /* The file's whole text, wherever it is: the answer is found by its marker. */
-static int do_remap(void)
+static int do_remap(bool stopping)
 {
 	int fd = open(file, O_RDONLY), (*answer)(void);
 	struct stat st;
@@ -146,6 +152,13 @@ static int do_remap(void)
 		return 1;
 	base = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	close(fd);
+	signal(SIGUSR1, on_user);
+	for (int i = 0; i < 10; i++)
+		raise(SIGUSR1);
+	if (atomic_load(&others) != 10)
+		return 2;
+	if (stopping)
+		raise(SIGSTOP);
 	if (base == MAP_FAILED || mprotect(base, (size_t)st.st_size, PROT_READ | PROT_EXEC) < 0)
 		return 1;
 	marker = memmem(base, (size_t)st.st_size, LATE_MARKER, strlen(LATE_MARKER));
@@ -171,6 +184,6 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "late") == 0)
 		return do_late();
 	if (strcmp(argv[1], "remap") == 0)
-		return do_remap();
+		return do_remap(argc > 3);
 	return 1;
 }

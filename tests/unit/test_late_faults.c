@@ -83,6 +83,29 @@ static void test_stop_is_kept(void **state)
 	assert_int_equal(env_wait(pid, 2000), LATE_PATCHED);
 }
 
+/* The same while the thread is followed from call to call. */
+static void test_stop_while_followed(void **state)
+{
+	struct late_env_file *file = env_copy("late-target", "late-target");
+	const char *argv[] = {LATE_PROGRAMS "/late-loader", "remap", file->path, "stop", NULL};
+
+	env_watch(file);
+	for (int i = 0; i < 20; i++) {
+		pid_t pid = env_start(argv);
+		int status;
+
+		assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+		assert_true(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+		usleep(10000);
+		assert_int_equal(waitpid(pid, &status, WUNTRACED | WNOHANG), 0);
+		/* It has not gone on to the mapping. */
+		assert_int_equal(atomic_load(&env_counts->caught), i);
+		kill(pid, SIGCONT);
+		assert_int_equal(env_wait(pid, 2000), LATE_PATCHED);
+		env_wait_for(&env_counts->caught, i + 1);
+	}
+}
+
 /* Kill every process of that name below @parent. Return: how many. */
 static int kill_children(pid_t parent, const char *name)
 {
@@ -274,9 +297,11 @@ static void test_free_while_busy(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_traced),	  TEST(test_stop_storm),    TEST(test_stop_is_kept),
-		TEST(test_helper_killed), TEST(test_daemon_killed), TEST(test_daemon_stopped),
-		TEST(test_reader_hangs),  TEST(test_slow_helper),   TEST(test_free_while_busy),
+		TEST(test_traced),	   TEST(test_stop_storm),
+		TEST(test_stop_is_kept),   TEST(test_stop_while_followed),
+		TEST(test_helper_killed),  TEST(test_daemon_killed),
+		TEST(test_daemon_stopped), TEST(test_reader_hangs),
+		TEST(test_slow_helper),	   TEST(test_free_while_busy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
