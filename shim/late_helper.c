@@ -48,6 +48,7 @@
  * @shared: @fd may have a duplicate
  * @call: the system call it is in, as seen at its entry
  * @done: bit per file of the slot
+ * @caught: reports to be sent once the thread runs again
  */
 struct follow {
 	struct late *late;
@@ -58,7 +59,8 @@ struct follow {
 	bool behind, exact, decided, shared;
 	int64_t fd;
 	uint64_t call, args[6];
-	uint32_t steps, done;
+	uint32_t steps, done, caught_cnt;
+	struct late_message caught[LATE_FILES_MAX];
 };
 
 enum next { LET_GO, FOLLOW };
@@ -74,6 +76,13 @@ static void tell(const struct follow *f, struct late_message *message)
 	(void)!write(f->late->report_write, message, sizeof(*message));
 }
 
+static void tell_caught(struct follow *f)
+{
+	for (uint32_t i = 0; i < f->caught_cnt; i++)
+		tell(f, &f->caught[i]);
+	f->caught_cnt = 0;
+}
+
 static void tell_kind(const struct follow *f, enum late_message_kind kind, int result)
 {
 	struct late_message message = {.kind = kind, .result = result};
@@ -85,16 +94,18 @@ static void tell_kind(const struct follow *f, enum late_message_kind kind, int r
 	tell(f, &message);
 }
 
-static _Noreturn void end(const struct follow *f)
+static _Noreturn void end(struct follow *f)
 {
+	tell_caught(f);
 	if (!f->exact && (f->behind || atomic_load(&f->slot->state) == LATE_OVERDUE))
 		tell_kind(f, LATE_MESSAGE_MISSED, LATE_HELD);
 	tell_kind(f, LATE_MESSAGE_END, 0);
 	_exit(0);
 }
 
-static _Noreturn void end_missed(const struct follow *f, enum late_miss why)
+static _Noreturn void end_missed(struct follow *f, enum late_miss why)
 {
+	tell_caught(f);
 	tell_kind(f, LATE_MESSAGE_MISSED, why);
 	tell_kind(f, LATE_MESSAGE_END, 0);
 	_exit(0);
@@ -233,14 +244,15 @@ static void begin(struct follow *f, pid_t previous)
 /* Call stopped() for one file. Return: whether nothing is left to do for it. */
 static bool patch(struct follow *f, const struct late_file *file, bool exec, bool behind)
 {
-	struct late_message message = {.kind = LATE_MESSAGE_CAUGHT};
+	struct late_message *message = &f->caught[f->caught_cnt];
 	struct reason reason = {0};
 	pid_t pid, tracer;
 	int threads = 1;
 
 	if (!exec)
 		read_status(f->tid, &pid, &tracer, &threads);
-	message.stop = (struct late_stop){
+	message->kind = LATE_MESSAGE_CAUGHT;
+	message->stop = (struct late_stop){
 		.pid = f->pid,
 		.tid = f->tid,
 		.dev = file->dev,
@@ -251,13 +263,13 @@ static bool patch(struct follow *f, const struct late_file *file, bool exec, boo
 		.fds = f->fds,
 	};
 	limit_time(false);
-	message.result = f->late->ops->stopped(&message.stop, &reason, f->late->data);
+	message->result = f->late->ops->stopped(&message->stop, &reason, f->late->data);
 	limit_time(true);
-	message.stop.fds = NULL;
-	if (message.result == 1)
+	message->stop.fds = NULL;
+	if (message->result == 1)
 		return false;
-	memcpy(message.reason, reason.text, sizeof(message.reason));
-	tell(f, &message);
+	memcpy(message->reason, reason.text, sizeof(message->reason));
+	f->caught_cnt++;
 	return true;
 }
 
@@ -456,6 +468,7 @@ static void follow(struct follow *f)
 		if (at_stop(f, status, &request, &signal) == LET_GO)
 			break;
 		ptrace(request, f->tid, NULL, (void *)(intptr_t)signal);
+		tell_caught(f);
 	}
 	let_go(f);
 	end(f);
