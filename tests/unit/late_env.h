@@ -280,7 +280,7 @@ static inline int env_run(const char *a, const char *b, const char *c, const cha
 {
 	const char *argv[] = {a, b, c, d, NULL};
 
-	return env_wait(env_start(argv), 5000);
+	return env_wait(env_start(argv), 20000);
 }
 
 static inline int env_setup(void **state)

@@ -28,8 +28,6 @@ static void test_exec_dynamic(void **state)
 
 static void test_exec_static(void **state)
 {
-	if (access(LATE_PROGRAMS "/late-target-static", X_OK) < 0)
-		skip();
 	run_many("late-target-static", 300);
 }
 
@@ -251,8 +249,6 @@ static void test_script(void **state)
 
 static void test_script_static(void **state)
 {
-	if (access(LATE_PROGRAMS "/late-target-static", X_OK) < 0)
-		skip();
 	run_script("late-target-static");
 }
 
