@@ -29,6 +29,7 @@
  *  - the kernel opened the file holding cred_guard_mutex: the file is the interpreter of a `#!`
  *    script, or the dynamic loader itself. Seizing would deadlock, so permission comes first;
  *  - the thread did not map what it opened within a bounded time and number of system calls.
+ * While a thread is followed, a few milliseconds, no debugger can attach to it.
  * Not seen at all: descriptors opened before late_watch() or passed on to another process or thread
  * that maps them; copies of the file; the file that replaces it by rename (a new inode); other
  * mounts of an overlay's lower file.
@@ -72,7 +73,7 @@ struct late_stop {
 };
 
 enum late_miss {
-	LATE_TRACED,   /* somebody else traces the thread */
+	LATE_TRACED,   /* somebody else traces the thread, or nobody may (io_uring's workers) */
 	LATE_HELD,     /* opened inside execve(), could not be stopped in time; see @behind */
 	LATE_BUSY,     /* no helper could be had (processes, memory, LATE_HELPERS_MAX) */
 	LATE_LOST,     /* the helper was killed, or was too slow */
@@ -119,16 +120,20 @@ struct late_ops {
 	 * @reason: goes to caught()
 	 *
 	 * All signals are blocked and no time limit runs; the thread is stopped for as long as this
-	 * takes. It must leave the thread in a stop, and must not detach it.
+	 * takes. It must leave the thread in a stop, and must not detach it. Takes no lock but
+	 * malloc's, which fork() leaves in order.
 	 *
-	 * Return: 0 done; 1 what is needed is not mapped yet, follow the thread on; -errno.
+	 * Return: 0 done; -errno; 1 what is needed is not mapped yet: follow the thread on, and
+	 * call again when it has mapped more (of a library; with @exec or @behind that is the end
+	 * of it).
 	 */
 	int (*stopped)(const struct late_stop *stop, struct reason *reason, void *data);
 
 	/** caught() - a helper called stopped(), and that gave @result. May be NULL. */
 	void (*caught)(const struct late_stop *stop, int result, const char *reason, void *data);
 
-	/** missed() - an opener that was wanted runs on unstopped. May be NULL. */
+	/** missed() - an opener that was wanted runs on unstopped; @pid may be that of a thread.
+	 * May be NULL. */
 	void (*missed)(pid_t pid, dev_t dev, ino_t ino, enum late_miss why, void *data);
 };
 
@@ -153,7 +158,8 @@ struct late_others *late_release_others(struct late_others *others);
  * @ops: borrowed until late_free()
  *
  * Needs CAP_SYS_ADMIN and CAP_SYS_PTRACE. One per daemon; daemons whose tenants differ do not
- * disturb each other.
+ * disturb each other. Helpers and watchdog are children of the daemon, which must neither ignore
+ * SIGCHLD nor wait for any child (-1).
  *
  * Return: 0 or -errno with a reason.
  */

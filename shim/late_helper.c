@@ -86,11 +86,15 @@ static void tell_caught(struct follow *f)
 static void tell_kind(const struct follow *f, enum late_message_kind kind, int result)
 {
 	struct late_message message = {.kind = kind, .result = result};
+	uint32_t file = 0;
 
+	/* The first that was not patched. */
+	while (f->done & 1u << file && file + 1 < atomic_load(&f->slot->file_cnt))
+		file++;
 	message.stop.pid = f->pid;
 	message.stop.tid = f->tid;
-	message.stop.dev = f->slot->files[0].dev;
-	message.stop.ino = f->slot->files[0].ino;
+	message.stop.dev = f->slot->files[file].dev;
+	message.stop.ino = f->slot->files[file].ino;
 	tell(f, &message);
 }
 
@@ -127,15 +131,14 @@ static void on_time_limit(int sig)
 
 static void limit_time(bool on)
 {
-	struct sigaction action = {.sa_handler = on_time_limit};
+	struct sigaction action = {.sa_handler = on ? on_time_limit : SIG_IGN};
 	sigset_t alarm_only;
 
 	sigemptyset(&alarm_only);
 	sigaddset(&alarm_only, SIGALRM);
 	sigaction(SIGALRM, &action, NULL);
-	sigprocmask(on ? SIG_UNBLOCK : SIG_BLOCK, &alarm_only, NULL);
-	if (on)
-		alarm(SECONDS_MAX);
+	sigprocmask(SIG_UNBLOCK, &alarm_only, NULL);
+	alarm(on ? SECONDS_MAX : 0);
 }
 
 /* Fields of /proc/TID/status. Return: false when the thread is gone or a zombie. */
@@ -266,7 +269,7 @@ static bool patch(struct follow *f, const struct late_file *file, bool exec, boo
 	message->result = f->late->ops->stopped(&message->stop, &reason, f->late->data);
 	limit_time(true);
 	message->stop.fds = NULL;
-	if (message->result == 1)
+	if (message->result == 1 && !exec && !behind)
 		return false;
 	memcpy(message->reason, reason.text, sizeof(message->reason));
 	f->caught_cnt++;

@@ -73,7 +73,7 @@ static void helper_reap(struct late *late, struct late_helper *helper)
 	const struct late_file file = late->shared->slots[helper - late->helpers].files[0];
 	int status = 0;
 
-	if (helper->pid == 0 || waitpid(helper->pid, &status, WNOHANG) != helper->pid)
+	if (helper->pid == 0 || waitpid(helper->pid, &status, WNOHANG) == 0)
 		return;
 	epoll_ctl(late->epoll_fd, EPOLL_CTL_DEL, helper->pidfd, NULL);
 	helper_allow(late, helper);

@@ -246,6 +246,7 @@ static void test_reader_hangs(void **state)
 	int fd;
 
 	env_watch(file);
+	usleep(100000); /* it has given itself its name by now */
 	assert_int_equal(kill_children(getpid(), "bpfshim-watch"), 1);
 	usleep(100000);
 	begin = env_now_ms();
