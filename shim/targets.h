@@ -18,7 +18,8 @@ typedef int targets_fn(pid_t pid, void *data);
  * targets_each() - every process in a cgroup v2 subtree, once each
  * @cgroup_fd: directory of the subtree, borrowed
  *
- * Kernel threads and zombies are left out. Processes started during the walk may be missing.
+ * Kernel threads and zombies are left out, and so is a process whose main thread has ended while
+ * others run. Processes started during the walk may be missing.
  *
  * Return: 0, what @fn returned, or -errno. Errors: -E2BIG more directories or processes than a
  * tenant may have; those before were visited.

@@ -127,6 +127,33 @@ static void test_thread_exec(void **state)
 	assert_int_equal(env_total_missed(), 0);
 }
 
+/* A tracer without privilege would take the set-user-ID bit's effect away. */
+static void test_setuid(void **state)
+{
+	struct late_env_file *file = env_copy("/usr/bin/id", "id");
+	int out[2];
+	char text[8] = "";
+	pid_t pid;
+
+	assert_int_equal(chmod(env_dir, 0755) | chmod(file->path, 04755), 0);
+	env_watch(file);
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) {
+		if (setuid(65534) < 0 || dup2(out[1], 1) < 0)
+			_exit(98);
+		execl(file->path, file->path, "-u", NULL);
+		_exit(99);
+	}
+	close(out[1]);
+	assert_int_equal(env_wait(pid, 3000), 0);
+	assert_int_equal(read(out[0], text, sizeof(text) - 1), 2);
+	close(out[0]);
+	assert_string_equal(text, "0\n");
+	env_wait_for(&env_counts->caught, 1);
+	assert_int_equal(atomic_load(&env_counts->exec), 1);
+}
+
 static void exec_fails(struct late_env_file *file, int error)
 {
 	char text[12];
@@ -370,23 +397,12 @@ static void test_container(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_exec_dynamic),
-		TEST(test_exec_static),
-		TEST(test_library),
-		TEST(test_dlopen_threaded),
-		TEST(test_stop_others),
-		TEST(test_shell_loop),
-		TEST(test_parallel),
-		TEST(test_thread_exec),
-		TEST(test_parent_sees_nothing),
-		TEST(test_exec_fails),
-		TEST(test_odd_loaders),
-		TEST(test_unwatch),
-		TEST(test_not_wanted),
-		TEST(test_script),
-		TEST(test_script_static),
-		TEST(test_two_files),
-		TEST(test_loader_itself),
+		TEST(test_exec_dynamic),    TEST(test_exec_static), TEST(test_library),
+		TEST(test_dlopen_threaded), TEST(test_stop_others), TEST(test_shell_loop),
+		TEST(test_parallel),	    TEST(test_thread_exec), TEST(test_parent_sees_nothing),
+		TEST(test_setuid),	    TEST(test_exec_fails),  TEST(test_odd_loaders),
+		TEST(test_unwatch),	    TEST(test_not_wanted),  TEST(test_script),
+		TEST(test_script_static),   TEST(test_two_files),   TEST(test_loader_itself),
 		TEST(test_container),
 	};
 
