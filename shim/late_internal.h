@@ -11,7 +11,7 @@
 #include "base/list.h"
 #include "shim/late.h"
 
-#define LATE_HELPERS_MAX 512
+#define LATE_HELPERS_MAX 256
 #define LATE_FILES_MAX	 4 /* watched files a thread may have open at a time while it is followed */
 
 /* Where a helper is. It moves itself from any state; the reader only STARTING -> OVERDUE. */

@@ -26,6 +26,7 @@
 
 #define HELD_MS	   1	/* no result for so long: see whether the helper sleeps in PTRACE_SEIZE */
 #define HELD_LOOKS 3	/* every time in so many looks, 1 ms apart: it was no passing contention */
+#define EVICT_MS   1000 /* followed for so long: may be let go in favour of others */
 #define OVERDUE_MS 1000 /* no result for so long: give permission whatever it does */
 #define GATE	   "etc/ld.so.cache"
 
@@ -110,11 +111,23 @@ static struct late_helper *helper_find(struct late *late, pid_t tid, pid_t *ret_
 	return NULL;
 }
 
+/* A free one. Threads that open the file and do nothing further must not use up all of them: the
+ * one that has been followed for longest is let go, by its own time limit's signal, which a helper
+ * that is patching ignores. */
 static struct late_helper *helper_new(struct late *late)
 {
-	for (uint32_t i = 0; i < LATE_HELPERS_MAX; i++)
+	struct late_helper *oldest = &late->helpers[0];
+
+	for (uint32_t i = 0; i < LATE_HELPERS_MAX; i++) {
 		if (late->helpers[i].pid == 0)
 			return &late->helpers[i];
+		if (late->helpers[i].since < oldest->since)
+			oldest = &late->helpers[i];
+	}
+	if (now_ms() - oldest->since > EVICT_MS) {
+		kill(oldest->pid, SIGALRM);
+		oldest->since = now_ms();
+	}
 	return NULL;
 }
 

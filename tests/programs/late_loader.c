@@ -5,10 +5,11 @@
  *	dlopen FILE	load it in a second thread while others work
  *	thread FILE	exec it from a thread that is not the leader
  *	fail FILE ERRNO	exec must fail with that error; then 7
- *	spawn FILE N	run it N times, by fork() and by vfork(); no SIGCHLD but one per exit, no
- *stop seen by wait() late FILE	read it into memory, map it only after many other calls; then 7
- *	remap FILE [stop]	map it for reading, close, make the mapping executable; send itself
- *			signals meanwhile, and at last SIGSTOP
+ *	spawn FILE N	run it N times; SIGCHLD comes once per exit, wait() sees no stop
+ *	hold FILE	open it, and nothing further
+ *	late FILE	read it into memory, map it only after many other calls; then 7
+ *	remap FILE	map it for reading, close, make the mapping executable; with signals
+ *			to itself meanwhile; with a further argument SIGSTOP too
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -183,6 +184,8 @@ int main(int argc, char **argv)
 		return do_spawn(atoi(argv[3]));
 	if (strcmp(argv[1], "late") == 0)
 		return do_late();
+	if (strcmp(argv[1], "hold") == 0 && open(file, O_RDONLY) >= 0)
+		pause();
 	if (strcmp(argv[1], "remap") == 0)
 		return do_remap(argc > 3);
 	return 1;

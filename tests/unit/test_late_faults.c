@@ -278,6 +278,33 @@ static void test_slow_helper(void **state)
 	assert_int_equal(env_wait(slow, 2000), LATE_PATCHED);
 }
 
+/* More processes than there are helpers open the file and keep it: others get through all the same,
+ * and are caught again soon. */
+static void test_all_busy(void **state)
+{
+	struct late_env_file *file = env_copy("late-target", "late-target");
+	const char *hold[] = {LATE_PROGRAMS "/late-loader", "hold", file->path, NULL};
+	static pid_t pids[260];
+	int status = -1;
+
+	env_watch(file);
+	for (int i = 0; i < 260; i++)
+		pids[i] = env_start(hold);
+	env_wait_for(&env_counts->missed[LATE_BUSY], 260 - 256);
+	usleep(1100000);
+	for (int i = 0; i < 50 && status != LATE_PATCHED; i++) {
+		status = env_run(file->path, NULL, NULL, NULL);
+		assert_true(is_own_status(status));
+		usleep(10000);
+	}
+	assert_int_equal(status, LATE_PATCHED);
+	assert_true(atomic_load(&env_counts->missed[LATE_UNMAPPED]) > 0);
+	for (int i = 0; i < 260; i++)
+		kill(pids[i], SIGKILL);
+	for (int i = 0; i < 260; i++)
+		assert_int_equal(env_wait(pids[i], 3000), 256 + SIGKILL);
+}
+
 static void test_free_while_busy(void **state)
 {
 	struct late_env_file *file = env_copy("late-target", "late-target");
@@ -298,11 +325,12 @@ static void test_free_while_busy(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_traced),	   TEST(test_stop_storm),
-		TEST(test_stop_is_kept),   TEST(test_stop_while_followed),
-		TEST(test_helper_killed),  TEST(test_daemon_killed),
-		TEST(test_daemon_stopped), TEST(test_reader_hangs),
-		TEST(test_slow_helper),	   TEST(test_free_while_busy),
+		TEST(test_traced),	    TEST(test_stop_storm),
+		TEST(test_stop_is_kept),    TEST(test_stop_while_followed),
+		TEST(test_helper_killed),   TEST(test_daemon_killed),
+		TEST(test_daemon_stopped),  TEST(test_reader_hangs),
+		TEST(test_slow_helper),	    TEST(test_all_busy),
+		TEST(test_free_while_busy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
