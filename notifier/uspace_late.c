@@ -1,69 +1,122 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the tenant wants with processes that load a probed file: all of its own, brought to the plan
- * as it was when they were caught.
+ * What the tenant wants with processes that load a probed file: all of its own, brought to the plan as it
+ * was when they were caught.
  */
 #include "notifier/uspace_late.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
+#include "base/sys.h"
 #include "notifier/tenant.h"
 #include "notifier/uspace.h"
 #include "notifier/uspace_plan.h"
 #include "shim/late.h"
 
-static bool is_ours(pid_t tid, void *data)
+static bool is_ours(pid_t tid, dev_t dev, ino_t ino, void *data)
 {
 	const struct uspace *uspace = data;
 
 	return tenant_has_pid(uspace->tenant, tid);
 }
 
-static const struct uspace_plan *plan_of(struct uspace *uspace)
-{
-	/* In a child: the plan that stood when it was forked. */
-	return __atomic_load_n(&uspace->plan, __ATOMIC_ACQUIRE);
-}
-
-static void enter_child(int *keep, void *data)
-{
-	uspace_targets_child(plan_of(data), keep);
-}
-
-static bool patch_stopped(pid_t pid, pid_t tid, void *data, struct reason *reason)
-{
-	const struct uspace_plan *plan = plan_of(data);
-	enum shim_state state;
-	int r;
-
-	if (!plan)
-		return false;
-	r = uspace_plan_run(plan, plan->site_cnt, pid, tid, -1, &state, reason);
-	if (r == 0 && state == SHIM_FOREIGN)
-		reason_set(reason, 0, "other code stands at the site");
-	else if (r < 0 && !reason->text[0])
-		reason_set(reason, r, "%s", strerrordesc_np(-r));
-	return r < 0 || state != SHIM_ABSENT;
-}
-
-static void ended(pid_t tid, enum late_end end, const char *why, void *data)
+static void lock_plan(void *data)
 {
 	struct uspace *uspace = data;
 
-	if (end != LATE_MISSED)
-		return;
+	pthread_mutex_lock(&uspace->lock);
+}
+
+static void unlock_plan(void *data)
+{
+	struct uspace *uspace = data;
+
+	pthread_mutex_unlock(&uspace->lock);
+}
+
+/* The first segment's file, by which a region is recognised. */
+static uint32_t name_fds(int *ret_fds, void *data)
+{
+	const struct uspace *uspace = data;
+
+	ret_fds[0] = uspace->code_fd;
+	return 1;
+}
+
+/* In the helper, which has the plan to itself. */
+static int patch_stopped(const struct late_stop *stop, struct reason *reason, void *data)
+{
+	struct uspace *uspace = data;
+	struct uspace_plan *plan = uspace->plan;
+	struct late_others *others = NULL;
+	enum shim_state state;
+	int r;
+
+	if (!plan || stop->fds[0] < 0)
+		return -EBADF;
+	plan->segments[0].fd = stop->fds[0];
+	if (stop->threaded) {
+		r = late_stop_others(stop, &others);
+		if (r < 0)
+			return reason_set(reason, r, "its other threads cannot be stopped: %s",
+					  strerrordesc_np(-r));
+	}
+	r = uspace_plan_run(plan, plan->site_cnt, stop->pid, stop->tid, -1, &state, reason);
+	late_release_others(others);
+	if (r < 0)
+		return r;
+	if (state == SHIM_FOREIGN)
+		return reason_set(reason, -EBUSY, "other code stands at the site");
+	/* Which of a library's segments has the sites is not known before it is there. */
+	return state == SHIM_ABSENT && !stop->exec && !stop->behind;
+}
+
+static void report(struct uspace *uspace, pid_t pid, const char *why)
+{
 	atomic_fetch_add(&uspace->missed, 1);
 	log_notice("tenant=%s pid=%d: loads a probed file and runs on without the probe: %s",
-		   uspace->tenant->name, tid, why);
+		   uspace->tenant->name, pid, why);
+}
+
+static void caught(const struct late_stop *stop, int result, const char *reason, void *data)
+{
+	if (result < 0)
+		report(data, stop->pid, reason[0] ? reason : strerrordesc_np(-result));
+}
+
+static void missed(pid_t pid, dev_t dev, ino_t ino, enum late_miss why, void *data)
+{
+	static const char *const texts[] = {
+		[LATE_TRACED] = "another process traces it",
+		[LATE_HELD] = "it could not be stopped before it ran",
+		[LATE_BUSY] = "too many processes start at once",
+		[LATE_LOST] = "its catcher ended early",
+		[LATE_OFF] = "the watchdog ended all watching",
+	};
+
+	/* Most are readers of the file: copies, symbol tables. */
+	if (why != LATE_UNMAPPED)
+		report(data, pid, texts[why]);
 }
 
 static const struct late_ops ops = {
 	.wanted = is_ours,
-	.enter = enter_child,
+	.lock = lock_plan,
+	.unlock = unlock_plan,
+	.fds = name_fds,
 	.stopped = patch_stopped,
-	.ended = ended,
+	.caught = caught,
+	.missed = missed,
 };
 
 int uspace_late_watch(struct uspace *uspace, int file_fd, struct reason *reason)
@@ -71,18 +124,19 @@ int uspace_late_watch(struct uspace *uspace, int file_fd, struct reason *reason)
 	int r = 0;
 
 	if (!uspace->late)
-		r = late_new(&ops, uspace, &uspace->late);
-	if (r < 0)
-		return reason_set(reason, r,
-				  "processes that start later cannot be caught: no fanotify: %s",
-				  strerrordesc_np(-r));
-	return late_watch(uspace->late, file_fd, reason);
+		r = late_new(&ops, uspace, &uspace->late, reason);
+	if (r == 0)
+		r = late_watch(uspace->late, file_fd);
+	if (r < 0 && !(reason && reason->text[0]))
+		reason_set(reason, r, "processes that load the file later cannot be caught: %s",
+			   strerrordesc_np(-r));
+	return r;
 }
 
-void uspace_late_unwatch(struct uspace *uspace, dev_t dev, ino_t ino)
+void uspace_late_unwatch(struct uspace *uspace, int file_fd)
 {
 	if (uspace->late)
-		late_unwatch(uspace->late, dev, ino);
+		late_unwatch(uspace->late, file_fd);
 }
 
 void uspace_late_stop(struct uspace *uspace)
@@ -90,8 +144,45 @@ void uspace_late_stop(struct uspace *uspace)
 	uspace->late = late_free(uspace->late);
 }
 
+static pid_t status_number(const char *pid, const char *key)
+{
+	cleanup_free char *text = NULL;
+	const char *line;
+	char path[280];
+
+	snprintf(path, sizeof(path), "/proc/%s/status", pid);
+	if (read_file(AT_FDCWD, path, 65536, &text, NULL) < 0)
+		return 0;
+	line = strstr(text, key);
+	return line ? atoi(line + strlen(key)) : 0;
+}
+
+/* One thread: a child of ours that follows it ends at this signal, unless it has work in hand. */
+static void free_thread(const char *tid)
+{
+	const struct timespec nap = {.tv_nsec = 200000};
+	pid_t tracer = status_number(tid, "\nTracerPid:");
+	char number[16];
+
+	snprintf(number, sizeof(number), "%d", tracer);
+	if (!tracer || status_number(number, "\nPPid:") != getpid())
+		return;
+	kill(tracer, SIGALRM);
+	for (int i = 0; i < 1000 && status_number(tid, "\nTracerPid:") == tracer; i++)
+		nanosleep(&nap, NULL);
+}
+
 void uspace_late_let_go(struct uspace *uspace, pid_t pid)
 {
-	if (uspace->late)
-		late_let_go(uspace->late, pid);
+	struct dirent *entry;
+	char path[40];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = uspace->late ? opendir(path) : NULL;
+	while (dir && (entry = readdir(dir)))
+		if (entry->d_name[0] != '.')
+			free_thread(entry->d_name);
+	if (dir)
+		closedir(dir);
 }

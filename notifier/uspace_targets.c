@@ -77,7 +77,9 @@ static int add_site(struct uspace *uspace, int file_fd, int fd, struct shim_want
 	list_init(&site->points);
 	site->want = *want;
 	r = uspace_late_watch(uspace, file_fd, reason);
+	site->file_fd = fcntl(file_fd, F_DUPFD_CLOEXEC, 0);
 	if (r < 0) {
+		close_fd(site->file_fd);
 		free(site);
 		return r;
 	}
@@ -353,7 +355,8 @@ static void settle_sites(struct uspace *uspace)
 		site->changed = false;
 		if (!list_empty(&site->points))
 			continue;
-		uspace_late_unwatch(uspace, site->want.dev, site->want.ino);
+		uspace_late_unwatch(uspace, site->file_fd);
+		close_fd(site->file_fd);
 		list_remove(&site->node);
 		free(site);
 	}
@@ -380,7 +383,7 @@ int uspace_targets_apply(struct uspace *uspace, pid_t caller, struct uspace_reac
 }
 
 struct count {
-	const struct uspace *uspace;
+	struct stat code;
 	uint32_t cnt;
 };
 
@@ -388,15 +391,16 @@ static int count_one(pid_t pid, void *data)
 {
 	struct count *count = data;
 
-	count->cnt += targets_have(pid, count->uspace->code_fd);
+	count->cnt += targets_maps(pid, count->code.st_dev, count->code.st_ino, true) > 0;
 	return 0;
 }
 
 uint32_t uspace_targets_count(struct uspace *uspace, const struct uspace_point *point)
 {
-	struct count count = {.uspace = uspace};
+	struct count count = {.cnt = 0};
 
-	if (targets_find(uspace->tenant->cgroup->fd, point->site->want.dev, point->site->want.ino,
+	if (fstat(uspace->code_fd, &count.code) < 0 ||
+	    targets_find(uspace->tenant->cgroup->fd, point->site->want.dev, point->site->want.ino,
 			 count_one, &count) < 0)
 		return 0;
 	return count.cnt;
@@ -424,6 +428,7 @@ void uspace_targets_deinit(struct uspace *uspace)
 	list_for_each_safe(site, tmp, &uspace->sites, node)
 	{
 		list_remove(&site->node);
+		close_fd(site->file_fd);
 		free(site);
 	}
 	uspace->plan = uspace_plan_free(uspace->plan);

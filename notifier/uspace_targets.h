@@ -18,12 +18,14 @@
 /**
  * struct uspace_site - one probed instruction of one file
  * @want: dev, ino, offset, original bytes; what shim_site_check() found
+ * @file_fd: the file, O_PATH; owned
  * @changed: differs from what targets have
  */
 struct uspace_site {
 	struct list node;
 	struct list points;
 	struct shim_want want;
+	int file_fd;
 	bool changed;
 };
 

@@ -1,13 +1,38 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Catches processes that execute or load a watched file, before their first instruction of it runs.
+ * Late targets: processes that exec or load a probed file while it is watched, stopped before the
+ * first instruction of it runs.
  *
- * fanotify holds the opener in its open; a helper process of ours asks to stop it, lets the open go
- * on and meets the opener at its exec, or at the exit of the mapping call that follows. One reader
- * thread answers the events and never waits for anything; one helper per event does the ptrace.
+ * A fanotify permission event holds whoever opens the file, be it execve(), the dynamic loader or
+ * dlopen(). The reader thread asks wanted(); for the tenant's processes it forks one helper process
+ * per event, which seizes the opening thread by ptrace, requests a stop, lets the reader allow the
+ * open, and follows the thread to the point where the file is mapped:
  *
- * Where that cannot work the opener goes on at once and is reported: it is traced already, or it
- * holds a lock in its open that stopping it needs (the interpreter of a script).
+ *	reader thread		helper process			opener
+ *	read event, fork	SEIZE, INTERRUPT, "ready"	waits in open() or execve()
+ *	FAN_ALLOW		waits for stops			goes on, stops at exec or exit of
+ *open() [PTRACE_SYSCALL to the exit	maps the file executable, stops of mmap() or mprotect()]
+ *				stopped(), DETACH, report	runs on
+ *	caught()
+ *
+ * The interrupt comes before the permission, so the opener cannot get past the stop. Everybody else
+ * who opens the file is allowed at once, and other files cost nothing.
+ *
+ * Nobody waits for us for long: the reader never calls ptrace, never opens a watched file and gives
+ * permission without a stop when a helper dies or has no result in time; if the reader itself hangs
+ * (or the whole daemon is stopped), a watchdog process closes the fanotify group after at most two
+ * seconds, and the kernel lets all openers go. If the daemon dies the kernel does the same, and
+ * helpers finish by themselves. A helper that is killed lets go of its target, which runs on.
+ *
+ * What cannot be caught is reported through missed():
+ *  - the thread has another tracer;
+ *  - the kernel opened the file holding cred_guard_mutex: the file is the interpreter of a `#!`
+ *    script, or the dynamic loader itself. Seizing would deadlock, so permission comes first;
+ *  - the thread did not map what it opened within a bounded time and number of system calls.
+ * While a thread is followed, a few milliseconds, no debugger can attach to it.
+ * Not seen at all: descriptors opened before late_watch() or passed on to another process or thread
+ * that maps them; copies of the file; the file that replaces it by rename (a new inode); other
+ * mounts of an overlay's lower file.
  */
 #pragma once
 
@@ -19,51 +44,144 @@
 
 struct late;
 
-/** enum late_end - how a catch ended */
-enum late_end {
-	LATE_PATCHED,
-	LATE_UNUSED, /* the file was opened and neither executed nor mapped as code */
-	LATE_MISSED, /* see the text */
+#define LATE_FDS_MAX 64
+
+/**
+ * struct late_stop - a thread in a ptrace stop of the calling process
+ * @pid: process (thread group)
+ * @tid: the stopped thread; after an exec the same as @pid
+ * @dev, @ino: the watched file, as fstat() of the descriptor given to late_watch() shows it; mapped
+ *	executable in the process
+ * @exec: the stop is at the start of a fresh program, @tid is its only thread. Otherwise it is at
+ *	the exit of the system call that mapped the file: before relocation, constructors, and
+ *	before dlopen() has told anybody of it
+ * @threaded: @pid has other threads, which **run**. They do not execute the file yet, so its text
+ *	may be written at once. What needs the whole process stopped, like shim_apply_stopped(),
+ *goes between late_stop_others() and late_release_others(); shim_apply() would find @tid traced by
+ *	ourselves. Never true with @exec
+ * @behind: permission was given before the stop: instructions of the file may have run (missed() is
+ *	called too). The thread may be anywhere, so treat the process as one that runs already
+ * @fds: the descriptors late_ops.fds() named, in that order and under the numbers they have in this
+ *	process, -1 for one that was not open; NULL in caught()
+ */
+struct late_stop {
+	pid_t pid, tid;
+	dev_t dev;
+	ino_t ino;
+	bool exec, threaded, behind;
+	const int *fds;
+};
+
+enum late_miss {
+	LATE_TRACED,   /* somebody else traces the thread, or nobody may (io_uring's workers) */
+	LATE_HELD,     /* opened inside execve(), could not be stopped in time; see @behind */
+	LATE_BUSY,     /* no helper could be had (processes, memory, LATE_HELPERS_MAX) */
+	LATE_LOST,     /* the helper was killed, or was too slow */
+	LATE_UNMAPPED, /* opened but not mapped within the bounds; most are readers (cp, nm) */
+	LATE_OFF,      /* the watchdog ended all watching; @pid is 0 */
 };
 
 /**
- * struct late_ops - what the owner decides; @data is passed to each
- * @wanted: in the reader: whether the thread @tid is one to catch
- * @enter: in the helper, first of all: let go of what a child must not hold; @keep is a descriptor
- *to keep, which may be given another number
- * @stopped: in the helper: the thread @tid of @pid is in a ptrace stop of ours and the file may be
- *mapped by now; other threads of @pid run, but none can be in code that was not mapped before.
- *Return: true when it was, and has been dealt with; false: not mapped yet. @reason is set when it
- *failed.
- * @ended: in the reader
+ * struct late_ops - what the daemon decides
+ *
+ * wanted(), lock(), unlock(), caught() and missed() run in the reader thread: they must be short
+ * and must not wait for anybody who may be opening a watched file. stopped() runs in the helper, a
+ * fork of the daemon in which the reader is the only thread; wanted() is asked there once more.
+ *
+ * Reader and helpers have a table of descriptors of their own: the daemon's numbers mean nothing in
+ * any of these functions but fds(). Otherwise every child that the daemon forks for something else
+ * would hold the fanotify group, and with it all openers, when the daemon dies.
  */
 struct late_ops {
-	bool (*wanted)(pid_t tid, void *data);
-	void (*enter)(int *keep, void *data);
-	bool (*stopped)(pid_t pid, pid_t tid, void *data, struct reason *reason);
-	void (*ended)(pid_t tid, enum late_end end, const char *why, void *data);
+	/**
+	 * wanted() - whether the opener belongs to a tenant that probes the file
+	 * @tid: a thread id, not always a process id
+	 */
+	bool (*wanted)(pid_t tid, dev_t dev, ino_t ino, void *data);
+
+	/**
+	 * lock(), unlock() - called around fork(); unlock() also in the helper. May be NULL.
+	 *
+	 * Take whatever protects the data stopped() reads, so that the helper inherits it whole.
+	 */
+	void (*lock)(void *data);
+	void (*unlock)(void *data);
+
+	/**
+	 * fds() - descriptors that stopped() needs. May be NULL: none.
+	 * @ret_fds: room for LATE_FDS_MAX; the numbers they have in the daemon
+	 *
+	 * Called in the reader between lock() and unlock(). Return: number of them.
+	 */
+	uint32_t (*fds)(int *ret_fds, void *data);
+
+	/**
+	 * stopped() - patch the process; runs in the helper
+	 * @reason: goes to caught()
+	 *
+	 * All signals are blocked and no time limit runs; the thread is stopped for as long as this
+	 * takes. It must leave the thread in a stop, and must not detach it. Takes no lock but
+	 * malloc's, which fork() leaves in order.
+	 *
+	 * Return: 0 done; -errno; 1 what is needed is not mapped yet: follow the thread on, and
+	 * call again when it has mapped more (of a library; with @exec or @behind that is the end
+	 * of it).
+	 */
+	int (*stopped)(const struct late_stop *stop, struct reason *reason, void *data);
+
+	/** caught() - a helper called stopped(), and that gave @result. May be NULL. */
+	void (*caught)(const struct late_stop *stop, int result, const char *reason, void *data);
+
+	/** missed() - an opener that was wanted runs on unstopped; @pid may be that of a thread.
+	 * May be NULL. */
+	void (*missed)(pid_t pid, dev_t dev, ino_t ino, enum late_miss why, void *data);
 };
 
-/** late_new() - start the reader. Errors: -EPERM, -ENOSYS no fanotify, -ENOMEM. */
-int late_new(const struct late_ops *ops, void *data, struct late **ret_late);
+/**
+ * late_stop_others() - in stopped(), for a @threaded process: stop all other threads too
+ * @ret_others: owned by the caller, until late_release_others()
+ *
+ * Unlike the stop at the mapping call this can be seen: calls that a stop by signal interrupts,
+ * such as epoll_wait(), return EINTR in those threads. Takes 200 ms at most.
+ *
+ * Errors: -ETIMEDOUT a thread sleeps uninterruptibly; -EPERM somebody else traces one of them; they
+ * run on then.
+ */
+struct late_others;
+int late_stop_others(const struct late_stop *stop, struct late_others **ret_others);
 
-/** late_free() - openers go on, the reader ends; helpers finish by themselves. Accepts NULL.
- *  Return: NULL. */
+/** late_release_others() - let them run; @others may be NULL. Return: NULL. */
+struct late_others *late_release_others(struct late_others *others);
+
+/**
+ * late_new() - start the reader thread and its watchdog
+ * @ops: borrowed until late_free()
+ *
+ * Needs CAP_SYS_ADMIN and CAP_SYS_PTRACE. One per daemon; daemons whose tenants differ do not
+ * disturb each other. Helpers and watchdog are children of the daemon, which must neither ignore
+ * SIGCHLD nor wait for any child (-1).
+ *
+ * Return: 0 or -errno with a reason.
+ */
+int late_new(const struct late_ops *ops, void *data, struct late **ret_late, struct reason *reason);
+
+/** late_free() - stop watching; openers go on, helpers finish by themselves. Return: NULL. */
 struct late *late_free(struct late *late);
 
 /**
- * late_let_go() - end the catch of a process that waits for an answer of ours, so that somebody
- * else may trace it
+ * late_watch() - from now on catch who opens the file; counted per device and inode
+ * @file_fd: any descriptor of it, O_PATH too, from the mount the tenant sees it through; borrowed
  *
- * It can be in no other's hands: it makes no system call of ours while it waits in one of its own.
+ * Not from a callback: it waits for the reader.
+ *
+ * Errors: -ESHUTDOWN the watchdog ended all watching; -EINVAL no regular file; others as
+ * fanotify_mark(2).
  */
-void late_let_go(struct late *late, pid_t pid);
+int late_watch(struct late *late, int file_fd);
 
 /**
- * late_watch() - from now on
- * @file_fd: the file as the tenant opens it, O_PATH or readable; duplicated
+ * late_unwatch() - undo one late_watch() of the same file
  *
- * Counted: as many late_unwatch(). Errors: those of fanotify_mark(2) with a reason.
+ * Errors: -ENOENT it is not watched; -ESHUTDOWN.
  */
-int late_watch(struct late *late, int file_fd, struct reason *reason);
-void late_unwatch(struct late *late, dev_t dev, ino_t ino);
+int late_unwatch(struct late *late, int file_fd);

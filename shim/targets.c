@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Walks cgroup directories; the tenant may make directories of its own there, deep and many.
+ * Listing processes through the cgroup directory's descriptor; see targets.h. The tenant may make
+ * cgroups of any name, depth and number below its own, and move its processes between them while we
+ * look, so the walk is bounded and goes by descriptors.
  */
 #include "shim/targets.h"
 
@@ -11,104 +13,178 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/sys.h"
-#include "shim/maps.h"
 
 #define DEPTH_MAX 32
-#define PROCS_MAX (16u << 20) /* bytes of one cgroup.procs */
+#define DIRS_MAX  4096
+#define PIDS_MAX  (1u << 20)
 
-struct search {
-	dev_t dev;
-	ino_t ino;
-	int (*found)(pid_t pid, void *data);
-	void *data;
+struct pids {
+	pid_t *pids;
+	size_t cnt, cap, dirs;
 };
 
-static bool maps_file(pid_t pid, const struct search *search)
+static int pids_add(struct pids *set, pid_t pid)
 {
-	struct maps maps;
-	bool found = false;
+	if (set->cnt == PIDS_MAX)
+		return -E2BIG;
+	if (set->cnt == set->cap) {
+		size_t cap = set->cap ? set->cap * 2 : 64;
+		pid_t *grown = realloc(set->pids, cap * sizeof(*grown));
 
-	if (maps_read(pid, &maps) < 0)
-		return false;
-	for (uint32_t i = 0; i < maps.cnt && !found; i++)
-		found = maps.entries[i].executable &&
-			maps_is_file(&maps, &maps.entries[i], search->dev, search->ino);
-	maps_deinit(&maps);
-	return found;
+		if (!grown)
+			return -ENOMEM;
+		set->pids = grown;
+		set->cap = cap;
+	}
+	set->pids[set->cnt++] = pid;
+	return 0;
 }
 
-static int search_procs(int dir_fd, const struct search *search)
+/* A threaded cgroup has no cgroup.procs of its own (EOPNOTSUPP on read): its processes are listed
+ * by the root of the threaded subtree, which is within the tenant or above it. */
+static int read_procs(struct pids *set, int dir_fd)
 {
-	cleanup_free char *text = NULL;
-	char *at, *end;
-	int r;
+	int fd = openat(dir_fd, "cgroup.procs", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "re");
+	int pid, r = 0;
 
-	/* A threaded subgroup refuses it; its processes are listed by the parent. */
-	r = read_file(dir_fd, "cgroup.procs", PROCS_MAX, &text, NULL);
-	if (r < 0)
-		return r == -ENOENT || r == -EOPNOTSUPP || r == -ENODEV ? 0 : r;
-	for (at = text, r = 0; *at && r == 0; at = end + 1) {
-		pid_t pid = (pid_t)strtol(at, &end, 10);
-
-		if (end == at)
-			break;
-		if (pid > 0 && maps_file(pid, search))
-			r = search->found(pid, search->data);
-		if (!*end)
-			break;
+	if (!file) {
+		close_fd(fd);
+		return errno == ENOENT || errno == ENODEV ? 0 : -errno;
 	}
+	while (r == 0 && fscanf(file, "%d", &pid) == 1)
+		if (pid > 0) /* 0: a process of a pid namespace we cannot see */
+			r = pids_add(set, pid);
+	fclose(file);
 	return r;
 }
 
-static int search_dir(int dir_fd, const struct search *search, int depth)
+static int walk(struct pids *set, int parent_fd, const char *name, int depth)
 {
+	int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
-	DIR *dir;
-	int r, fd;
+	int r;
 
-	r = search_procs(dir_fd, search);
-	if (r < 0 || depth == DEPTH_MAX)
-		return r;
-	fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	dir = fd < 0 ? NULL : fdopendir(fd);
 	if (!dir) {
 		close_fd(fd);
-		return 0;
+		return errno == ENOENT || errno == ENODEV ? 0 : -errno;
 	}
-	while (r == 0 && (entry = readdir(dir))) {
-		cleanup_fd int sub = -1;
-
-		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
-			continue;
-		sub = openat(dir_fd, entry->d_name,
-			     O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (sub >= 0)
-			r = search_dir(sub, search, depth + 1);
-	}
+	r = set->dirs++ == DIRS_MAX || depth == DEPTH_MAX ? -E2BIG : read_procs(set, fd);
+	while (r == 0 && (entry = readdir(dir)))
+		if (entry->d_type == DT_DIR && strcmp(entry->d_name, ".") != 0 &&
+		    strcmp(entry->d_name, "..") != 0)
+			r = walk(set, fd, entry->d_name, depth + 1);
 	closedir(dir);
 	return r;
 }
 
-int targets_find(int cgroup_fd, dev_t dev, ino_t ino, int (*found)(pid_t pid, void *data),
-		 void *data)
+/* Kernel threads and zombies have no address space: no "VmSize:" line would do too, but the state
+ * and the flags are one short line. */
+static bool is_alive(pid_t pid)
 {
-	const struct search search = {.dev = dev, .ino = ino, .found = found, .data = data};
+	unsigned long flags;
+	char path[40], text[512], state, *rest;
+	cleanup_fd int fd = -1;
+	ssize_t n;
 
-	return search_dir(cgroup_fd, &search, 0);
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (n <= 0)
+		return false;
+	text[n] = '\0';
+	rest = strrchr(text, ')'); /* the name is the process' own choice */
+	if (!rest || sscanf(rest, ") %c %*d %*d %*d %*d %*d %lu", &state, &flags) != 2)
+		return false;
+	return state != 'Z' && state != 'X' && !(flags & 0x200000); /* PF_KTHREAD */
 }
 
-bool targets_have(pid_t pid, int fd)
+static int by_pid(const void *a, const void *b)
 {
-	struct search search = {0};
+	pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+int targets_each(int cgroup_fd, targets_fn *fn, void *data)
+{
+	struct pids set = {0};
+	int walked, r = 0;
+
+	walked = walk(&set, cgroup_fd, ".", 0);
+	if (set.cnt > 0)
+		qsort(set.pids, set.cnt, sizeof(*set.pids), by_pid);
+	for (size_t i = 0; r == 0 && i < set.cnt; i++)
+		if ((i == 0 || set.pids[i] != set.pids[i - 1]) && is_alive(set.pids[i]))
+			r = fn(set.pids[i], data);
+	free(set.pids);
+	return r ? r : walked;
+}
+
+struct find {
+	dev_t dev;
+	ino_t ino;
+	targets_fn *fn;
+	void *data;
+};
+
+static int find_one(pid_t pid, void *data)
+{
+	struct find *find = data;
+
+	if (targets_maps(pid, find->dev, find->ino, false) <= 0)
+		return 0;
+	return find->fn(pid, find->data);
+}
+
+int targets_find(int cgroup_fd, dev_t dev, ino_t ino, targets_fn *fn, void *data)
+{
+	struct find find = {dev, ino, fn, data};
+
+	return targets_each(cgroup_fd, find_one, &find);
+}
+
+/* One line of /proc/PID/maps. */
+static bool line_matches(pid_t pid, const char *line, dev_t dev, ino_t ino, bool exec_only)
+{
+	unsigned long start, end, inode;
+	char perms[5], path[80];
 	struct stat st;
 
-	if (fstat(fd, &st) < 0)
+	if (sscanf(line, "%lx-%lx %4s %*x %*x:%*x %lu", &start, &end, perms, &inode) != 4)
 		return false;
-	search.dev = st.st_dev;
-	search.ino = st.st_ino;
-	return maps_file(pid, &search);
+	if (inode != ino || (exec_only && perms[2] != 'x'))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", pid, start, end);
+	return stat(path, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
+}
+
+int targets_maps(pid_t pid, dev_t dev, ino_t ino, bool exec_only)
+{
+	/* What counts stands in front of the path, which may be long and is the tenant's. */
+	char path[40], text[4096], line[128];
+	cleanup_fd int fd = -1;
+	size_t len = 0;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT || errno == ESRCH ? 0 : -errno;
+	while ((n = read(fd, text, sizeof(text))) > 0)
+		for (ssize_t i = 0; i < n; i++) {
+			if (text[i] != '\n') {
+				if (len < sizeof(line) - 1)
+					line[len++] = text[i];
+				continue;
+			}
+			line[len] = '\0';
+			len = 0;
+			if (line_matches(pid, line, dev, ino, exec_only))
+				return 1;
+		}
+	return n < 0 && errno != ESRCH ? -errno : 0;
 }

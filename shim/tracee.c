@@ -234,6 +234,51 @@ int tracee_stop(pid_t pid, int armed_fd, struct tracee *ret_tracee, struct reaso
 	return 0;
 }
 
+/* Run to the next system call stop. Stops of a group stop that began meanwhile are passed over: the
+ * kernel keeps it pending until we let go. */
+static int run_to_syscall_stop(pid_t tid)
+{
+	int64_t deadline = now_ms() + STOP_MS;
+
+	if (ptrace(PTRACE_SYSCALL, tid, NULL, 0) < 0)
+		return -ESRCH;
+	for (;;) {
+		int status;
+		pid_t r = waitpid(tid, &status, __WALL | WNOHANG);
+
+		if (r < 0 || (r > 0 && !WIFSTOPPED(status)))
+			return -ESRCH;
+		if (r == 0) {
+			struct timespec nap = {.tv_nsec = 20000};
+
+			if (now_ms() > deadline)
+				return -ETIMEDOUT;
+			nanosleep(&nap, NULL);
+			continue;
+		}
+		if (WSTOPSIG(status) == SYSGOOD)
+			return 0;
+		if (ptrace(PTRACE_SYSCALL, tid, NULL, 0) < 0)
+			return -ESRCH;
+	}
+}
+
+/* In the stop that reports an exec the kernel has yet to write the call's result to a register: go on to the
+ * end of the call. */
+static int leave_exec(pid_t tid)
+{
+	struct user_regs_struct regs;
+	struct __ptrace_syscall_info info = {0};
+
+	if (ptrace(PTRACE_GETREGS, tid, NULL, &regs) < 0 ||
+	    ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info), &info) < 0)
+		return -ESRCH;
+	if (info.op != PTRACE_SYSCALL_INFO_NONE || regs.rax != 0 ||
+	    (regs.orig_rax != SYS_execve && regs.orig_rax != SYS_execveat))
+		return 0;
+	return run_to_syscall_stop(tid);
+}
+
 int tracee_borrow(pid_t pid, pid_t tid, struct tracee *ret_tracee)
 {
 	struct tracee tracee = {.pid = pid, .mem_fd = -1, .borrowed = true, .cnt = 1, .cap = 1};
@@ -243,7 +288,8 @@ int tracee_borrow(pid_t pid, pid_t tid, struct tracee *ret_tracee)
 	if (!tracee.threads)
 		return -ENOMEM;
 	tracee.threads[0] = (struct tracee_thread){.tid = tid, .stopped = true};
-	if (ptrace(PTRACE_GETREGS, tid, NULL, &tracee.threads[0].regs) < 0)
+	r = leave_exec(tid);
+	if (r == 0 && ptrace(PTRACE_GETREGS, tid, NULL, &tracee.threads[0].regs) < 0)
 		r = -ESRCH;
 	if (r == 0)
 		r = open_mem(&tracee);
@@ -292,11 +338,9 @@ static void end_calls(struct tracee *tracee)
 		return;
 	thread = &tracee->threads[tracee->caller];
 	tracee->calling = false;
-	if (!tracee->borrowed) {
-		ptrace(PTRACE_INTERRUPT, thread->tid, NULL, NULL);
-		ptrace(PTRACE_CONT, thread->tid, NULL, 0);
-		wait_event_stop(thread->tid, now_ms() + STOP_MS);
-	}
+	ptrace(PTRACE_INTERRUPT, thread->tid, NULL, NULL);
+	ptrace(PTRACE_CONT, thread->tid, NULL, 0);
+	wait_event_stop(thread->tid, now_ms() + STOP_MS);
 	ptrace(PTRACE_SETREGS, thread->tid, NULL, &thread->regs);
 	set_mask(thread->tid, tracee->sigmask);
 }
@@ -361,35 +405,6 @@ int tracee_set_ip(struct tracee *tracee, uint32_t index, uint64_t ip)
 	if (tracee->calling && index == tracee->caller)
 		return 0; /* restored with the rest */
 	return ptrace(PTRACE_SETREGS, thread->tid, NULL, &thread->regs) < 0 ? -errno : 0;
-}
-
-/* Run to the next system call stop. Stops of a group stop that began meanwhile are passed over: the
- * kernel keeps it pending until we let go. */
-static int run_to_syscall_stop(pid_t tid)
-{
-	int64_t deadline = now_ms() + STOP_MS;
-
-	if (ptrace(PTRACE_SYSCALL, tid, NULL, 0) < 0)
-		return -ESRCH;
-	for (;;) {
-		int status;
-		pid_t r = waitpid(tid, &status, __WALL | WNOHANG);
-
-		if (r < 0 || (r > 0 && !WIFSTOPPED(status)))
-			return -ESRCH;
-		if (r == 0) {
-			struct timespec nap = {.tv_nsec = 20000};
-
-			if (now_ms() > deadline)
-				return -ETIMEDOUT;
-			nanosleep(&nap, NULL);
-			continue;
-		}
-		if (WSTOPSIG(status) == SYSGOOD)
-			return 0;
-		if (ptrace(PTRACE_SYSCALL, tid, NULL, 0) < 0)
-			return -ESRCH;
-	}
 }
 
 /* From here through one whole call. A thread that was stopped inside of another (execve) shows the
