@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the tenant wants with processes that load a probed file: all of its own, brought to the plan as it
- * was when they were caught.
+ * What the tenant wants with processes that load a probed file: all of its own, brought to the plan
+ * as it was when they were caught.
  */
 #include "notifier/uspace_late.h"
 

@@ -13,6 +13,7 @@
 #include "kernel-bridge/kobject.h"
 #include "notifier/tenant.h"
 #include "notifier/uspace.h"
+#include "notifier/uspace_late.h"
 #include "notifier/uspace_targets.h"
 
 /*
@@ -116,6 +117,9 @@ static int attach(struct uspace_link *link, const struct uspace_link_request *re
 	struct uspace_reach undone;
 	int r;
 
+	/* It read the file's symbols and may be followed for that; from here to its answer it does
+	 * nothing, and whoever holds the lock may have to stop it. */
+	uspace_late_let_go(uspace, request->caller);
 	pthread_mutex_lock(&uspace->apply);
 	r = settle_maps(link->prog, reason);
 	if (r == 0)

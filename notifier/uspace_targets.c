@@ -285,8 +285,6 @@ static int visit_caller(struct uspace *uspace, const struct uspace_plan *plan, p
 	pid_t child;
 	char byte;
 
-	/* It read the file's symbols and may be followed for that. */
-	uspace_late_let_go(uspace, pid);
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
 	child = fork();

@@ -263,8 +263,8 @@ static int run_to_syscall_stop(pid_t tid)
 	}
 }
 
-/* In the stop that reports an exec the kernel has yet to write the call's result to a register: go on to the
- * end of the call. */
+/* In the stop that reports an exec the kernel has yet to write the call's result to a register: go
+ * on to the end of the call. */
 static int leave_exec(pid_t tid)
 {
 	struct user_regs_struct regs;
@@ -273,7 +273,8 @@ static int leave_exec(pid_t tid)
 	if (ptrace(PTRACE_GETREGS, tid, NULL, &regs) < 0 ||
 	    ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info), &info) < 0)
 		return -ESRCH;
-	if (info.op != PTRACE_SYSCALL_INFO_NONE || regs.rax != 0 ||
+	/* No result yet: what every call shows from its entry on. */
+	if (info.op != PTRACE_SYSCALL_INFO_NONE || (int64_t)regs.rax != -ENOSYS ||
 	    (regs.orig_rax != SYS_execve && regs.orig_rax != SYS_execveat))
 		return 0;
 	return run_to_syscall_stop(tid);
