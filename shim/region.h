@@ -52,12 +52,17 @@
  * owner of slot N alone, which is the exclusivity a kernel program has on its CPU. There are as
  * many as possible CPUs, because tools read one value per possible CPU.
  *
- * @owner: 0 when free, else pid << 32 | a number that is not 0 (runtime/slot.c)
+ * @owner: 0 when free, else pid << 32 | tag of its pid namespace << 20 | tag of its thread
+ *	(runtime/slot.c); the pid is the one the process itself sees
+ * @sp: where the owner's run stands on its stack, 0 unknown
+ * @episodes: how often the slot was given back
+ * @stalled: @episodes + 1 of an ownership that somebody waited for in vain
  */
 #define REGION_SLOTS_MAX 256u
 struct region_slot {
 	uint64_t owner;
-	uint64_t pad[7];
+	uint64_t sp, episodes, stalled;
+	uint64_t pad[4];
 };
 static_assert(sizeof(struct region_slot) == 64, "one cache line a slot");
 
@@ -193,22 +198,39 @@ static_assert(sizeof(struct region_stub) == REGION_STUB_SIZE, "stub");
 /**
  * struct region_config - facts about this process; private, written at injection. The process can
  * change them and then only hurts itself.
+ * @features: REGION_CPU_*, as rt_cpu_features() finds them; 0 is always right, only slower
  * @clock_gettime: address of the vDSO's function, or 0
+ * @cgroup_id: bpf_get_current_cgroup_id()
+ * @spilled: bit N: entries of bucket N of the shadow table may stand in later buckets
  */
+#define REGION_CPU_RDPID    1u
+#define REGION_CPU_FSGSBASE 2u
 struct region_config {
-	uint32_t version, pad;
+	uint32_t version, features;
 	uint64_t clock_gettime;
-};
-
-/** struct region_cache - zero after fork() @injected: 1 in the process that was injected */
-struct region_cache {
-	uint64_t injected;
-	uint64_t pid; /* own process id, 0 unknown */
+	uint64_t cgroup_id;
+	uint64_t spilled[16];
 };
 
 /**
- * struct region_return - one pending return, open addressing by @slot
- * @slot: address of the stack slot that held the return address, 0 free, 1 deleted
+ * struct region_cache - zero after fork(), filled by the runtime but for @injected
+ * @injected: 1 in the process that was injected
+ * @owner: @pid and namespace as in struct region_slot.owner, 0 unknown
+ * @stalls: hits in a row that waited for a slot in vain
+ * @full: shadow table: hits to go before stale entries are looked for again
+ */
+struct region_cache {
+	uint64_t injected;
+	uint64_t pid; /* own process id, 0 unknown */
+	uint64_t owner;
+	uint64_t stalls;
+	uint64_t full;
+};
+
+/**
+ * struct region_return - one pending return, in the bucket @slot hashes to
+ * @slot: address of the stack slot that held the return address; 0 free; with bit 0 set free as
+ *	well, and the last use was for that slot (runtime/shadow.c)
  * @address: what it held
  * @stub: address of the struct region_stub it was entered through
  * @sequence: orders entries that share a slot (tail calls)
@@ -216,4 +238,9 @@ struct region_cache {
 struct region_return {
 	uint64_t slot, address, stub, sequence;
 };
-#define REGION_RETURNS (REGION_SHADOW_SIZE / sizeof(struct region_return))
+#define REGION_RETURNS	      (REGION_SHADOW_SIZE / sizeof(struct region_return))
+#define REGION_RETURN_BUCKET  8u /* entries */
+#define REGION_RETURN_BUCKETS 1024u
+static_assert(REGION_RETURN_BUCKET * REGION_RETURN_BUCKETS == REGION_RETURNS, "shadow table");
+static_assert(sizeof(((struct region_config *)0)->spilled) * 8 == REGION_RETURN_BUCKETS,
+	      "a bit each");

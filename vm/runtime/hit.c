@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A hit: entry.S calls rt_hit() with the registers at a probed instruction, and rt_hit_return()
+ * when a function comes back whose return address was replaced. Only part of the image: the
+ * region's base is found as the image's first byte.
+ */
+#include <asm/ptrace.h>
+
+#include "vm/runtime/entry.h"
+#include "vm/runtime/shadow.h"
+#include "vm/runtime/slot.h"
+
+static_assert(ENTRY_VERSION == REGION_VERSION, "entry.h");
+static_assert(ENTRY_STUB_BACK == REGION_STUB_BACK, "entry.h");
+static_assert(ENTRY_STUB_IP == offsetof(struct region_stub, ip), "entry.h");
+static_assert(sizeof(struct pt_regs) == 168, "the kernel's layout");
+
+extern unsigned char __region_base[] __attribute__((visibility("hidden")));
+extern const char rt_return[] __attribute__((visibility("hidden")));
+
+void rt_hit(struct pt_regs *regs, const struct region_stub *stub);
+uint64_t rt_hit_return(struct pt_regs *regs, uint64_t slot);
+
+typedef uint64_t (*prog_fn)(void *ctx, struct rt_run *run);
+
+/* Whether @attach runs now. @kind: 0 or REGION_ATTACH_RETURN */
+rt_inline bool attach_runs(const struct region_attach *attach, uint32_t kind, uint64_t injected)
+{
+	if ((attach->flags & REGION_ATTACH_RETURN) != kind)
+		return false;
+	return !(attach->flags & REGION_ATTACH_NO_FORK) || injected == 1;
+}
+
+static __attribute__((noinline)) void
+count_missed(unsigned char *base, const struct region_site *site, uint32_t kind, uint32_t slot)
+{
+	uint64_t injected = rt_load(&region_cache(base)->injected);
+
+	for (uint32_t i = 0; i < site->cnt; i++) {
+		if (attach_runs(&site->attach[i], kind, injected))
+			__atomic_fetch_add(
+				&region_counter(base, slot, site->attach[i].counter)->missed, 1,
+				__ATOMIC_RELAXED);
+	}
+}
+
+rt_inline void run_site(unsigned char *base, struct pt_regs *regs, const struct region_site *site,
+			uint32_t kind, uint64_t ip)
+{
+	uint64_t injected = rt_load(&region_cache(base)->injected);
+	struct slot_claim claim;
+	struct rt_run run;
+
+	if (rt_unlikely(!slot_claim(base, regs->rsp, &claim))) {
+		count_missed(base, site, kind, claim.slot);
+		return;
+	}
+	run.base = base;
+	run.slot = claim.slot;
+	run.stack = regs->rsp;
+	run.ip = ip;
+	for (uint32_t i = 0; i < site->cnt; i++) {
+		const struct region_attach *attach = &site->attach[i];
+		prog_fn prog = (prog_fn)RT_PTR(base, attach->code);
+
+		if (!attach_runs(attach, kind, injected))
+			continue;
+		run.cookie = attach->cookie;
+		region_counter(base, claim.slot, attach->counter)->hits++;
+		prog(regs, &run);
+	}
+	slot_release(base, &claim);
+}
+
+/* Replaces the return address of the function that is being entered. */
+static void hijack(unsigned char *base, struct pt_regs *regs, const struct region_site *site,
+		   const struct region_stub *stub)
+{
+	uint64_t injected = rt_load(&region_cache(base)->injected);
+	bool wanted = false;
+
+	for (uint32_t i = 0; i < site->cnt; i++)
+		wanted |= attach_runs(&site->attach[i], REGION_ATTACH_RETURN, injected);
+	if (wanted && !shadow_push(base, regs->rsp, (uint64_t)stub, (uint64_t)rt_return))
+		count_missed(base, site, REGION_ATTACH_RETURN, 0);
+}
+
+void rt_hit(struct pt_regs *regs, const struct region_stub *stub)
+{
+	unsigned char *base = __region_base;
+	const struct region_site *site =
+		(const void *)__atomic_load_n(&stub->site, __ATOMIC_ACQUIRE);
+
+	if (rt_unlikely(!site || rt_load(&region_header(base)->off)))
+		return;
+	if (rt_likely(site->cnt != site->returns))
+		run_site(base, regs, site, 0, stub->ip);
+	if (site->returns)
+		hijack(base, regs, site, stub);
+}
+
+static void run_return(unsigned char *base, struct pt_regs *regs, const struct region_stub *stub)
+{
+	const struct region_site *site =
+		(const void *)__atomic_load_n(&stub->site, __ATOMIC_ACQUIRE);
+
+	if (site && site->returns && !rt_load(&region_header(base)->off))
+		run_site(base, regs, site, REGION_ATTACH_RETURN, stub->ip);
+}
+
+/*
+ * Return: where the function returns to. A function that was jumped to at the end of another has
+ * its own entry for the same slot; the kernel shows the final address to all of them, too.
+ */
+uint64_t rt_hit_return(struct pt_regs *regs, uint64_t slot)
+{
+	unsigned char *base = __region_base;
+	struct shadow_pending pending[SHADOW_CHAIN_MAX];
+	uint64_t address;
+	uint32_t cnt;
+
+	cnt = shadow_pop(base, slot, (uint64_t)rt_return, pending, &address);
+	regs->rip = address;
+	for (uint32_t i = 0; i < cnt; i++)
+		run_return(base, regs, (const void *)pending[i].stub);
+	return address;
+}

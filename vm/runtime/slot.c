@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Claiming a CPU slot when the one of this CPU is taken: by a thread that was preempted in a
+ * program, by one that died or jumped out of it, or by one that is stopped.
+ *
+ * Waiting is for owners that make progress. A slot that did not change hands during a whole wait is
+ * marked stalled, and nobody waits for that ownership again: a stopped thread costs one wait, not
+ * one per hit.
+ */
+#include "vm/runtime/slot.h"
+
+#include <errno.h>
+#include <linux/time.h>
+#include <linux/fcntl.h>
+
+#define WAIT_NS	       250000000ull /* without any slot changing hands */
+#define WAIT_MOST      8	    /* times that, whatever happens */
+#define STALLS_MAX     7	    /* waits halve after each that was in vain, down to 2 ms */
+#define YIELDS	       32	    /* rounds before sleeping */
+#define SLEEP_NS       50000
+#define SLEEP_MAX_NS   1000000
+#define DEAD_ROUNDS    16 /* owners' lives are checked every so many rounds */
+#define NEAR_BYTES     0x40000
+#define OWNER_NS_SHIFT 20
+#define OWNER_NS_MASK  0xfffull
+#define SS_ON_STACK    1
+
+struct wait {
+	uint64_t start;	   /* when the last change was seen, 0: not waiting yet */
+	uint64_t limit;	   /* end of patience in any case */
+	uint64_t budget;   /* ns without change */
+	uint64_t progress; /* sum of all episodes at start */
+	uint32_t round;
+};
+
+static uint64_t now(void)
+{
+	uint64_t ts[2] = {0, 0};
+
+	rt_syscall4(__NR_clock_gettime, 1 /* CLOCK_MONOTONIC */, (long)ts, 0, 0);
+	return ts[0] * RT_NSEC_PER_SEC + ts[1];
+}
+
+/*
+ * Number of the process' pid namespace, in 12 bits; 0 if unknown. Pids of owners in other
+ * namespaces mean nothing here, and those of the dead must not be guessed.
+ */
+static uint64_t pid_namespace(void)
+{
+	char path[] = "/proc/self/ns/pid";
+	char text[32];
+	uint64_t number = 0;
+	long len;
+
+	len = rt_syscall4(__NR_readlinkat, AT_FDCWD, (long)path, (long)text, sizeof(text));
+	for (long i = 0; i < len; i++) {
+		if (text[i] >= '0' && text[i] <= '9')
+			number = number * 10 + (uint64_t)(text[i] - '0');
+	}
+	return number & OWNER_NS_MASK;
+}
+
+/* The upper part of this process' owner words; asked for once, and again after a fork. */
+static uint64_t own_word(unsigned char *base)
+{
+	struct region_cache *cache = region_cache(base);
+	uint64_t owner = rt_load(&cache->owner);
+	uint64_t pid;
+
+	if (rt_likely(owner))
+		return owner;
+	pid = (uint64_t)rt_syscall4(__NR_getpid, 0, 0, 0, 0);
+	owner = pid << 32 | pid_namespace() << OWNER_NS_SHIFT;
+	rt_store(&cache->pid, pid);
+	rt_store(&cache->owner, owner);
+	return owner;
+}
+
+static bool on_signal_stack(void)
+{
+	struct {
+		uint64_t sp;
+		uint32_t flags, pad;
+		uint64_t size;
+	} stack = {0, SS_ON_STACK, 0, 0};
+
+	rt_syscall4(__NR_sigaltstack, 0, (long)&stack, 0, 0);
+	return stack.flags & SS_ON_STACK;
+}
+
+/*
+ * A run of this very thread that a signal handler left by siglongjmp: it stood on the same stack,
+ * as deep as we do now or deeper. The distance keeps other stacks of this thread (coroutines)
+ * apart; from a signal stack nothing can be told. Taking the word @sp over, not @owner, decides
+ * between this run and one in a signal handler that comes just now.
+ */
+static bool take_from_self(struct region_slot *slot, const struct slot_claim *claim, uint64_t owner)
+{
+	uint64_t sp = rt_load(&slot->sp);
+	uint64_t own = claim->sp;
+
+	if (owner != claim->word || !sp || sp > own || own - sp > NEAR_BYTES || on_signal_stack())
+		return false;
+	return __atomic_compare_exchange_n(&slot->sp, &sp, own, false, __ATOMIC_ACQUIRE,
+					   __ATOMIC_RELAXED);
+}
+
+static bool take_from_dead(struct region_slot *slot, const struct slot_claim *claim, uint64_t owner)
+{
+	uint64_t word = claim->word;
+	uint64_t ns = owner >> OWNER_NS_SHIFT & OWNER_NS_MASK;
+	uint32_t pid = owner >> 32;
+
+	if (!ns || ns != (word >> OWNER_NS_SHIFT & OWNER_NS_MASK) || pid == word >> 32)
+		return false;
+	if (!pid || pid > INT32_MAX || rt_syscall4(__NR_kill, (long)pid, 0, 0, 0) != -ESRCH)
+		return false;
+	if (!__atomic_compare_exchange_n(&slot->owner, &owner, word, false, __ATOMIC_ACQUIRE,
+					 __ATOMIC_RELAXED))
+		return false;
+	rt_store(&slot->sp, claim->sp);
+	return true;
+}
+
+/* All slots once. @ret_waitable: whether one of them is worth waiting for. */
+static bool claim_round(unsigned char *base, uint32_t round, struct slot_claim *claim,
+			bool *ret_waitable)
+{
+	uint32_t slots = region_header(base)->slots;
+	uint32_t nr = claim->slot;
+
+	*ret_waitable = false;
+	for (uint32_t i = 0; i < slots; i++, nr = nr + 1 < slots ? nr + 1 : 0) {
+		struct region_slot *slot = &region_shared(base)->slots[nr];
+		uint64_t owner = rt_load(&slot->owner);
+		bool taken;
+
+		if (!owner)
+			taken = slot_try(slot, claim->word, claim->sp);
+		else
+			taken = take_from_self(slot, claim, owner) ||
+				(round % DEAD_ROUNDS == DEAD_ROUNDS - 1 &&
+				 take_from_dead(slot, claim, owner));
+		if (taken) {
+			claim->slot = nr;
+			return true;
+		}
+		if (rt_load(&slot->stalled) != rt_load(&slot->episodes) + 1)
+			*ret_waitable = true;
+	}
+	return false;
+}
+
+static uint64_t progress(unsigned char *base)
+{
+	uint32_t slots = region_header(base)->slots;
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < slots; i++)
+		sum += rt_load(&region_shared(base)->slots[i].episodes);
+	return sum;
+}
+
+/* The episodes of slots that were held all the time; a release in between only costs one mark. */
+static void mark_stalled(unsigned char *base)
+{
+	uint32_t slots = region_header(base)->slots;
+
+	for (uint32_t i = 0; i < slots; i++) {
+		struct region_slot *slot = &region_shared(base)->slots[i];
+
+		rt_store(&slot->stalled, rt_load(&slot->episodes) + 1);
+	}
+}
+
+/* One turn of waiting. Return: false when it has been long enough. */
+static bool wait_turn(unsigned char *base, struct wait *wait)
+{
+	uint64_t sum, time, sleep[2] = {0, SLEEP_NS};
+
+	if (wait->round++ < YIELDS) {
+		rt_syscall4(__NR_sched_yield, 0, 0, 0, 0);
+		return true;
+	}
+	time = now();
+	sum = progress(base);
+	if (!wait->start)
+		wait->limit = time + wait->budget * WAIT_MOST;
+	if (!wait->start || sum != wait->progress) {
+		wait->start = time;
+		wait->progress = sum;
+	} else if (time - wait->start >= wait->budget) {
+		mark_stalled(base);
+		return false;
+	}
+	if (time >= wait->limit)
+		return false;
+	sleep[1] = SLEEP_NS * (wait->round - YIELDS);
+	if (sleep[1] > SLEEP_MAX_NS)
+		sleep[1] = SLEEP_MAX_NS;
+	rt_syscall4(__NR_nanosleep, (long)sleep, 0, 0, 0);
+	return true;
+}
+
+bool slot_claim_slow(unsigned char *base, uint32_t first, struct slot_claim *ret_claim)
+{
+	struct region_cache *cache = region_cache(base);
+	uint64_t stalls = rt_load(&cache->stalls);
+	struct wait wait = {.budget = WAIT_NS >> (stalls < STALLS_MAX ? stalls : STALLS_MAX)};
+	bool waitable;
+
+	ret_claim->slot = first;
+	ret_claim->word = own_word(base) | slot_thread(rt_load(&region_config(base)->features));
+	do {
+		if (claim_round(base, wait.round, ret_claim, &waitable)) {
+			if (stalls)
+				rt_store(&cache->stalls, 0);
+			return true;
+		}
+	} while (waitable && wait_turn(base, &wait));
+	if (waitable)
+		rt_store(&cache->stalls, stalls + 1);
+	return false;
+}

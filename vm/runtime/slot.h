@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * CPU slots: one run owns one slot from entry to exit, so whatever is indexed by the slot can be
+ * changed without atomic operations. See struct region_slot.
+ */
+#pragma once
+
+#include "vm/runtime/internal.h"
+
+#define SLOT_NONE UINT32_MAX
+
+/**
+ * struct slot_claim - a slot owned
+ * @word: what @slot's owner field holds
+ * @sp: the application's stack pointer at the hit, by which runs of one thread are told apart
+ */
+struct slot_claim {
+	uint64_t word, sp;
+	uint32_t slot;
+};
+
+/** slot_claim_slow() - the general case of slot_claim() @first: slot to look at first */
+bool slot_claim_slow(unsigned char *base, uint32_t first, struct slot_claim *ret_claim);
+
+/*
+ * The CPU this thread runs on, or ran on a moment ago: a hint where to find a free slot that no
+ * other core has in its cache. lsl reads the segment in which the kernel keeps the number.
+ */
+rt_inline uint32_t slot_cpu(uint32_t features)
+{
+	uint64_t value;
+
+	if (rt_likely(features & REGION_CPU_RDPID))
+		__asm__ volatile(".byte 0xf3, 0x48, 0x0f, 0xc7, 0xf8" /* rdpid %rax */
+				 : "=a"(value));
+	else
+		__asm__ volatile("mov $0x7b, %k0; lsl %k0, %k0" : "=r"(value) : : "cc");
+	return value & 0xfff;
+}
+
+/* 20 bits, not 0, that tell this thread from others most of the time. */
+rt_inline uint32_t slot_thread(uint32_t features)
+{
+	uint64_t fs = 0;
+
+	if (rt_likely(features & REGION_CPU_FSGSBASE))
+		__asm__ volatile("rdfsbase %0" : "=r"(fs));
+	return (uint32_t)((fs * 0x9e3779b97f4a7c15ull) >> 44) | 1;
+}
+
+rt_inline bool slot_try(struct region_slot *slot, uint64_t word, uint64_t sp)
+{
+	uint64_t owner = 0;
+
+	if (!__atomic_compare_exchange_n(&slot->owner, &owner, word, false, __ATOMIC_ACQUIRE,
+					 __ATOMIC_RELAXED))
+		return false;
+	rt_store(&slot->sp, sp);
+	return true;
+}
+
+/** slot_claim() - @sp: see struct slot_claim
+ *  Return: false if all slots are held by owners that do not move */
+rt_inline bool slot_claim(unsigned char *base, uint64_t sp, struct slot_claim *ret_claim)
+{
+	uint32_t features = rt_load(&region_config(base)->features);
+	uint32_t slots = region_header(base)->slots;
+	uint64_t owner = rt_load(&region_cache(base)->owner);
+	uint32_t cpu = slot_cpu(features);
+
+	if (rt_unlikely(cpu >= slots))
+		cpu = slots ? cpu % slots : 0;
+	ret_claim->slot = cpu;
+	ret_claim->sp = sp;
+	ret_claim->word = owner | slot_thread(features);
+	if (rt_likely(owner && slot_try(&region_shared(base)->slots[cpu], ret_claim->word, sp)))
+		return true;
+	return slot_claim_slow(base, cpu, ret_claim);
+}
+
+/*
+ * The end of an ownership is counted before the slot is free: whoever claims it next has another
+ * number of episodes than the one that may have been found stalled.
+ */
+rt_inline void slot_release(unsigned char *base, const struct slot_claim *claim)
+{
+	struct region_slot *slot = &region_shared(base)->slots[claim->slot];
+
+	rt_store(&slot->sp, 0);
+	rt_store(&slot->episodes, rt_load(&slot->episodes) + 1);
+	if (rt_likely(rt_load(&slot->owner) == claim->word))
+		__atomic_store_n(&slot->owner, 0, __ATOMIC_RELEASE);
+}
