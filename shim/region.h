@@ -55,7 +55,7 @@
  * @owner: 0 when free, else pid << 32 | tag of its pid namespace << 20 | tag of its thread
  *	(runtime/slot.c); the pid is the one the process itself sees
  * @sp: where the owner's run stands on its stack, 0 unknown
- * @episodes: how often the slot was given back
+ * @episodes: how often the slot was given back or taken over
  * @stalled: @episodes + 1 of an ownership that somebody waited for in vain
  */
 #define REGION_SLOTS_MAX 256u
@@ -130,7 +130,8 @@ static_assert(sizeof(struct region_header) == 64, "the runtime's text starts beh
 /**
  * struct region_map - a map, in the code part: read-only in targets, so all of it can be trusted
  * @type: BPF_MAP_TYPE_*
- * @value_stride: value_size rounded up to 8: distance of per-CPU values
+ * @value_stride: value_size rounded up to 8; per-CPU types: distance of two slots' values, which
+ *	may be larger
  * @elem_stride: bytes of one hash element with its header
  * @buckets: hash: number of buckets, a power of two
  * @slots: per-CPU types: values per element
@@ -225,6 +226,7 @@ struct region_cache {
 	uint64_t owner;
 	uint64_t stalls;
 	uint64_t full;
+	uint64_t randoms; /* bpf_get_prandom_u32() calls */
 };
 
 /**

@@ -5,9 +5,11 @@
 #include "vm/runtime/host.h"
 
 #include <cpuid.h>
+#include <stddef.h>
 #include <sys/auxv.h>
 
 #include "shim/region.h"
+#include "vm/runtime/helpers.h"
 
 #define HWCAP2_FSGSBASE_BIT 2ul /* asm/hwcap2.h */
 
@@ -21,4 +23,16 @@ uint32_t rt_cpu_features(void)
 	if (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT)
 		features |= REGION_CPU_FSGSBASE;
 	return features;
+}
+
+const char *rt_helper_name(int number)
+{
+	switch (number) {
+#define NAME(nr, name)                                                                             \
+	case nr:                                                                                   \
+		return "rt_" #name;
+		RT_HELPERS(NAME)
+	default:
+		return NULL;
+	}
 }

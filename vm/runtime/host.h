@@ -8,3 +8,6 @@
 
 /** rt_cpu_features() - REGION_CPU_* for struct region_config.features */
 uint32_t rt_cpu_features(void);
+
+/** rt_helper_name() - runtime function ("rt_...") of helper BPF_FUNC_* @number; NULL: none */
+const char *rt_helper_name(int number);

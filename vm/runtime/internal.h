@@ -89,3 +89,16 @@ rt_inline long rt_vm_read(void *dst, uint64_t address, size_t len)
 
 	return rt_syscall6(__NR_process_vm_readv, tid, (long)local, 1, (long)remote, 1, 0);
 }
+
+rt_inline uint64_t rt_clock(int clock)
+{
+	uint64_t ts[2] = {0, 0};
+
+	rt_syscall4(__NR_clock_gettime, clock, (long)ts, 0, 0);
+	return ts[0] * RT_NSEC_PER_SEC + ts[1];
+}
+
+rt_inline uint64_t rt_monotonic(void)
+{
+	return rt_clock(1 /* CLOCK_MONOTONIC */);
+}

@@ -33,14 +33,6 @@ struct wait {
 	uint32_t round;
 };
 
-static uint64_t now(void)
-{
-	uint64_t ts[2] = {0, 0};
-
-	rt_syscall4(__NR_clock_gettime, 1 /* CLOCK_MONOTONIC */, (long)ts, 0, 0);
-	return ts[0] * RT_NSEC_PER_SEC + ts[1];
-}
-
 /*
  * Number of the process' pid namespace, in 12 bits; 0 if unknown. Pids of owners in other
  * namespaces mean nothing here, and those of the dead must not be guessed.
@@ -101,8 +93,11 @@ static bool take_from_self(struct region_slot *slot, const struct slot_claim *cl
 
 	if (owner != claim->word || !sp || sp > own || own - sp > NEAR_BYTES || on_signal_stack())
 		return false;
-	return __atomic_compare_exchange_n(&slot->sp, &sp, own, false, __ATOMIC_ACQUIRE,
-					   __ATOMIC_RELAXED);
+	if (!__atomic_compare_exchange_n(&slot->sp, &sp, own, false, __ATOMIC_ACQUIRE,
+					 __ATOMIC_RELAXED))
+		return false;
+	rt_store(&slot->episodes, rt_load(&slot->episodes) + 1);
+	return true;
 }
 
 static bool take_from_dead(struct region_slot *slot, const struct slot_claim *claim, uint64_t owner)
@@ -119,6 +114,7 @@ static bool take_from_dead(struct region_slot *slot, const struct slot_claim *cl
 					 __ATOMIC_RELAXED))
 		return false;
 	rt_store(&slot->sp, claim->sp);
+	rt_store(&slot->episodes, rt_load(&slot->episodes) + 1);
 	return true;
 }
 
@@ -182,7 +178,7 @@ static bool wait_turn(unsigned char *base, struct wait *wait)
 		rt_syscall4(__NR_sched_yield, 0, 0, 0, 0);
 		return true;
 	}
-	time = now();
+	time = rt_monotonic();
 	sum = progress(base);
 	if (!wait->start)
 		wait->limit = time + wait->budget * WAIT_MOST;

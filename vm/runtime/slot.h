@@ -23,19 +23,20 @@ struct slot_claim {
 bool slot_claim_slow(unsigned char *base, uint32_t first, struct slot_claim *ret_claim);
 
 /*
- * The CPU this thread runs on, or ran on a moment ago: a hint where to find a free slot that no
- * other core has in its cache. lsl reads the segment in which the kernel keeps the number.
+ * The CPU this thread runs on, or ran on a moment ago (lower 12 bits), and its memory node. Only a
+ * hint: where to find a free slot that no other core has in its cache. lsl reads the segment in
+ * which the kernel keeps the number for processors without rdpid.
  */
-rt_inline uint32_t slot_cpu(uint32_t features)
+#define SLOT_NODE_SHIFT 12
+rt_inline uint32_t slot_cpu_value(uint32_t features)
 {
-	uint64_t value;
+	uint64_t value = 0x7b;
 
 	if (rt_likely(features & REGION_CPU_RDPID))
-		__asm__ volatile(".byte 0xf3, 0x48, 0x0f, 0xc7, 0xf8" /* rdpid %rax */
-				 : "=a"(value));
+		__asm__ volatile("rdpid %0" : "=r"(value));
 	else
-		__asm__ volatile("mov $0x7b, %k0; lsl %k0, %k0" : "=r"(value) : : "cc");
-	return value & 0xfff;
+		__asm__ volatile("lsl %k0, %k0" : "+r"(value) : : "cc");
+	return (uint32_t)value;
 }
 
 /* 20 bits, not 0, that tell this thread from others most of the time. */
@@ -66,7 +67,7 @@ rt_inline bool slot_claim(unsigned char *base, uint64_t sp, struct slot_claim *r
 	uint32_t features = rt_load(&region_config(base)->features);
 	uint32_t slots = region_header(base)->slots;
 	uint64_t owner = rt_load(&region_cache(base)->owner);
-	uint32_t cpu = slot_cpu(features);
+	uint32_t cpu = slot_cpu_value(features) & ((1u << SLOT_NODE_SHIFT) - 1);
 
 	if (rt_unlikely(cpu >= slots))
 		cpu = slots ? cpu % slots : 0;

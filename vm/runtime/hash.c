@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * HASH and PERCPU_HASH with all elements allocated beforehand.
+ *
+ *	64 bytes	list of elements that were given back, number of those never used
+ *	buckets		lock and first element (lock.h)
+ *	elements	struct hash_elem, key, value or a value per slot
+ *
+ * Elements are named by number + 1; 0 ends a chain. Lookups take no lock. An element that is given
+ * back loses its mark, and one that is used again gets it after its contents: a walk that meets an
+ * element without it, or one of another bucket, has left its chain and starts again.
+ *
+ * All of this is hostile memory: numbers are compared with the map's size before they are used, and
+ * no walk is longer than CHAIN_MAX. The order of the stores is such that a process killed between
+ * any two of them leaves a usable map; at worst an element is lost to it.
+ */
+#include <errno.h>
+
+#include "vm/runtime/lock.h"
+#include "vm/runtime/map.h"
+
+#define CHAIN_MAX    256u /* with a bucket per element, chains of even 16 do not occur */
+#define LOOKUP_TRIES 8
+#define UPDATE_TRIES 8
+#define POP_TRIES    4096
+#define ENTRIES_MAX  (1u << 26)
+#define LINE	     64u
+#define LIVE	     0x80000000u
+#define HEADER_SIZE  64u
+
+struct hash_elem {
+	uint32_t hash; /* LIVE and 31 bits, or 0 */
+	uint32_t next; /* in the chain, or in the list of free ones */
+	unsigned char key[];
+};
+
+struct hash_header {
+	uint64_t free;	/* first free element, and a counter above that changes with each use */
+	uint64_t fresh; /* elements below have been used at some time */
+};
+
+/** struct table - a map's parts @in_chain: bits of an element's hash that its bucket decides */
+struct table {
+	const struct region_map *map;
+	struct hash_header *header;
+	uint64_t *buckets;
+	unsigned char *elems;
+	uint32_t mask, in_chain;
+};
+
+static uint64_t buckets_size(const struct region_map *map)
+{
+	return ((uint64_t)map->buckets * sizeof(uint64_t) + LINE - 1) / LINE * LINE;
+}
+
+rt_inline uint32_t value_offset(const struct region_map *map)
+{
+	uint32_t offset = (uint32_t)(sizeof(struct hash_elem) + rt_align8(map->key_size));
+
+	/* Values with a line of their own begin with one. */
+	if (map->type == MAP_TYPE_PERCPU_HASH && map->value_stride % LINE == 0)
+		offset = (offset + LINE - 1) / LINE * LINE;
+	return offset;
+}
+
+int hash_layout(struct region_map *map, uint64_t *ret_size)
+{
+	uint64_t stride;
+
+	if (map->max_entries > ENTRIES_MAX || map->key_size > REGION_MAPS_SIZE)
+		return -E2BIG;
+	stride = value_offset(map) + (uint64_t)map->value_stride * map->slots;
+	stride = (stride + 15) / 16 * 16;
+	if (stride > REGION_MAPS_SIZE)
+		return -E2BIG;
+	map->elem_stride = (uint32_t)stride;
+	map->buckets = 2;
+	while (map->buckets < map->max_entries)
+		map->buckets *= 2;
+	*ret_size = HEADER_SIZE + buckets_size(map) + stride * map->max_entries;
+	return 0;
+}
+
+rt_inline struct table table_of(unsigned char *base, const struct region_map *map)
+{
+	unsigned char *data = base + map->data;
+	struct table table = {
+		.map = map,
+		.header = (void *)data,
+		.buckets = (void *)(data + HEADER_SIZE),
+		.elems = data + HEADER_SIZE + buckets_size(map),
+		.mask = map->buckets - 1,
+		.in_chain = LIVE | (map->buckets - 1),
+	};
+
+	return table;
+}
+
+/* NULL for numbers that no element has. */
+rt_inline struct hash_elem *elem_at(const struct table *table, uint32_t number)
+{
+	uint32_t index = number - 1;
+
+	if (rt_unlikely(index >= table->map->max_entries))
+		return NULL;
+	return (void *)(table->elems + (uint64_t)index * table->map->elem_stride);
+}
+
+rt_inline unsigned char *elem_value(const struct table *table, struct hash_elem *elem)
+{
+	return (unsigned char *)elem + value_offset(table->map);
+}
+
+rt_inline uint32_t key_hash(const struct region_map *map, const void *key)
+{
+	return rt_hash(key, map->key_size, map->seed) | LIVE;
+}
+
+/** struct place - where a walk ended @number, @elem: the element, 0 and NULL if there is none
+ *  @prev: the one before it in the chain @moved: the walk left the chain */
+struct place {
+	struct hash_elem *elem, *prev;
+	uint32_t number;
+	bool moved;
+};
+
+/*
+ * The next pointer counts only if the element still was in this chain after it had been read; loads
+ * are not reordered with one another on this processor, acquire keeps the compiler from it.
+ */
+rt_inline struct place chain_find(const struct table *table, const void *key, uint32_t hash,
+				  uint32_t number)
+{
+	struct place place = {0};
+
+	for (uint32_t steps = 0; number && steps < CHAIN_MAX; steps++) {
+		struct hash_elem *elem = elem_at(table, number);
+		uint32_t found, next;
+
+		if (rt_unlikely(!elem))
+			break;
+		found = __atomic_load_n(&elem->hash, __ATOMIC_ACQUIRE);
+		if (rt_likely(found == hash && rt_equal(elem->key, key, table->map->key_size))) {
+			place.elem = elem;
+			place.number = number;
+			return place;
+		}
+		next = __atomic_load_n(&elem->next, __ATOMIC_ACQUIRE);
+		if (((found ^ hash) & table->in_chain) || rt_load(&elem->hash) != found) {
+			place.moved = true;
+			return place;
+		}
+		place.prev = elem;
+		number = next;
+	}
+	return place;
+}
+
+/* Under the bucket's lock, where nothing moves. */
+static __attribute__((noinline)) struct hash_elem *
+find_locked(unsigned char *base, const struct table *table, const void *key, uint32_t hash)
+{
+	uint64_t *bucket = &table->buckets[hash & table->mask];
+	struct place place;
+	uint64_t word;
+
+	if (!lock_take(base, bucket, lock_holder(base, MAP_NO_SLOT), &word))
+		return NULL;
+	place = chain_find(table, key, hash, (uint32_t)word);
+	lock_give(bucket, word, (uint32_t)word);
+	return place.elem;
+}
+
+rt_inline struct hash_elem *find(unsigned char *base, const struct table *table, const void *key,
+				 uint32_t hash)
+{
+	const uint64_t *bucket = &table->buckets[hash & table->mask];
+
+	for (int i = 0; i < LOOKUP_TRIES; i++) {
+		uint32_t head = (uint32_t)__atomic_load_n(bucket, __ATOMIC_ACQUIRE);
+		struct place place = chain_find(table, key, hash, head);
+
+		if (rt_likely(!place.moved))
+			return place.elem;
+	}
+	return find_locked(base, table, key, hash);
+}
+
+unsigned char *hash_lookup(unsigned char *base, const struct region_map *map, const void *key)
+{
+	struct table table = table_of(base, map);
+	struct hash_elem *elem = find(base, &table, key, key_hash(map, key));
+
+	return elem ? elem_value(&table, elem) : NULL;
+}
+
+/* The counter in the upper half keeps a pop from succeeding whose next pointer is out of date. */
+static uint32_t elem_pop(const struct table *table)
+{
+	struct hash_header *header = table->header;
+	uint64_t fresh;
+
+	for (int i = 0; i < POP_TRIES; i++) {
+		uint64_t old = __atomic_load_n(&header->free, __ATOMIC_ACQUIRE);
+		struct hash_elem *elem = elem_at(table, (uint32_t)old);
+		uint64_t next = (old >> 32) + 1;
+
+		if (!(uint32_t)old)
+			break;
+		next = next << 32 | (elem ? rt_load(&elem->next) : 0);
+		if (__atomic_compare_exchange_n(&header->free, &old, next, false, __ATOMIC_ACQUIRE,
+						__ATOMIC_RELAXED) &&
+		    elem)
+			return (uint32_t)old;
+	}
+	fresh = rt_load(&header->fresh);
+	while (fresh < table->map->max_entries) {
+		if (__atomic_compare_exchange_n(&header->fresh, &fresh, fresh + 1, false,
+						__ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			return (uint32_t)fresh + 1;
+	}
+	return 0;
+}
+
+static void elem_push(const struct table *table, uint32_t number)
+{
+	struct hash_elem *elem = elem_at(table, number);
+	uint64_t old = rt_load(&table->header->free);
+	uint64_t next;
+
+	__atomic_store_n(&elem->hash, 0, __ATOMIC_RELEASE);
+	do {
+		__atomic_store_n(&elem->next, (uint32_t)old, __ATOMIC_RELEASE);
+		next = ((old >> 32) + 1) << 32 | number;
+	} while (!__atomic_compare_exchange_n(&table->header->free, &old, next, false,
+					      __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+}
+
+/* Adds an element at the head and gives the lock back. -EAGAIN: it was taken over. */
+static int insert_locked(const struct table *table, const void *key, uint32_t hash,
+			 const struct map_values *values, uint64_t word)
+{
+	uint64_t *bucket = &table->buckets[hash & table->mask];
+	uint32_t number = elem_pop(table);
+	struct hash_elem *elem = elem_at(table, number);
+
+	if (!elem) {
+		lock_give(bucket, word, (uint32_t)word);
+		return -E2BIG;
+	}
+	rt_copy(elem->key, key, table->map->key_size);
+	map_put(table->map, elem_value(table, elem), values, true);
+	rt_store(&elem->next, (uint32_t)word);
+	__atomic_store_n(&elem->hash, hash, __ATOMIC_RELEASE);
+	if (lock_give(bucket, word, number))
+		return 0;
+	elem_push(table, number);
+	return -EAGAIN;
+}
+
+/* Existing elements are changed in place; the lock keeps them from being given to another key. */
+static int update_once(unsigned char *base, const struct table *table, const void *key,
+		       const struct map_values *values, uint64_t flags, uint32_t holder)
+{
+	uint32_t hash = key_hash(table->map, key);
+	uint64_t *bucket = &table->buckets[hash & table->mask];
+	struct place place;
+	uint64_t word;
+	int r = 0;
+
+	if (!lock_take(base, bucket, holder, &word))
+		return -EBUSY;
+	place = chain_find(table, key, hash, (uint32_t)word);
+	if (!place.elem && flags != MAP_EXIST)
+		return insert_locked(table, key, hash, values, word);
+	if (!place.elem)
+		r = -ENOENT;
+	else if (flags == MAP_NOEXIST)
+		r = -EEXIST;
+	else
+		map_put(table->map, elem_value(table, place.elem), values, false);
+	lock_give(bucket, word, (uint32_t)word);
+	return r;
+}
+
+int hash_update(unsigned char *base, const struct region_map *map, const void *key,
+		const struct map_values *values, uint64_t flags, uint32_t slot)
+{
+	struct table table = table_of(base, map);
+	uint32_t holder = lock_holder(base, slot);
+	int r = -EAGAIN;
+
+	if (flags > MAP_EXIST)
+		return -EINVAL;
+	for (int i = 0; i < UPDATE_TRIES && r == -EAGAIN; i++)
+		r = update_once(base, &table, key, values, flags, holder);
+	return r == -EAGAIN ? -EBUSY : r;
+}
+
+static int delete_once(unsigned char *base, const struct table *table, const void *key,
+		       uint32_t holder)
+{
+	uint32_t hash = key_hash(table->map, key);
+	uint64_t *bucket = &table->buckets[hash & table->mask];
+	struct place place;
+	uint64_t word;
+	uint32_t next;
+
+	if (!lock_take(base, bucket, holder, &word))
+		return -EBUSY;
+	place = chain_find(table, key, hash, (uint32_t)word);
+	if (!place.elem) {
+		lock_give(bucket, word, (uint32_t)word);
+		return -ENOENT;
+	}
+	next = rt_load(&place.elem->next);
+	if (place.prev) {
+		__atomic_store_n(&place.prev->next, next, __ATOMIC_RELEASE);
+		lock_give(bucket, word, (uint32_t)word);
+	} else if (!lock_give(bucket, word, next)) {
+		return -EAGAIN;
+	}
+	elem_push(table, place.number);
+	return 0;
+}
+
+int hash_delete(unsigned char *base, const struct region_map *map, const void *key, uint32_t slot)
+{
+	struct table table = table_of(base, map);
+	uint32_t holder = lock_holder(base, slot);
+	int r = -EAGAIN;
+
+	for (int i = 0; i < UPDATE_TRIES && r == -EAGAIN; i++)
+		r = delete_once(base, &table, key, holder);
+	return r == -EAGAIN ? -EBUSY : r;
+}
+
+/* Key of element @number if it is in bucket @bucket and stays there while the key is read. */
+static bool elem_key(const struct table *table, uint32_t number, uint32_t bucket, void *ret_key)
+{
+	struct hash_elem *elem = elem_at(table, number);
+	uint32_t hash;
+
+	if (!elem)
+		return false;
+	hash = __atomic_load_n(&elem->hash, __ATOMIC_ACQUIRE);
+	if ((hash ^ (bucket | LIVE)) & table->in_chain)
+		return false;
+	rt_copy(ret_key, elem->key, table->map->key_size);
+	return __atomic_load_n(&elem->hash, __ATOMIC_ACQUIRE) == hash;
+}
+
+/* As the kernel: from the element's successor on; the first one if @key is not there (any more). */
+int hash_next_key(unsigned char *base, const struct region_map *map, const void *key, void *ret_key)
+{
+	struct table table = table_of(base, map);
+	uint32_t hash = key ? key_hash(map, key) : 0;
+	struct hash_elem *elem = key ? find(base, &table, key, hash) : NULL;
+	uint32_t bucket = 0;
+
+	if (elem) {
+		bucket = hash & table.mask;
+		if (elem_key(&table, rt_load(&elem->next), bucket, ret_key))
+			return 0;
+		bucket++;
+	}
+	for (; bucket <= table.mask; bucket++) {
+		uint32_t head = (uint32_t)__atomic_load_n(&table.buckets[bucket], __ATOMIC_ACQUIRE);
+
+		if (head && elem_key(&table, head, bucket, ret_key))
+			return 0;
+	}
+	return -ENOENT;
+}
+
+int hash_read(unsigned char *base, const struct region_map *map, const void *key, void *ret_value)
+{
+	struct table table = table_of(base, map);
+	uint32_t hash = key_hash(map, key);
+
+	for (int i = 0; i < LOOKUP_TRIES; i++) {
+		struct hash_elem *elem = find(base, &table, key, hash);
+
+		if (!elem)
+			return -ENOENT;
+		map_get(map, elem_value(&table, elem), ret_value);
+		if (__atomic_load_n(&elem->hash, __ATOMIC_ACQUIRE) == hash &&
+		    rt_equal(elem->key, key, map->key_size))
+			return 0;
+	}
+	return -ENOENT;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Helpers about maps and the running task.
+ */
+#include "vm/runtime/helpers.h"
+
+#include <errno.h>
+
+#include "vm/runtime/map.h"
+#include "vm/runtime/slot.h"
+
+#define COMM_LEN    16u
+#define PR_GET_NAME 16
+
+uint64_t rt_map_lookup_elem(RT_HELPER_ARGS)
+{
+	return (uint64_t)rt_map_lookup(run->base, (const void *)r1, (const void *)r2, run->slot);
+}
+
+uint64_t rt_map_update_elem(RT_HELPER_ARGS)
+{
+	return (uint64_t)(int64_t)rt_map_update(run->base, (const void *)r1, (const void *)r2,
+						(const void *)r3, r4, run->slot);
+}
+
+uint64_t rt_map_delete_elem(RT_HELPER_ARGS)
+{
+	const struct region_map *map = (const void *)r1;
+
+	if (!map_is_hash(map))
+		return (uint64_t)-EINVAL;
+	return (uint64_t)(int64_t)hash_delete(run->base, map, (const void *)r2, run->slot);
+}
+
+/* The slot is what per-CPU values are told apart by, so it is the processor a program sees. */
+uint64_t rt_get_smp_processor_id(RT_HELPER_ARGS)
+{
+	return run->slot;
+}
+
+uint64_t rt_get_numa_node_id(RT_HELPER_ARGS)
+{
+	return slot_cpu_value(rt_load(&region_config(run->base)->features)) >> SLOT_NODE_SHIFT;
+}
+
+/*
+ * Asked for each time: whatever a process could remember about itself is wrong in a child that
+ * shares its memory (vfork) until it calls exec.
+ */
+uint64_t rt_get_current_pid_tgid(RT_HELPER_ARGS)
+{
+	uint64_t tgid = (uint64_t)rt_syscall4(__NR_getpid, 0, 0, 0, 0);
+
+	return tgid << 32 | (uint32_t)rt_syscall4(__NR_gettid, 0, 0, 0, 0);
+}
+
+uint64_t rt_get_current_uid_gid(RT_HELPER_ARGS)
+{
+	uint64_t gid = (uint64_t)rt_syscall4(__NR_getgid, 0, 0, 0, 0);
+
+	return gid << 32 | (uint32_t)rt_syscall4(__NR_getuid, 0, 0, 0, 0);
+}
+
+/* Filled up with zeroes; cut so that the last byte is one. */
+uint64_t rt_get_current_comm(RT_HELPER_ARGS)
+{
+	unsigned char comm[COMM_LEN] = {0};
+	unsigned char *to = (void *)r1;
+	uint32_t size = (uint32_t)r2;
+	uint32_t len = size < COMM_LEN ? size : COMM_LEN;
+
+	if (!size)
+		return 0;
+	rt_syscall4(__NR_prctl, PR_GET_NAME, (long)comm, 0, 0);
+	comm[len - 1] = 0;
+	rt_copy(to, comm, len);
+	rt_zero(to + len, size - len);
+	return 0;
+}
+
+uint64_t rt_get_current_cgroup_id(RT_HELPER_ARGS)
+{
+	return rt_load(&region_config(run->base)->cgroup_id);
+}
+
+uint64_t rt_get_attach_cookie(RT_HELPER_ARGS)
+{
+	return run->cookie;
+}
+
+uint64_t rt_get_func_ip(RT_HELPER_ARGS)
+{
+	return run->ip;
+}
+
+/* Nobody's secret, but never the same twice in a row: time, and a count of this process. */
+uint64_t rt_get_prandom_u32(RT_HELPER_ARGS)
+{
+	struct region_cache *cache = region_cache(run->base);
+	uint64_t count = rt_load(&cache->randoms) + 1;
+	uint64_t mixed;
+
+	rt_store(&cache->randoms, count);
+	mixed = rt_mix(__builtin_ia32_rdtsc() ^ (uint64_t)run->slot << 56,
+		       0x9e3779b97f4a7c15ull + (count << 1));
+	return (uint32_t)(rt_mix(mixed ^ count, 0xd1342543de82ef95ull) >> 16);
+}

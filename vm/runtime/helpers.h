@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The helpers of the runtime. All of them take the program's five argument registers and the run,
+ * so that the caller need not know how many a helper uses; the result is the program's r0.
+ *
+ * Results and errors are those of the kernel's helpers (kernel/bpf/helpers.c,
+ * kernel/trace/bpf_trace.c, Linux 6.18) unless said otherwise at the definition.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vm/runtime/runtime.h"
+
+/* RT_HELPERS() - X(BPF_FUNC_* number, name) for every helper there is */
+#define RT_HELPERS(X)                                                                              \
+	X(1, map_lookup_elem)                                                                      \
+	X(2, map_update_elem)                                                                      \
+	X(3, map_delete_elem)                                                                      \
+	X(4, probe_read)                                                                           \
+	X(5, ktime_get_ns)                                                                         \
+	X(7, get_prandom_u32)                                                                      \
+	X(8, get_smp_processor_id)                                                                 \
+	X(14, get_current_pid_tgid)                                                                \
+	X(15, get_current_uid_gid)                                                                 \
+	X(16, get_current_comm)                                                                    \
+	X(25, perf_event_output)                                                                   \
+	X(42, get_numa_node_id)                                                                    \
+	X(45, probe_read_str)                                                                      \
+	X(80, get_current_cgroup_id)                                                               \
+	X(112, probe_read_user)                                                                    \
+	X(114, probe_read_user_str)                                                                \
+	X(125, ktime_get_boot_ns)                                                                  \
+	X(173, get_func_ip)                                                                        \
+	X(174, get_attach_cookie)
+
+#define RT_HELPER_ARGS                                                                             \
+	uint64_t r1, uint64_t r2, uint64_t r3, uint64_t r4, uint64_t r5, struct rt_run *run
+#define RT_HELPER_DECLARE(number, name) uint64_t rt_##name(RT_HELPER_ARGS);
+RT_HELPERS(RT_HELPER_DECLARE)
+
+/**
+ * rt_ring_read() - take one event out of slot @slot's ring; for the only consumer, the daemon
+ * @tail: how far this consumer has read; kept by it, because the shared copy is hostile. At first
+ *	what struct region_ring.tail says.
+ * @ret_event: @size is at most REGION_EVENT_MAX
+ * @ret_data: room for REGION_EVENT_MAX bytes
+ *
+ * Return: 1, or 0 if there is none.
+ * Errors: -EBADMSG the ring holds nonsense; what it held is dropped.
+ */
+int rt_ring_read(unsigned char *base, uint32_t slot, uint64_t *tail, struct region_event *ret_event,
+		 void *ret_data);

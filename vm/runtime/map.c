@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Maps: shapes, and the operations of programs and of tools by type.
+ */
+#include <errno.h>
+
+#include "vm/runtime/map.h"
+
+#define VALUE_MAX	 0x7fffffffu
+#define PERCPU_VALUE_MAX 0x8000u /* PCPU_MIN_UNIT_SIZE, include/linux/percpu.h, Linux 6.18 */
+#define LINE		 64u
+#define LINES_MAX	 0x1000000ull /* bytes a map may grow to by giving each value its line */
+
+static int array_layout(struct region_map *map, uint64_t *ret_size)
+{
+	if (map->key_size != sizeof(uint32_t))
+		return -EINVAL;
+	*ret_size = (uint64_t)map->value_stride * map->max_entries *
+		    (map->type == MAP_TYPE_PERCPU_ARRAY ? map->slots : 1);
+	return 0;
+}
+
+/* Values of two slots in one cache line would travel between the processors with every write. */
+static void spread_values(struct region_map *map)
+{
+	uint64_t stride = ((uint64_t)map->value_size + LINE - 1) / LINE * LINE;
+
+	if (map->slots > 1 && stride * map->slots * map->max_entries <= LINES_MAX)
+		map->value_stride = (uint32_t)stride;
+}
+
+int rt_map_layout(struct region_map *map, uint32_t slots)
+{
+	uint64_t size = 0;
+	int r;
+
+	if (map->type == MAP_TYPE_PERF_ARRAY) {
+		map->value_stride = map->elem_stride = map->buckets = map->slots = 0;
+		map->data_size = 0;
+		return 0;
+	}
+	if (!map_is_hash(map) && map->type != MAP_TYPE_ARRAY && map->type != MAP_TYPE_PERCPU_ARRAY)
+		return -EOPNOTSUPP;
+	if (!map->key_size || !map->value_size || !map->max_entries || !slots)
+		return -EINVAL;
+	if (map->value_size > VALUE_MAX - 8 ||
+	    (map_is_percpu(map) && rt_align8(map->value_size) > PERCPU_VALUE_MAX))
+		return -E2BIG;
+	map->value_stride = (uint32_t)rt_align8(map->value_size);
+	map->elem_stride = map->buckets = 0;
+	map->slots = map_is_percpu(map) ? slots : 1;
+	if (map_is_percpu(map))
+		spread_values(map);
+	r = map_is_hash(map) ? hash_layout(map, &size) : array_layout(map, &size);
+	if (r < 0)
+		return r;
+	if (size > REGION_MAPS_SIZE)
+		return -E2BIG;
+	map->data_size = size;
+	return 0;
+}
+
+/* Zero is an empty map of every type: elements are taken from a counter before any is reused. */
+void rt_map_init(unsigned char *base, const struct region_map *map)
+{
+	(void)base;
+	(void)map;
+}
+
+static void put_one(const struct region_map *map, unsigned char *value, const unsigned char *bytes,
+		    bool fresh)
+{
+	uint64_t rest = map->value_stride - map->value_size;
+
+	if (bytes)
+		rt_copy(value, bytes, map->value_size);
+	else
+		rt_zero(value, map->value_size);
+	if (fresh && rest)
+		rt_zero(value + map->value_size, rest);
+}
+
+void map_put(const struct region_map *map, unsigned char *value, const struct map_values *values,
+	     bool fresh)
+{
+	uint64_t size = rt_align8(map->value_size);
+
+	if (rt_likely(!fresh && !values->all)) {
+		put_one(map, value + (uint64_t)values->slot * map->value_stride, values->bytes,
+			false);
+		return;
+	}
+	for (uint32_t i = 0; i < map->slots; i++, value += map->value_stride) {
+		if (values->all)
+			put_one(map, value, values->bytes + i * size, fresh);
+		else
+			put_one(map, value, i == values->slot ? values->bytes : NULL, fresh);
+	}
+}
+
+void map_get(const struct region_map *map, const unsigned char *value, void *ret_value)
+{
+	uint64_t size = map_is_percpu(map) ? rt_align8(map->value_size) : map->value_size;
+	unsigned char *to = ret_value;
+
+	for (uint32_t i = 0; i < map->slots; i++, value += map->value_stride, to += size) {
+		rt_copy(to, value, map->value_size);
+		rt_zero(to + map->value_size, size - map->value_size);
+	}
+}
+
+void *rt_map_lookup(unsigned char *base, const struct region_map *map, const void *key,
+		    uint32_t slot)
+{
+	unsigned char *value =
+		map_is_hash(map) ? hash_lookup(base, map, key) : array_lookup(base, map, key);
+
+	if (!value || !map_is_percpu(map))
+		return value;
+	return value + (uint64_t)(slot < map->slots ? slot : 0) * map->value_stride;
+}
+
+static int update(unsigned char *base, const struct region_map *map, const void *key,
+		  const struct map_values *values, uint64_t flags, uint32_t owned)
+{
+	if (map_is_hash(map))
+		return hash_update(base, map, key, values, flags, owned);
+	return array_update(base, map, key, values, flags);
+}
+
+int rt_map_update(unsigned char *base, const struct region_map *map, const void *key,
+		  const void *value, uint64_t flags, uint32_t slot)
+{
+	struct map_values values = {value, slot < map->slots ? slot : 0, false};
+
+	return update(base, map, key, &values, flags, slot);
+}
+
+int rt_map_delete(unsigned char *base, const struct region_map *map, const void *key)
+{
+	return map_is_hash(map) ? hash_delete(base, map, key, MAP_NO_SLOT) : -EINVAL;
+}
+
+int rt_map_next_key(unsigned char *base, const struct region_map *map, const void *key,
+		    void *ret_key)
+{
+	return map_is_hash(map) ? hash_next_key(base, map, key, ret_key)
+				: array_next_key(map, key, ret_key);
+}
+
+int rt_map_read(unsigned char *base, const struct region_map *map, const void *key, void *ret_value)
+{
+	const unsigned char *value;
+
+	if (map_is_hash(map))
+		return hash_read(base, map, key, ret_value);
+	value = array_lookup(base, map, key);
+	if (!value)
+		return -ENOENT;
+	map_get(map, value, ret_value);
+	return 0;
+}
+
+int rt_map_write(unsigned char *base, const struct region_map *map, const void *key,
+		 const void *value, uint64_t flags)
+{
+	struct map_values values = {value, 0, map_is_percpu(map)};
+
+	return update(base, map, key, &values, flags, MAP_NO_SLOT);
+}
