@@ -114,14 +114,18 @@ static_assert(REGION_COUNTERS + sizeof(struct region_counter) * REGION_SLOTS_MAX
 /* More slots than fit here would need a larger shared part: REGION_RINGS_MAX slots have a ring. */
 #define REGION_RINGS_MAX ((REGION_SHARED_SIZE - REGION_RINGS) / REGION_RING_SIZE)
 
+#define REGION_HAS_RDPID    1u
+#define REGION_HAS_FSGSBASE 2u
 /**
  * struct region_header - first bytes of the text
  * @slots: CPU slots in use: possible CPUs, at most REGION_RINGS_MAX
  * @off: set to 1 by the daemon or its keeper: hits run nothing any more
+ * @features: REGION_HAS_*, of the host's processors, as rt_cpu_features() finds them; 0 is always
+ *	right, only slower
  * @enter, @ret: offsets of the runtime's entry points (see struct region_stub and the shadow table)
  */
 struct region_header {
-	uint32_t version, slots, off, pad;
+	uint32_t version, slots, off, features;
 	uint64_t enter, ret;
 	uint64_t reserved[4];
 };
@@ -130,8 +134,7 @@ static_assert(sizeof(struct region_header) == 64, "the runtime's text starts beh
 /**
  * struct region_map - a map, in the code part: read-only in targets, so all of it can be trusted
  * @type: BPF_MAP_TYPE_*
- * @value_stride: value_size rounded up to 8; per-CPU types: distance of two slots' values, which
- *	may be larger
+ * @value_stride: value_size rounded up to 8: distance of per-CPU values
  * @elem_stride: bytes of one hash element with its header
  * @buckets: hash: number of buckets, a power of two
  * @slots: per-CPU types: values per element
@@ -199,15 +202,12 @@ static_assert(sizeof(struct region_stub) == REGION_STUB_SIZE, "stub");
 /**
  * struct region_config - facts about this process; private, written at injection. The process can
  * change them and then only hurts itself.
- * @features: REGION_CPU_*, as rt_cpu_features() finds them; 0 is always right, only slower
  * @clock_gettime: address of the vDSO's function, or 0
  * @cgroup_id: bpf_get_current_cgroup_id()
  * @spilled: bit N: entries of bucket N of the shadow table may stand in later buckets
  */
-#define REGION_CPU_RDPID    1u
-#define REGION_CPU_FSGSBASE 2u
 struct region_config {
-	uint32_t version, features;
+	uint32_t version, pad;
 	uint64_t clock_gettime;
 	uint64_t cgroup_id;
 	uint64_t spilled[16];

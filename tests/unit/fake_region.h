@@ -17,6 +17,7 @@
 #include "shim/region.h"
 #include "vm/runtime/host.h"
 #include "vm/runtime/image.h"
+#include "vm/runtime/runtime.h"
 
 #define FAKE_PAGE  4096
 #define FAKE_SITES (REGION_CODE + 0x100000) /* sites, and stubs behind them */
@@ -61,7 +62,7 @@ static inline unsigned char *fake_region(uint32_t slots)
 	close(fd);
 	memcpy(base, runtime_image, runtime_image_size);
 	header->slots = slots;
-	((struct region_config *)(base + REGION_CONFIG))->features = rt_cpu_features();
+	header->features = rt_cpu_features();
 	((struct region_cache *)(base + REGION_CACHE))->injected = 1;
 	return base;
 }
@@ -84,7 +85,7 @@ static inline struct region_counter fake_count(unsigned char *base, uint32_t cou
 	return sum;
 }
 
-static inline uint64_t fake_code(unsigned char *base, uint64_t (*prog)())
+static inline uint64_t fake_code(unsigned char *base, uint64_t (*prog)(void *, struct rt_run *))
 {
 	return (uint64_t)prog - (uint64_t)base;
 }

@@ -55,12 +55,7 @@ static uint64_t buckets_size(const struct region_map *map)
 
 rt_inline uint32_t value_offset(const struct region_map *map)
 {
-	uint32_t offset = (uint32_t)(sizeof(struct hash_elem) + rt_align8(map->key_size));
-
-	/* Values with a line of their own begin with one. */
-	if (map->type == MAP_TYPE_PERCPU_HASH && map->value_stride % LINE == 0)
-		offset = (offset + LINE - 1) / LINE * LINE;
-	return offset;
+	return (uint32_t)(sizeof(struct hash_elem) + rt_align8(map->key_size));
 }
 
 int hash_layout(struct region_map *map, uint64_t *ret_size)
@@ -164,7 +159,7 @@ find_locked(unsigned char *base, const struct table *table, const void *key, uin
 	struct place place;
 	uint64_t word;
 
-	if (!lock_take(base, bucket, lock_holder(base, MAP_NO_SLOT), &word))
+	if (!lock_take(base, bucket, lock_holder(base, RT_ALL_SLOTS), &word))
 		return NULL;
 	place = chain_find(table, key, hash, (uint32_t)word);
 	lock_give(bucket, word, (uint32_t)word);

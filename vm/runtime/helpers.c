@@ -4,9 +4,7 @@
  */
 #include "vm/runtime/helpers.h"
 
-#include <errno.h>
-
-#include "vm/runtime/map.h"
+#include "vm/runtime/bytes.h"
 #include "vm/runtime/slot.h"
 
 #define COMM_LEN    16u
@@ -25,11 +23,8 @@ uint64_t rt_map_update_elem(RT_HELPER_ARGS)
 
 uint64_t rt_map_delete_elem(RT_HELPER_ARGS)
 {
-	const struct region_map *map = (const void *)r1;
-
-	if (!map_is_hash(map))
-		return (uint64_t)-EINVAL;
-	return (uint64_t)(int64_t)hash_delete(run->base, map, (const void *)r2, run->slot);
+	return (uint64_t)(int64_t)rt_map_delete(run->base, (const void *)r1, (const void *)r2,
+						run->slot);
 }
 
 /* The slot is what per-CPU values are told apart by, so it is the processor a program sees. */
@@ -40,7 +35,7 @@ uint64_t rt_get_smp_processor_id(RT_HELPER_ARGS)
 
 uint64_t rt_get_numa_node_id(RT_HELPER_ARGS)
 {
-	return slot_cpu_value(rt_load(&region_config(run->base)->features)) >> SLOT_NODE_SHIFT;
+	return slot_cpu_value(region_header(run->base)->features) >> SLOT_NODE_SHIFT;
 }
 
 /*

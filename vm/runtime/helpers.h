@@ -39,16 +39,3 @@
 	uint64_t r1, uint64_t r2, uint64_t r3, uint64_t r4, uint64_t r5, struct rt_run *run
 #define RT_HELPER_DECLARE(number, name) uint64_t rt_##name(RT_HELPER_ARGS);
 RT_HELPERS(RT_HELPER_DECLARE)
-
-/**
- * rt_ring_read() - take one event out of slot @slot's ring; for the only consumer, the daemon
- * @tail: how far this consumer has read; kept by it, because the shared copy is hostile. At first
- *	what struct region_ring.tail says.
- * @ret_event: @size is at most REGION_EVENT_MAX
- * @ret_data: room for REGION_EVENT_MAX bytes
- *
- * Return: 1, or 0 if there is none.
- * Errors: -EBADMSG the ring holds nonsense; what it held is dropped.
- */
-int rt_ring_read(unsigned char *base, uint32_t slot, uint64_t *tail, struct region_event *ret_event,
-		 void *ret_data);

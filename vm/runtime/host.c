@@ -19,9 +19,9 @@ uint32_t rt_cpu_features(void)
 	uint32_t features = 0;
 
 	if (__get_cpuid_count(7, 0, &a, &b, &c, &d) && c & bit_RDPID)
-		features |= REGION_CPU_RDPID;
+		features |= REGION_HAS_RDPID;
 	if (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT)
-		features |= REGION_CPU_FSGSBASE;
+		features |= REGION_HAS_FSGSBASE;
 	return features;
 }
 

@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-/** rt_cpu_features() - REGION_CPU_* for struct region_config.features */
+/** rt_cpu_features() - REGION_HAS_* for struct region_header.features */
 uint32_t rt_cpu_features(void);
 
 /** rt_helper_name() - runtime function ("rt_...") of helper BPF_FUNC_* @number; NULL: none */

@@ -8,8 +8,6 @@
 
 #define VALUE_MAX	 0x7fffffffu
 #define PERCPU_VALUE_MAX 0x8000u /* PCPU_MIN_UNIT_SIZE, include/linux/percpu.h, Linux 6.18 */
-#define LINE		 64u
-#define LINES_MAX	 0x1000000ull /* bytes a map may grow to by giving each value its line */
 
 static int array_layout(struct region_map *map, uint64_t *ret_size)
 {
@@ -18,15 +16,6 @@ static int array_layout(struct region_map *map, uint64_t *ret_size)
 	*ret_size = (uint64_t)map->value_stride * map->max_entries *
 		    (map->type == MAP_TYPE_PERCPU_ARRAY ? map->slots : 1);
 	return 0;
-}
-
-/* Values of two slots in one cache line would travel between the processors with every write. */
-static void spread_values(struct region_map *map)
-{
-	uint64_t stride = ((uint64_t)map->value_size + LINE - 1) / LINE * LINE;
-
-	if (map->slots > 1 && stride * map->slots * map->max_entries <= LINES_MAX)
-		map->value_stride = (uint32_t)stride;
 }
 
 int rt_map_layout(struct region_map *map, uint32_t slots)
@@ -49,8 +38,6 @@ int rt_map_layout(struct region_map *map, uint32_t slots)
 	map->value_stride = (uint32_t)rt_align8(map->value_size);
 	map->elem_stride = map->buckets = 0;
 	map->slots = map_is_percpu(map) ? slots : 1;
-	if (map_is_percpu(map))
-		spread_values(map);
 	r = map_is_hash(map) ? hash_layout(map, &size) : array_layout(map, &size);
 	if (r < 0)
 		return r;
@@ -120,25 +107,23 @@ void *rt_map_lookup(unsigned char *base, const struct region_map *map, const voi
 	return value + (uint64_t)(slot < map->slots ? slot : 0) * map->value_stride;
 }
 
-static int update(unsigned char *base, const struct region_map *map, const void *key,
-		  const struct map_values *values, uint64_t flags, uint32_t owned)
-{
-	if (map_is_hash(map))
-		return hash_update(base, map, key, values, flags, owned);
-	return array_update(base, map, key, values, flags);
-}
-
 int rt_map_update(unsigned char *base, const struct region_map *map, const void *key,
 		  const void *value, uint64_t flags, uint32_t slot)
 {
-	struct map_values values = {value, slot < map->slots ? slot : 0, false};
+	struct map_values values = {
+		.bytes = value,
+		.slot = slot < map->slots ? slot : 0,
+		.all = slot == RT_ALL_SLOTS && map_is_percpu(map),
+	};
 
-	return update(base, map, key, &values, flags, slot);
+	if (map_is_hash(map))
+		return hash_update(base, map, key, &values, flags, slot);
+	return array_update(base, map, key, &values, flags);
 }
 
-int rt_map_delete(unsigned char *base, const struct region_map *map, const void *key)
+int rt_map_delete(unsigned char *base, const struct region_map *map, const void *key, uint32_t slot)
 {
-	return map_is_hash(map) ? hash_delete(base, map, key, MAP_NO_SLOT) : -EINVAL;
+	return map_is_hash(map) ? hash_delete(base, map, key, slot) : -EINVAL;
 }
 
 int rt_map_next_key(unsigned char *base, const struct region_map *map, const void *key,
@@ -164,7 +149,5 @@ int rt_map_read(unsigned char *base, const struct region_map *map, const void *k
 int rt_map_write(unsigned char *base, const struct region_map *map, const void *key,
 		 const void *value, uint64_t flags)
 {
-	struct map_values values = {value, 0, map_is_percpu(map)};
-
-	return update(base, map, key, &values, flags, MAP_NO_SLOT);
+	return rt_map_update(base, map, key, value, flags, RT_ALL_SLOTS);
 }

@@ -6,8 +6,6 @@
 
 #include "vm/runtime/bytes.h"
 
-#define MAP_NO_SLOT UINT32_MAX
-
 /*
  * Types that are covered. Numbers of enum bpf_map_type; the header that has it is not freestanding.
  */
@@ -51,7 +49,7 @@ int array_update(unsigned char *base, const struct region_map *map, const void *
 		 const struct map_values *values, uint64_t flags);
 int array_next_key(const struct region_map *map, const void *key, void *ret_key);
 
-/* @slot of these: the slot the caller owns, or MAP_NO_SLOT. */
+/* @slot of these: the slot the caller owns, or RT_ALL_SLOTS. */
 int hash_layout(struct region_map *map, uint64_t *ret_size);
 unsigned char *hash_lookup(unsigned char *base, const struct region_map *map, const void *key);
 int hash_update(unsigned char *base, const struct region_map *map, const void *key,

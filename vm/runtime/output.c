@@ -103,37 +103,36 @@ uint64_t rt_perf_event_output(RT_HELPER_ARGS)
 }
 
 /* Drops what the ring holds. */
-static int ring_resync(struct region_ring *ring, uint64_t *tail, uint64_t head)
+static int ring_empty(struct region_ring *ring, uint64_t head)
 {
-	*tail = head & ~7ull;
-	__atomic_store_n(&ring->tail, *tail, __ATOMIC_RELEASE);
-	return -EBADMSG;
+	__atomic_store_n(&ring->tail, head & ~7ull, __ATOMIC_RELEASE);
+	return 0;
 }
 
-int rt_ring_read(unsigned char *base, uint32_t slot, uint64_t *tail, struct region_event *ret_event,
-		 void *ret_data)
+int rt_ring_read(unsigned char *base, uint32_t slot, struct region_event *ret_event, void *ret_data)
 {
 	struct region_ring *ring;
 	struct region_event event;
-	uint64_t head, avail;
+	uint64_t head, tail, avail;
 
 	if (slot >= REGION_RINGS_MAX)
 		return 0;
 	ring = ring_at(base, slot);
 	/* Acquire: the record is read after the head that announces it. */
 	head = __atomic_load_n(&ring->head, __ATOMIC_ACQUIRE);
-	avail = head - *tail;
+	tail = rt_load(&ring->tail);
+	avail = head - tail;
 	if (!avail)
 		return 0;
-	if (avail > REGION_RING_SIZE || avail < sizeof(event) || (head | *tail) % 8)
-		return ring_resync(ring, tail, head);
-	ring_get(ring_bytes(base, slot), *tail, &event, sizeof(event));
+	if (avail > REGION_RING_SIZE || avail < sizeof(event) || (head | tail) % 8)
+		return ring_empty(ring, head);
+	ring_get(ring_bytes(base, slot), tail, &event, sizeof(event));
 	if (event.size > REGION_EVENT_MAX || sizeof(event) + rt_align8(event.size) > avail)
-		return ring_resync(ring, tail, head);
-	ring_get(ring_bytes(base, slot), *tail + sizeof(event), ret_data, event.size);
+		return ring_empty(ring, head);
+	ring_get(ring_bytes(base, slot), tail + sizeof(event), ret_data, event.size);
 	*ret_event = event;
-	*tail += sizeof(event) + rt_align8(event.size);
+	tail += sizeof(event) + rt_align8(event.size);
 	/* Release: the bytes have been read before the producer may overwrite them. */
-	__atomic_store_n(&ring->tail, *tail, __ATOMIC_RELEASE);
+	__atomic_store_n(&ring->tail, tail, __ATOMIC_RELEASE);
 	return 1;
 }

@@ -40,15 +40,30 @@ void rt_map_init(unsigned char *base, const struct region_map *map);
  * Map operations. Keys and values are ordinary memory. Errors are the kernel's: -ENOENT, -EEXIST,
  * -E2BIG, -EINVAL, -EBUSY when a lock could not be had in bounded time.
  */
+/* As @slot of whoever owns none: the daemon. Values are then all slots' values. */
+#define RT_ALL_SLOTS UINT32_MAX
+
 /** rt_map_lookup() - address of the value; per-CPU types: of slot @slot's value. NULL: none. */
 void *rt_map_lookup(unsigned char *base, const struct region_map *map, const void *key,
 		    uint32_t slot);
 int rt_map_update(unsigned char *base, const struct region_map *map, const void *key,
 		  const void *value, uint64_t flags, uint32_t slot);
-int rt_map_delete(unsigned char *base, const struct region_map *map, const void *key);
+int rt_map_delete(unsigned char *base, const struct region_map *map, const void *key,
+		  uint32_t slot);
 /** rt_map_next_key() - @key NULL or unknown: the first one. -ENOENT behind the last. */
 int rt_map_next_key(unsigned char *base, const struct region_map *map, const void *key,
 		    void *ret_key);
+
+/**
+ * rt_ring_read() - take one event out of slot @slot's ring; for the only consumer, the daemon
+ * @ret_event: @size is at most REGION_EVENT_MAX
+ * @ret_data: room for REGION_EVENT_MAX bytes
+ *
+ * Return: 1, or 0 if there is none. A ring that holds nonsense is emptied. As the ring is hostile,
+ * it may have events for ever: the caller bounds how many it takes in a row.
+ */
+int rt_ring_read(unsigned char *base, uint32_t slot, struct region_event *ret_event,
+		 void *ret_data);
 
 /*
  * The same as the tool's commands see them: per-CPU values are all slots' values, each rounded up

@@ -100,7 +100,21 @@ static bool take_from_self(struct region_slot *slot, const struct slot_claim *cl
 	return true;
 }
 
-static bool take_from_dead(struct region_slot *slot, const struct slot_claim *claim, uint64_t owner)
+/*
+ * The owner is a zombie that nobody has waited for: kill() finds it, its memory is gone. So is that
+ * of a process whose first thread alone has ended, hence only after a whole wait in vain.
+ */
+static bool is_zombie(uint32_t pid)
+{
+	unsigned char byte;
+	uint64_t local[2] = {(uint64_t)&byte, 1}, remote[2] = {0, 1};
+
+	return rt_syscall6(__NR_process_vm_readv, (long)pid, (long)local, 1, (long)remote, 1, 0) ==
+	       -ESRCH;
+}
+
+static bool take_from_dead(struct region_slot *slot, const struct slot_claim *claim, uint64_t owner,
+			   bool zombies)
 {
 	uint64_t word = claim->word;
 	uint64_t ns = owner >> OWNER_NS_SHIFT & OWNER_NS_MASK;
@@ -108,7 +122,9 @@ static bool take_from_dead(struct region_slot *slot, const struct slot_claim *cl
 
 	if (!ns || ns != (word >> OWNER_NS_SHIFT & OWNER_NS_MASK) || pid == word >> 32)
 		return false;
-	if (!pid || pid > INT32_MAX || rt_syscall4(__NR_kill, (long)pid, 0, 0, 0) != -ESRCH)
+	if (!pid || pid > INT32_MAX)
+		return false;
+	if (rt_syscall4(__NR_kill, (long)pid, 0, 0, 0) != -ESRCH && !(zombies && is_zombie(pid)))
 		return false;
 	if (!__atomic_compare_exchange_n(&slot->owner, &owner, word, false, __ATOMIC_ACQUIRE,
 					 __ATOMIC_RELAXED))
@@ -118,8 +134,14 @@ static bool take_from_dead(struct region_slot *slot, const struct slot_claim *cl
 	return true;
 }
 
+enum round {
+	ROUND_FREE,    /* free slots, and what this thread left behind */
+	ROUND_DEAD,    /* and those of dead processes */
+	ROUND_ZOMBIES, /* and those of dead processes nobody has waited for */
+};
+
 /* All slots once. @ret_waitable: whether one of them is worth waiting for. */
-static bool claim_round(unsigned char *base, uint32_t round, struct slot_claim *claim,
+static bool claim_round(unsigned char *base, enum round round, struct slot_claim *claim,
 			bool *ret_waitable)
 {
 	uint32_t slots = region_header(base)->slots;
@@ -135,8 +157,8 @@ static bool claim_round(unsigned char *base, uint32_t round, struct slot_claim *
 			taken = slot_try(slot, claim->word, claim->sp);
 		else
 			taken = take_from_self(slot, claim, owner) ||
-				(round % DEAD_ROUNDS == DEAD_ROUNDS - 1 &&
-				 take_from_dead(slot, claim, owner));
+				(round != ROUND_FREE &&
+				 take_from_dead(slot, claim, owner, round == ROUND_ZOMBIES));
 		if (taken) {
 			claim->slot = nr;
 			return true;
@@ -185,11 +207,8 @@ static bool wait_turn(unsigned char *base, struct wait *wait)
 	if (!wait->start || sum != wait->progress) {
 		wait->start = time;
 		wait->progress = sum;
-	} else if (time - wait->start >= wait->budget) {
-		mark_stalled(base);
-		return false;
 	}
-	if (time >= wait->limit)
+	if (time - wait->start >= wait->budget || time >= wait->limit)
 		return false;
 	sleep[1] = SLEEP_NS * (wait->round - YIELDS);
 	if (sleep[1] > SLEEP_MAX_NS)
@@ -198,23 +217,44 @@ static bool wait_turn(unsigned char *base, struct wait *wait)
 	return true;
 }
 
+static bool claim_waiting(unsigned char *base, struct wait *wait, struct slot_claim *claim,
+			  bool *ret_waited)
+{
+	bool waitable;
+
+	for (;;) {
+		bool look = wait->round % DEAD_ROUNDS == DEAD_ROUNDS - 1;
+
+		if (claim_round(base, look ? ROUND_DEAD : ROUND_FREE, claim, &waitable))
+			return true;
+		*ret_waited = waitable;
+		if (!waitable)
+			return false;
+		if (wait_turn(base, wait))
+			continue;
+		if (claim_round(base, ROUND_ZOMBIES, claim, &waitable))
+			return true;
+		if (progress(base) == wait->progress)
+			mark_stalled(base);
+		return false;
+	}
+}
+
 bool slot_claim_slow(unsigned char *base, uint32_t first, struct slot_claim *ret_claim)
 {
 	struct region_cache *cache = region_cache(base);
 	uint64_t stalls = rt_load(&cache->stalls);
 	struct wait wait = {.budget = WAIT_NS >> (stalls < STALLS_MAX ? stalls : STALLS_MAX)};
-	bool waitable;
+	bool waited;
 
 	ret_claim->slot = first;
-	ret_claim->word = own_word(base) | slot_thread(rt_load(&region_config(base)->features));
-	do {
-		if (claim_round(base, wait.round, ret_claim, &waitable)) {
-			if (stalls)
-				rt_store(&cache->stalls, 0);
-			return true;
-		}
-	} while (waitable && wait_turn(base, &wait));
-	if (waitable)
+	ret_claim->word = own_word(base) | slot_thread(region_header(base)->features);
+	if (claim_waiting(base, &wait, ret_claim, &waited)) {
+		if (stalls)
+			rt_store(&cache->stalls, 0);
+		return true;
+	}
+	if (waited)
 		rt_store(&cache->stalls, stalls + 1);
 	return false;
 }

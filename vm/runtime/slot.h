@@ -32,7 +32,7 @@ rt_inline uint32_t slot_cpu_value(uint32_t features)
 {
 	uint64_t value = 0x7b;
 
-	if (rt_likely(features & REGION_CPU_RDPID))
+	if (rt_likely(features & REGION_HAS_RDPID))
 		__asm__ volatile("rdpid %0" : "=r"(value));
 	else
 		__asm__ volatile("lsl %k0, %k0" : "+r"(value) : : "cc");
@@ -44,7 +44,7 @@ rt_inline uint32_t slot_thread(uint32_t features)
 {
 	uint64_t fs = 0;
 
-	if (rt_likely(features & REGION_CPU_FSGSBASE))
+	if (rt_likely(features & REGION_HAS_FSGSBASE))
 		__asm__ volatile("rdfsbase %0" : "=r"(fs));
 	return (uint32_t)((fs * 0x9e3779b97f4a7c15ull) >> 44) | 1;
 }
@@ -64,7 +64,7 @@ rt_inline bool slot_try(struct region_slot *slot, uint64_t word, uint64_t sp)
  *  Return: false if all slots are held by owners that do not move */
 rt_inline bool slot_claim(unsigned char *base, uint64_t sp, struct slot_claim *ret_claim)
 {
-	uint32_t features = rt_load(&region_config(base)->features);
+	uint32_t features = region_header(base)->features;
 	uint32_t slots = region_header(base)->slots;
 	uint64_t owner = rt_load(&region_cache(base)->owner);
 	uint32_t cpu = slot_cpu_value(features) & ((1u << SLOT_NODE_SHIFT) - 1);
