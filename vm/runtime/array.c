@@ -14,9 +14,7 @@ unsigned char *array_lookup(unsigned char *base, const struct region_map *map, c
 
 	if (rt_unlikely(index >= map->max_entries || !stride))
 		return NULL;
-	if (map->type == MAP_TYPE_PERCPU_ARRAY)
-		stride *= map->slots;
-	return base + map->data + index * stride;
+	return base + map->data + index * stride * map->slots;
 }
 
 int array_update(unsigned char *base, const struct region_map *map, const void *key,

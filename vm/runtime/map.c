@@ -9,13 +9,9 @@
 #define VALUE_MAX	 0x7fffffffu
 #define PERCPU_VALUE_MAX 0x8000u /* PCPU_MIN_UNIT_SIZE, include/linux/percpu.h, Linux 6.18 */
 
-static int array_layout(struct region_map *map, uint64_t *ret_size)
+static uint64_t array_size(const struct region_map *map)
 {
-	if (map->key_size != sizeof(uint32_t))
-		return -EINVAL;
-	*ret_size = (uint64_t)map->value_stride * map->max_entries *
-		    (map->type == MAP_TYPE_PERCPU_ARRAY ? map->slots : 1);
-	return 0;
+	return (uint64_t)map->value_stride * map->max_entries * map->slots;
 }
 
 int rt_map_layout(struct region_map *map, uint32_t slots)
@@ -30,7 +26,8 @@ int rt_map_layout(struct region_map *map, uint32_t slots)
 	}
 	if (!map_is_hash(map) && map->type != MAP_TYPE_ARRAY && map->type != MAP_TYPE_PERCPU_ARRAY)
 		return -EOPNOTSUPP;
-	if (!map->key_size || !map->value_size || !map->max_entries || !slots)
+	if (!map->key_size || !map->value_size || !map->max_entries || !slots ||
+	    (!map_is_hash(map) && map->key_size != sizeof(uint32_t)))
 		return -EINVAL;
 	if (map->value_size > VALUE_MAX - 8 ||
 	    (map_is_percpu(map) && rt_align8(map->value_size) > PERCPU_VALUE_MAX))
@@ -38,9 +35,11 @@ int rt_map_layout(struct region_map *map, uint32_t slots)
 	map->value_stride = (uint32_t)rt_align8(map->value_size);
 	map->elem_stride = map->buckets = 0;
 	map->slots = map_is_percpu(map) ? slots : 1;
-	r = map_is_hash(map) ? hash_layout(map, &size) : array_layout(map, &size);
+	r = map_is_hash(map) ? hash_layout(map, &size) : 0;
 	if (r < 0)
 		return r;
+	if (!map_is_hash(map))
+		size = array_size(map);
 	if (size > REGION_MAPS_SIZE)
 		return -E2BIG;
 	map->data_size = size;
@@ -54,46 +53,38 @@ void rt_map_init(unsigned char *base, const struct region_map *map)
 	(void)map;
 }
 
-static void put_one(const struct region_map *map, unsigned char *value, const unsigned char *bytes,
-		    bool fresh)
-{
-	uint64_t rest = map->value_stride - map->value_size;
-
-	if (bytes)
-		rt_copy(value, bytes, map->value_size);
-	else
-		rt_zero(value, map->value_size);
-	if (fresh && rest)
-		rt_zero(value + map->value_size, rest);
-}
-
+/*
+ * A program's value is exactly as long as the map says. Tools give and get values of all slots,
+ * with whatever stands in the bytes they are rounded up by, as in the kernel.
+ */
 void map_put(const struct region_map *map, unsigned char *value, const struct map_values *values,
 	     bool fresh)
 {
-	uint64_t size = rt_align8(map->value_size);
+	uint64_t stride = map->value_stride;
 
 	if (rt_likely(!fresh && !values->all)) {
-		put_one(map, value + (uint64_t)values->slot * map->value_stride, values->bytes,
-			false);
+		rt_copy(value + values->slot * stride, values->bytes, map->value_size);
 		return;
 	}
-	for (uint32_t i = 0; i < map->slots; i++, value += map->value_stride) {
-		if (values->all)
-			put_one(map, value, values->bytes + i * size, fresh);
-		else
-			put_one(map, value, i == values->slot ? values->bytes : NULL, fresh);
+	for (uint32_t i = 0; i < map->slots; i++, value += stride) {
+		if (values->all) {
+			rt_copy(value, values->bytes + i * stride, stride);
+			continue;
+		}
+		rt_zero(value, stride);
+		if (i == values->slot)
+			rt_copy(value, values->bytes, map->value_size);
 	}
 }
 
 void map_get(const struct region_map *map, const unsigned char *value, void *ret_value)
 {
-	uint64_t size = map_is_percpu(map) ? rt_align8(map->value_size) : map->value_size;
-	unsigned char *to = ret_value;
+	uint64_t stride = map->value_stride;
 
-	for (uint32_t i = 0; i < map->slots; i++, value += map->value_stride, to += size) {
-		rt_copy(to, value, map->value_size);
-		rt_zero(to + map->value_size, size - map->value_size);
-	}
+	if (map_is_percpu(map))
+		rt_copy(ret_value, value, stride * map->slots);
+	else
+		rt_copy(ret_value, value, map->value_size);
 }
 
 void *rt_map_lookup(unsigned char *base, const struct region_map *map, const void *key,
