@@ -16,7 +16,13 @@ static uint64_t mapped_from(const struct rt_run *run, uint64_t address)
 {
 	uint64_t end = (run->stack | (RT_PAGE - 1)) + 1;
 
-	return address >= run->stack && address < end ? end - address : 0;
+	return run->stack && address >= run->stack && address < end ? end - address : 0;
+}
+
+/* A run without a target is one in the daemon, whose memory is not for programs. */
+static long read_any(const struct rt_run *run, void *dst, uint32_t size, uint64_t address)
+{
+	return run->stack ? rt_vm_read(dst, address, size) : -EFAULT;
 }
 
 static uint64_t read_bytes(const struct rt_run *run, void *dst, uint32_t size, uint64_t address)
@@ -25,7 +31,7 @@ static uint64_t read_bytes(const struct rt_run *run, void *dst, uint32_t size, u
 		rt_copy(dst, (const void *)address, size);
 		return 0;
 	}
-	if (size && rt_vm_read(dst, address, size) != (long)size) {
+	if (size && read_any(run, dst, size, address) != (long)size) {
 		rt_zero(dst, size);
 		return (uint64_t)-EFAULT;
 	}
@@ -39,7 +45,7 @@ static long read_piece(const struct rt_run *run, unsigned char *dst, uint32_t si
 	uint64_t mapped = mapped_from(run, address);
 
 	if (!mapped)
-		return rt_vm_read(dst, address, size);
+		return read_any(run, dst, size, address);
 	if (size > mapped)
 		size = (uint32_t)mapped;
 	rt_copy(dst, (const void *)address, size);

@@ -24,7 +24,7 @@ struct rt_run {
 	uint32_t slot, pad;
 	uint64_t cookie;
 	uint64_t stack; /* target's stack pointer at the site: memory from here to the end of its
-			   page is mapped */
+			   page is mapped; 0: there is no target, and nothing to read */
 	uint64_t ip;
 };
 
