@@ -31,45 +31,65 @@ rt_inline bool attach_runs(const struct region_attach *attach, uint32_t kind, ui
 	return !(attach->flags & REGION_ATTACH_NO_FORK) || injected == 1;
 }
 
-static __attribute__((noinline)) void
-count_missed(unsigned char *base, const struct region_site *site, uint32_t kind, uint32_t slot)
+/* On any slot: only the sum over all of them is looked at. */
+static __attribute__((noinline)) void count_missed(unsigned char *base,
+						   const struct region_site *site, uint32_t kind)
 {
 	uint64_t injected = rt_load(&region_cache(base)->injected);
 
 	for (uint32_t i = 0; i < site->cnt; i++) {
 		if (attach_runs(&site->attach[i], kind, injected))
 			__atomic_fetch_add(
-				&region_counter(base, slot, site->attach[i].counter)->missed, 1,
+				&region_counter(base, 0, site->attach[i].counter)->missed, 1,
 				__ATOMIC_RELAXED);
 	}
 }
 
-rt_inline void run_site(unsigned char *base, struct pt_regs *regs, const struct region_site *site,
-			uint32_t kind, uint64_t ip)
+rt_inline void run_attach(unsigned char *base, struct pt_regs *regs, struct rt_run *run,
+			  const struct region_attach *attach)
+{
+	prog_fn prog = (prog_fn)RT_PTR(base, attach->code);
+
+	run->cookie = attach->cookie;
+	region_counter(base, run->slot, attach->counter)->hits++;
+	prog(regs, run);
+}
+
+static void run_site(unsigned char *base, struct pt_regs *regs, const struct region_site *site,
+		     uint32_t kind, uint64_t ip)
 {
 	uint64_t injected = rt_load(&region_cache(base)->injected);
-	struct slot_claim claim;
+	struct rt_run run = {.base = base, .stack = regs->rsp, .ip = ip};
+
+	run.slot = slot_claim(base, regs->rsp);
+	if (rt_unlikely(run.slot == SLOT_NONE)) {
+		count_missed(base, site, kind);
+		return;
+	}
+	for (uint32_t i = 0; i < site->cnt; i++) {
+		if (attach_runs(&site->attach[i], kind, injected))
+			run_attach(base, regs, &run, &site->attach[i]);
+	}
+	slot_release(base, run.slot);
+}
+
+/* The usual case, without a loop and with as few registers to save as there can be. */
+rt_inline void run_only(unsigned char *base, struct pt_regs *regs, const struct region_site *site,
+			const struct region_stub *stub)
+{
+	uint32_t slot = slot_claim(base, regs->rsp);
 	struct rt_run run;
 
-	if (rt_unlikely(!slot_claim(base, regs->rsp, &claim))) {
-		count_missed(base, site, kind, claim.slot);
+	if (rt_unlikely(slot == SLOT_NONE)) {
+		count_missed(base, site, 0);
 		return;
 	}
 	run.base = base;
-	run.slot = claim.slot;
+	run.slot = slot;
 	run.stack = regs->rsp;
-	run.ip = ip;
-	for (uint32_t i = 0; i < site->cnt; i++) {
-		const struct region_attach *attach = &site->attach[i];
-		prog_fn prog = (prog_fn)RT_PTR(base, attach->code);
-
-		if (!attach_runs(attach, kind, injected))
-			continue;
-		run.cookie = attach->cookie;
-		region_counter(base, claim.slot, attach->counter)->hits++;
-		prog(regs, &run);
-	}
-	slot_release(base, &claim);
+	run.ip = stub->ip;
+	run_attach(base, regs, &run, &site->attach[0]);
+	slot_release(base, slot);
 }
 
 /* Replaces the return address of the function that is being entered. */
@@ -82,7 +102,18 @@ static void hijack(unsigned char *base, struct pt_regs *regs, const struct regio
 	for (uint32_t i = 0; i < site->cnt; i++)
 		wanted |= attach_runs(&site->attach[i], REGION_ATTACH_RETURN, injected);
 	if (wanted && !shadow_push(base, regs->rsp, (uint64_t)stub, (uint64_t)rt_return))
-		count_missed(base, site, REGION_ATTACH_RETURN, 0);
+		count_missed(base, site, REGION_ATTACH_RETURN);
+}
+
+static __attribute__((noinline)) void
+hit_general(struct pt_regs *regs, const struct region_stub *stub, const struct region_site *site)
+{
+	unsigned char *base = __region_base;
+
+	if (site->cnt != site->returns)
+		run_site(base, regs, site, 0, stub->ip);
+	if (site->returns)
+		hijack(base, regs, site, stub);
 }
 
 void rt_hit(struct pt_regs *regs, const struct region_stub *stub)
@@ -93,10 +124,10 @@ void rt_hit(struct pt_regs *regs, const struct region_stub *stub)
 
 	if (rt_unlikely(!site || rt_load(&region_header(base)->off)))
 		return;
-	if (rt_likely(site->cnt != site->returns))
-		run_site(base, regs, site, 0, stub->ip);
-	if (site->returns)
-		hijack(base, regs, site, stub);
+	if (rt_likely(site->cnt == 1 && site->attach[0].flags == 0))
+		run_only(base, regs, site, stub);
+	else
+		hit_general(regs, stub, site);
 }
 
 static void run_return(unsigned char *base, struct pt_regs *regs, const struct region_stub *stub)

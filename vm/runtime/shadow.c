@@ -11,6 +11,11 @@
  *
  * A freed entry keeps its contents and the slot it was for (bit 0 set) until it is used again. That
  * is where a function finds its address that returns a second time, as vfork() does.
+ *
+ * The next function with a return address at the same place uses that same entry: it is the first
+ * choice. While there is one, no other entry of that stack slot is live, because whoever made that
+ * other one live would have found this one; so the search may end there. Entries freed by other
+ * threads do not count for that (RECLAIMED).
  */
 #include "vm/runtime/shadow.h"
 
@@ -20,12 +25,19 @@
 #define BACKOFF	      256u /* full pushes between two searches for stale entries */
 #define PUSH_TRIES    4
 #define FREE	      1ull
+#define RECLAIMED     2ull	   /* beside FREE: by another thread than the stack's */
+#define CHAINED	      (1ull << 63) /* in the sequence of the first entry: there are others */
 
+/**
+ * struct shadow_scan - what a search for room found
+ * @room, @room_value: best free entry and what its slot field was
+ * @root: the entry that has the real return address
+ * @depth: entries of the stack slot that were live
+ */
 struct shadow_scan {
-	struct region_return *room; /* best free entry */
-	uint64_t room_value;	    /* what its slot field was */
-	uint32_t depth;		    /* live entries of the stack slot */
-	uint64_t sequence;	    /* behind all of them */
+	struct region_return *room, *root;
+	uint64_t room_value;
+	uint32_t depth;
 };
 
 static uint32_t bucket_of(uint64_t slot)
@@ -45,40 +57,38 @@ static bool spilled(unsigned char *base, uint32_t home)
 	return rt_load(&region_config(base)->spilled[home / 64]) >> (home % 64) & 1;
 }
 
-/* Free entries: best the one that was for this slot already, then one never used. */
-static int room_rank(uint64_t value, uint64_t slot)
-{
-	if (value == (slot | FREE))
-		return 3;
-	return value == 0 ? 2 : 1;
-}
-
-/* @chained: the slot's entries are live; otherwise they are left from a function that was left by
- * longjmp, and freed. */
-static void scan_bucket(struct region_return *bucket, uint64_t slot, bool chained,
-			struct shadow_scan *scan)
+/*
+ * @chained: the slot's entries are live; otherwise they are left from functions that were left by
+ * longjmp, and freed: all of them. Return: whether the search is over.
+ */
+rt_inline bool scan_bucket(struct region_return *bucket, uint64_t slot, bool chained,
+			   uint64_t trampoline, struct shadow_scan *scan)
 {
 	for (uint32_t i = 0; i < REGION_RETURN_BUCKET; i++) {
 		struct region_return *entry = &bucket[i];
 		uint64_t value = rt_load(&entry->slot);
 
-		if (value == slot && chained) {
-			scan->depth++;
-			if (entry->sequence >= scan->sequence)
-				scan->sequence = entry->sequence + 1;
-			continue;
+		if (value == (slot | FREE) && !chained && !scan->depth) {
+			scan->room = entry;
+			scan->room_value = value;
+			return true;
 		}
 		if (value == slot) {
+			scan->depth++;
+			if (entry->address != trampoline)
+				scan->root = entry;
+			if (chained)
+				continue;
 			value |= FREE;
 			rt_store(&entry->slot, value);
 		}
-		if (value && !(value & FREE))
-			continue;
-		if (!scan->room || room_rank(value, slot) > room_rank(scan->room_value, slot)) {
+		/* Those never used first: a freed one may still be wanted (returns again). */
+		if ((!value || value & FREE) && (!scan->room || !value)) {
 			scan->room = entry;
 			scan->room_value = value;
 		}
 	}
+	return false;
 }
 
 /* Frees stale entries of the buckets from @home on. Their stack slots may be gone altogether. */
@@ -96,8 +106,8 @@ static __attribute__((noinline)) uint32_t reclaim(unsigned char *base, uint32_t 
 			continue;
 		if (rt_vm_read(&held, slot, sizeof(held)) == sizeof(held) && held == trampoline)
 			continue;
-		freed += __atomic_compare_exchange_n(&entry->slot, &slot, slot | FREE, false,
-						     __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+		freed += __atomic_compare_exchange_n(&entry->slot, &slot, slot | FREE | RECLAIMED,
+						     false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 	}
 	return freed;
 }
@@ -124,8 +134,8 @@ static __attribute__((noinline)) bool make_room(unsigned char *base, uint32_t ho
 	return false;
 }
 
-static bool push_once(unsigned char *base, uint64_t slot, uint64_t stub, uint64_t trampoline,
-		      bool *ret_again)
+rt_inline bool push_once(unsigned char *base, uint64_t slot, uint64_t stub, uint64_t trampoline,
+			 bool *ret_again)
 {
 	uint64_t *place = (uint64_t *)slot;
 	uint64_t address = *place;
@@ -135,24 +145,28 @@ static bool push_once(unsigned char *base, uint64_t slot, uint64_t stub, uint64_
 	struct shadow_scan scan = {0};
 
 	*ret_again = false;
-	for (uint32_t i = 0; i < buckets; i++)
-		scan_bucket(bucket_at(base, home + i), slot, chained, &scan);
-	if (chained && (!scan.depth || scan.depth >= SHADOW_CHAIN_MAX))
+	for (uint32_t i = 0; i < buckets; i++) {
+		if (scan_bucket(bucket_at(base, home + i), slot, chained, trampoline, &scan))
+			break;
+	}
+	if (rt_unlikely(chained && (!scan.root || scan.depth >= SHADOW_CHAIN_MAX)))
 		return false;
-	if (!scan.room) {
+	if (rt_unlikely(!scan.room)) {
 		*ret_again = make_room(base, home, trampoline);
 		return false;
 	}
 	rt_store(place, trampoline);
-	if (!__atomic_compare_exchange_n(&scan.room->slot, &scan.room_value, slot, false,
-					 __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
+	if (rt_unlikely(!__atomic_compare_exchange_n(&scan.room->slot, &scan.room_value, slot,
+						     false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))) {
 		rt_store(place, address);
 		*ret_again = true;
 		return false;
 	}
 	scan.room->address = address;
 	scan.room->stub = stub;
-	scan.room->sequence = scan.sequence;
+	scan.room->sequence = chained ? scan.depth : 0;
+	if (rt_unlikely(chained))
+		scan.root->sequence |= CHAINED; /* never 0 again while there are others */
 	return true;
 }
 
@@ -169,29 +183,31 @@ bool shadow_push(unsigned char *base, uint64_t slot, uint64_t stub, uint64_t tra
 	return false;
 }
 
-/* Keeps the newest first; the chain is short, mostly one. */
+/* Keeps the newest first. */
 static void pending_add(struct shadow_pending *pending, uint32_t cnt,
 			const struct region_return *entry)
 {
+	uint64_t sequence = entry->sequence & ~CHAINED;
 	uint32_t at = cnt;
 
-	for (; at && pending[at - 1].sequence < entry->sequence; at--)
+	for (; at && pending[at - 1].sequence < sequence; at--)
 		pending[at] = pending[at - 1];
 	pending[at].stub = entry->stub;
-	pending[at].sequence = entry->sequence;
+	pending[at].sequence = sequence;
 }
 
 /* No live entry has the real address: the last one freed that was for this slot. */
-static __attribute__((noinline)) uint32_t pop_again(unsigned char *base, uint64_t slot,
-						    uint64_t trampoline,
-						    struct shadow_pending *ret_pending,
-						    uint64_t *ret_address)
+static uint32_t pop_again(unsigned char *base, uint64_t slot, uint64_t trampoline,
+			  struct shadow_pending *ret_pending, uint64_t *ret_address)
 {
-	for (uint32_t i = 0; i < SPILL_BUCKETS * REGION_RETURN_BUCKET; i++) {
-		struct region_return *entry = &bucket_at(
-			base, bucket_of(slot) + i / REGION_RETURN_BUCKET)[i % REGION_RETURN_BUCKET];
+	uint32_t home = bucket_of(slot);
 
-		if (rt_load(&entry->slot) != (slot | FREE) || entry->address == trampoline)
+	for (uint32_t i = 0; i < SPILL_BUCKETS * REGION_RETURN_BUCKET; i++) {
+		struct region_return *entry =
+			&bucket_at(base, home + i / REGION_RETURN_BUCKET)[i % REGION_RETURN_BUCKET];
+
+		if ((rt_load(&entry->slot) & ~RECLAIMED) != (slot | FREE) ||
+		    entry->address == trampoline)
 			continue;
 		*ret_address = entry->address;
 		ret_pending[0].stub = entry->stub;
@@ -200,8 +216,11 @@ static __attribute__((noinline)) uint32_t pop_again(unsigned char *base, uint64_
 	return 0;
 }
 
-uint32_t shadow_pop(unsigned char *base, uint64_t slot, uint64_t trampoline,
-		    struct shadow_pending *ret_pending, uint64_t *ret_address)
+/* Several entries, or none. */
+static __attribute__((noinline)) uint32_t pop_all(unsigned char *base, uint64_t slot,
+						  uint64_t trampoline,
+						  struct shadow_pending *ret_pending,
+						  uint64_t *ret_address)
 {
 	uint32_t home = bucket_of(slot);
 	uint32_t entries = (spilled(base, home) ? SPILL_BUCKETS : 1) * REGION_RETURN_BUCKET;
@@ -220,7 +239,25 @@ uint32_t shadow_pop(unsigned char *base, uint64_t slot, uint64_t trampoline,
 			pending_add(ret_pending, cnt++, entry);
 		rt_store(&entry->slot, slot | FREE);
 	}
-	if (rt_likely(*ret_address))
+	if (*ret_address)
 		return cnt;
 	return pop_again(base, slot, trampoline, ret_pending, ret_address);
+}
+
+uint32_t shadow_pop(unsigned char *base, uint64_t slot, uint64_t trampoline,
+		    struct shadow_pending *ret_pending, uint64_t *ret_address)
+{
+	struct region_return *bucket = bucket_at(base, bucket_of(slot));
+
+	for (uint32_t i = 0; i < REGION_RETURN_BUCKET; i++) {
+		if (rt_load(&bucket[i].slot) != slot)
+			continue;
+		if (rt_unlikely(bucket[i].sequence))
+			break;
+		*ret_address = bucket[i].address;
+		ret_pending[0].stub = bucket[i].stub;
+		rt_store(&bucket[i].slot, slot | FREE);
+		return 1;
+	}
+	return pop_all(base, slot, trampoline, ret_pending, ret_address);
 }

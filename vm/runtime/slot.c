@@ -13,9 +13,9 @@
 #include <linux/time.h>
 #include <linux/fcntl.h>
 
-#define WAIT_NS	       250000000ull /* without any slot changing hands */
+#define WAIT_NS	       500000000ull /* without any slot changing hands */
 #define WAIT_MOST      8	    /* times that, whatever happens */
-#define STALLS_MAX     7	    /* waits halve after each that was in vain, down to 2 ms */
+#define STALLS_MAX     7	    /* waits halve after each that was in vain, down to 4 ms */
 #define YIELDS	       32	    /* rounds before sleeping */
 #define SLEEP_NS       50000
 #define SLEEP_MAX_NS   1000000
@@ -24,6 +24,12 @@
 #define OWNER_NS_SHIFT 20
 #define OWNER_NS_MASK  0xfffull
 #define SS_ON_STACK    1
+
+/** struct slot_claim - what is wanted @word: for the owner field @slot: to begin with */
+struct slot_claim {
+	uint64_t word, sp;
+	uint32_t slot;
+};
 
 struct wait {
 	uint64_t start;	   /* when the last change was seen, 0: not waiting yet */
@@ -240,21 +246,25 @@ static bool claim_waiting(unsigned char *base, struct wait *wait, struct slot_cl
 	}
 }
 
-bool slot_claim_slow(unsigned char *base, uint32_t first, struct slot_claim *ret_claim)
+uint32_t slot_claim_slow(unsigned char *base, uint32_t first, uint64_t sp)
 {
+	const struct region_header *header = region_header(base);
 	struct region_cache *cache = region_cache(base);
 	uint64_t stalls = rt_load(&cache->stalls);
 	struct wait wait = {.budget = WAIT_NS >> (stalls < STALLS_MAX ? stalls : STALLS_MAX)};
+	struct slot_claim claim = {.word = own_word(base) | slot_thread(header->features),
+				   .sp = sp};
 	bool waited;
 
-	ret_claim->slot = first;
-	ret_claim->word = own_word(base) | slot_thread(region_header(base)->features);
-	if (claim_waiting(base, &wait, ret_claim, &waited)) {
+	if (!header->slots)
+		return SLOT_NONE;
+	claim.slot = first % header->slots;
+	if (claim_waiting(base, &wait, &claim, &waited)) {
 		if (stalls)
 			rt_store(&cache->stalls, 0);
-		return true;
+		return claim.slot;
 	}
 	if (waited)
 		rt_store(&cache->stalls, stalls + 1);
-	return false;
+	return SLOT_NONE;
 }

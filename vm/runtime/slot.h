@@ -9,18 +9,8 @@
 
 #define SLOT_NONE UINT32_MAX
 
-/**
- * struct slot_claim - a slot owned
- * @word: what @slot's owner field holds
- * @sp: the application's stack pointer at the hit, by which runs of one thread are told apart
- */
-struct slot_claim {
-	uint64_t word, sp;
-	uint32_t slot;
-};
-
 /** slot_claim_slow() - the general case of slot_claim() @first: slot to look at first */
-bool slot_claim_slow(unsigned char *base, uint32_t first, struct slot_claim *ret_claim);
+uint32_t slot_claim_slow(unsigned char *base, uint32_t first, uint64_t sp);
 
 /*
  * The CPU this thread runs on, or ran on a moment ago (lower 12 bits), and its memory node. Only a
@@ -60,35 +50,35 @@ rt_inline bool slot_try(struct region_slot *slot, uint64_t word, uint64_t sp)
 	return true;
 }
 
-/** slot_claim() - @sp: see struct slot_claim
- *  Return: false if all slots are held by owners that do not move */
-rt_inline bool slot_claim(unsigned char *base, uint64_t sp, struct slot_claim *ret_claim)
+/**
+ * slot_claim() - own a slot
+ * @sp: the application's stack pointer at the hit, by which runs of one thread are told apart
+ * Return: its number; SLOT_NONE if all slots are held by owners that do not move
+ */
+rt_inline uint32_t slot_claim(unsigned char *base, uint64_t sp)
 {
 	uint32_t features = region_header(base)->features;
 	uint32_t slots = region_header(base)->slots;
 	uint64_t owner = rt_load(&region_cache(base)->owner);
 	uint32_t cpu = slot_cpu_value(features) & ((1u << SLOT_NODE_SHIFT) - 1);
 
-	if (rt_unlikely(cpu >= slots))
-		cpu = slots ? cpu % slots : 0;
-	ret_claim->slot = cpu;
-	ret_claim->sp = sp;
-	ret_claim->word = owner | slot_thread(features);
-	if (rt_likely(owner && slot_try(&region_shared(base)->slots[cpu], ret_claim->word, sp)))
-		return true;
-	return slot_claim_slow(base, cpu, ret_claim);
+	if (rt_likely(
+		    cpu < slots && owner &&
+		    slot_try(&region_shared(base)->slots[cpu], owner | slot_thread(features), sp)))
+		return cpu;
+	return slot_claim_slow(base, cpu, sp);
 }
 
 /*
  * The end of an ownership is counted before the slot is free: whoever claims it next has another
- * number of episodes than the one that may have been found stalled.
+ * number of episodes than the one that may have been found stalled. Ownership is taken away only
+ * from runs that never get here, so there is nothing to check.
  */
-rt_inline void slot_release(unsigned char *base, const struct slot_claim *claim)
+rt_inline void slot_release(unsigned char *base, uint32_t nr)
 {
-	struct region_slot *slot = &region_shared(base)->slots[claim->slot];
+	struct region_slot *slot = &region_shared(base)->slots[nr];
 
 	rt_store(&slot->sp, 0);
 	rt_store(&slot->episodes, rt_load(&slot->episodes) + 1);
-	if (rt_likely(rt_load(&slot->owner) == claim->word))
-		__atomic_store_n(&slot->owner, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&slot->owner, 0, __ATOMIC_RELEASE);
 }
