@@ -294,6 +294,33 @@ static void test_tail_calls(void **state)
 	fake_free(base);
 }
 
+static __attribute__((noinline)) long leaves_odd(long n)
+{
+	if (n & 1)
+		longjmp(out, 1);
+	return n;
+}
+
+/* The entries of several functions for one stack slot are left behind together. */
+static void test_tail_calls_left_by_longjmp(void **state)
+{
+	unsigned char *base = fake_region(2);
+	fn1 last = probe(base, 1, (void *)leaves_odd);
+	fn1 first = probe(base, 0, (void *)last);
+
+	for (volatile long i = 0; i < 100; i++) {
+		log_cnt = 0;
+		if (setjmp(out))
+			continue;
+		assert_int_equal(i % 4 == 2 ? last(i) : first(i), i);
+		assert_int_equal(log_cnt, i % 4 == 2 ? 1 : 2);
+	}
+	assert_int_equal(fake_count(base, 0).hits, 25);
+	assert_int_equal(fake_count(base, 1).hits, 50);
+	assert_true(pending(base) <= 2);
+	fake_free(base);
+}
+
 /* The return address of vfork() is used by the child and by the parent. */
 static void test_returns_twice(void **state)
 {
@@ -366,6 +393,7 @@ int main(void)
 		cmocka_unit_test(test_left_by_dead_threads),
 		cmocka_unit_test(test_deeper_than_the_table),
 		cmocka_unit_test(test_tail_calls),
+		cmocka_unit_test(test_tail_calls_left_by_longjmp),
 		cmocka_unit_test(test_returns_twice),
 		cmocka_unit_test(test_coroutines),
 	};

@@ -4,8 +4,9 @@
  * address that was replaced. Both build a struct pt_regs as the kernel would show it, call C, and
  * leave every register and the condition flags as they were.
  *
- * The flags are kept by lahf/seto (ah: SF ZF AF PF CF as in the low byte of rflags, al: OF),
- * because pushf/popf cost twice as much as everything else here. x87 and vector registers are never
+ * The flags are kept by lahf/seto (ah: SF ZF AF PF CF as in the low byte of rflags, al: OF) and come
+ * back by an addition that overflows or not, and sahf, because pushf/popf cost as much as all the
+ * rest here. x87 and vector registers are never
  * touched. C preserves rbx, rbp and r12 to r15; rbx holds the stack pointer meanwhile.
  */
 #include "vm/runtime/entry.h"
@@ -32,8 +33,7 @@
 #define RFLAGS	 144
 #define RSP	 152
 #define SS	 160
-#define KEPT	 168 /* ax after lahf/seto */
-#define FRAME	 176
+#define FRAME	 176 /* 168, and the alignment of the stack */
 
 #define USER_CS	   0x33
 #define USER_SS	   0x2b
@@ -64,8 +64,6 @@
 	mov	%r13, R13(%rsp)
 	mov	%r14, R14(%rsp)
 	mov	%r15, R15(%rsp)
-	movzwl	%ax, %eax
-	mov	%rax, KEPT(%rsp)
 	movzbl	%al, %edx
 	movzbl	%ah, %eax
 	shl	$11, %edx
@@ -84,7 +82,7 @@
 
 /* Undoes it, but for the pop of rbx. */
 .macro RESTORE
-	mov	KEPT(%rsp), %eax
+	mov	RFLAGS(%rsp), %eax
 	mov	RDI(%rsp), %rdi
 	mov	RSI(%rsp), %rsi
 	mov	RDX(%rsp), %rdx
@@ -93,7 +91,8 @@
 	mov	R9(%rsp), %r9
 	mov	R10(%rsp), %r10
 	mov	R11(%rsp), %r11
-	add	$0x7f, %al /* overflows if al is 1 */
+	rol	$8, %ax	   /* ah: SF to CF, al: 2 (interrupts) and OF * 8 */
+	add	$0x76, %al /* overflows if al is 10 */
 	sahf
 	mov	RAX(%rsp), %rax
 	mov	%rbx, %rsp

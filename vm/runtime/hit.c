@@ -70,26 +70,7 @@ static void run_site(unsigned char *base, struct pt_regs *regs, const struct reg
 		if (attach_runs(&site->attach[i], kind, injected))
 			run_attach(base, regs, &run, &site->attach[i]);
 	}
-	slot_release(base, run.slot);
-}
-
-/* The usual case, without a loop and with as few registers to save as there can be. */
-rt_inline void run_only(unsigned char *base, struct pt_regs *regs, const struct region_site *site,
-			const struct region_stub *stub)
-{
-	uint32_t slot = slot_claim(base, regs->rsp);
-	struct rt_run run;
-
-	if (rt_unlikely(slot == SLOT_NONE)) {
-		count_missed(base, site, 0);
-		return;
-	}
-	run.base = base;
-	run.slot = slot;
-	run.stack = regs->rsp;
-	run.ip = stub->ip;
-	run_attach(base, regs, &run, &site->attach[0]);
-	slot_release(base, slot);
+	slot_release(&region_shared(base)->slots[run.slot]);
 }
 
 /* Replaces the return address of the function that is being entered. */
@@ -116,18 +97,34 @@ hit_general(struct pt_regs *regs, const struct region_stub *stub, const struct r
 		hijack(base, regs, site, stub);
 }
 
+/*
+ * The usual case stands apart: one program, and the slot of this CPU is free. Nothing but the slot
+ * is needed behind a call, so that hardly a register has to be saved once more.
+ */
 void rt_hit(struct pt_regs *regs, const struct region_stub *stub)
 {
 	unsigned char *base = __region_base;
 	const struct region_site *site =
 		(const void *)__atomic_load_n(&stub->site, __ATOMIC_ACQUIRE);
+	struct region_slot *slot;
+	struct rt_run run;
 
 	if (rt_unlikely(!site || rt_load(&region_header(base)->off)))
 		return;
-	if (rt_likely(site->cnt == 1 && site->attach[0].flags == 0))
-		run_only(base, regs, site, stub);
-	else
+	if (rt_unlikely(site->cnt != 1 || site->attach[0].flags != 0)) {
 		hit_general(regs, stub, site);
+		return;
+	}
+	slot = slot_claim_own(base, regs->rsp, &run.slot);
+	if (rt_unlikely(!slot)) {
+		hit_general(regs, stub, site);
+		return;
+	}
+	run.base = base;
+	run.stack = regs->rsp;
+	run.ip = stub->ip;
+	run_attach(base, regs, &run, &site->attach[0]);
+	slot_release(slot);
 }
 
 static void run_return(unsigned char *base, struct pt_regs *regs, const struct region_stub *stub)

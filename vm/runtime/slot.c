@@ -86,20 +86,37 @@ static bool on_signal_stack(void)
 	return stack.flags & SS_ON_STACK;
 }
 
+enum mine {
+	MINE_NOT,   /* another thread's, as far as one can tell */
+	MINE_BELOW, /* this thread's, further up the stack: a signal handler interrupted it */
+	MINE_LEFT,  /* this thread's, and over: a signal handler left it by siglongjmp */
+};
+
 /*
- * A run of this very thread that a signal handler left by siglongjmp: it stood on the same stack,
- * as deep as we do now or deeper. The distance keeps other stacks of this thread (coroutines)
- * apart; from a signal stack nothing can be told. Taking the word @sp over, not @owner, decides
- * between this run and one in a signal handler that comes just now.
+ * Whether a run of this very thread owns @slot. One that stands as deep on the same stack as we do,
+ * or deeper, cannot be going on. The distance keeps other stacks of this thread (coroutines) apart;
+ * from a signal stack nothing can be told.
  */
-static bool take_from_self(struct region_slot *slot, const struct slot_claim *claim, uint64_t owner)
+static enum mine slot_mine(const struct region_slot *slot, const struct slot_claim *claim,
+			   uint64_t owner, uint64_t *ret_sp)
 {
 	uint64_t sp = rt_load(&slot->sp);
-	uint64_t own = claim->sp;
 
-	if (owner != claim->word || !sp || sp > own || own - sp > NEAR_BYTES || on_signal_stack())
-		return false;
-	if (!__atomic_compare_exchange_n(&slot->sp, &sp, own, false, __ATOMIC_ACQUIRE,
+	*ret_sp = sp;
+	if (owner != claim->word || (owner & SLOT_THREAD_MASK) == SLOT_THREAD_UNKNOWN || !sp)
+		return MINE_NOT;
+	if (on_signal_stack())
+		return MINE_BELOW;
+	if (sp > claim->sp)
+		return sp - claim->sp <= NEAR_BYTES ? MINE_BELOW : MINE_NOT;
+	return claim->sp - sp <= NEAR_BYTES ? MINE_LEFT : MINE_NOT;
+}
+
+/* Exchanging the word @sp, not @owner, decides between this run and one in a signal handler that
+ * comes just now. */
+static bool take_from_self(struct region_slot *slot, const struct slot_claim *claim, uint64_t sp)
+{
+	if (!__atomic_compare_exchange_n(&slot->sp, &sp, claim->sp, false, __ATOMIC_ACQUIRE,
 					 __ATOMIC_RELAXED))
 		return false;
 	rt_store(&slot->episodes, rt_load(&slot->episodes) + 1);
@@ -146,7 +163,27 @@ enum round {
 	ROUND_ZOMBIES, /* and those of dead processes nobody has waited for */
 };
 
-/* All slots once. @ret_waitable: whether one of them is worth waiting for. */
+/* One slot. @ret_waitable: set to true if it is worth waiting for. */
+static bool claim_one(struct region_slot *slot, enum round round, const struct slot_claim *claim,
+		      bool *ret_waitable)
+{
+	uint64_t owner = rt_load(&slot->owner), sp;
+	enum mine mine;
+
+	if (!owner && slot_try(slot, claim->word, claim->sp))
+		return true;
+	mine = slot_mine(slot, claim, owner, &sp);
+	if (mine == MINE_LEFT && take_from_self(slot, claim, sp))
+		return true;
+	if (owner && round != ROUND_FREE &&
+	    take_from_dead(slot, claim, owner, round == ROUND_ZOMBIES))
+		return true;
+	if (mine != MINE_BELOW && rt_load(&slot->stalled) != rt_load(&slot->episodes) + 1)
+		*ret_waitable = true;
+	return false;
+}
+
+/* All slots once. */
 static bool claim_round(unsigned char *base, enum round round, struct slot_claim *claim,
 			bool *ret_waitable)
 {
@@ -155,22 +192,10 @@ static bool claim_round(unsigned char *base, enum round round, struct slot_claim
 
 	*ret_waitable = false;
 	for (uint32_t i = 0; i < slots; i++, nr = nr + 1 < slots ? nr + 1 : 0) {
-		struct region_slot *slot = &region_shared(base)->slots[nr];
-		uint64_t owner = rt_load(&slot->owner);
-		bool taken;
-
-		if (!owner)
-			taken = slot_try(slot, claim->word, claim->sp);
-		else
-			taken = take_from_self(slot, claim, owner) ||
-				(round != ROUND_FREE &&
-				 take_from_dead(slot, claim, owner, round == ROUND_ZOMBIES));
-		if (taken) {
+		if (claim_one(&region_shared(base)->slots[nr], round, claim, ret_waitable)) {
 			claim->slot = nr;
 			return true;
 		}
-		if (rt_load(&slot->stalled) != rt_load(&slot->episodes) + 1)
-			*ret_waitable = true;
 	}
 	return false;
 }

@@ -29,14 +29,17 @@ rt_inline uint32_t slot_cpu_value(uint32_t features)
 	return (uint32_t)value;
 }
 
-/* 20 bits, not 0, that tell this thread from others most of the time. */
+/* 20 bits, not 0, that tell this thread from others most of the time; SLOT_THREAD_UNKNOWN if the
+ * processor cannot say. */
+#define SLOT_THREAD_MASK    0xfffffu
+#define SLOT_THREAD_UNKNOWN 1u
 rt_inline uint32_t slot_thread(uint32_t features)
 {
 	uint64_t fs = 0;
 
 	if (rt_likely(features & REGION_HAS_FSGSBASE))
 		__asm__ volatile("rdfsbase %0" : "=r"(fs));
-	return (uint32_t)((fs * 0x9e3779b97f4a7c15ull) >> 44) | 1;
+	return (uint32_t)((fs * 0x9e3779b97f4a7c15ull) >> 44) | SLOT_THREAD_UNKNOWN;
 }
 
 rt_inline bool slot_try(struct region_slot *slot, uint64_t word, uint64_t sp)
@@ -50,6 +53,20 @@ rt_inline bool slot_try(struct region_slot *slot, uint64_t word, uint64_t sp)
 	return true;
 }
 
+/** slot_claim_own() - own the slot of this CPU; NULL: slot_claim() may find another */
+rt_inline struct region_slot *slot_claim_own(unsigned char *base, uint64_t sp, uint32_t *ret_cpu)
+{
+	uint32_t features = region_header(base)->features;
+	uint64_t owner = rt_load(&region_cache(base)->owner);
+	uint32_t cpu = slot_cpu_value(features) & ((1u << SLOT_NODE_SHIFT) - 1);
+	struct region_slot *slot = &region_shared(base)->slots[cpu];
+
+	*ret_cpu = cpu;
+	if (rt_unlikely(cpu >= region_header(base)->slots || !owner))
+		return NULL;
+	return rt_likely(slot_try(slot, owner | slot_thread(features), sp)) ? slot : NULL;
+}
+
 /**
  * slot_claim() - own a slot
  * @sp: the application's stack pointer at the hit, by which runs of one thread are told apart
@@ -57,16 +74,9 @@ rt_inline bool slot_try(struct region_slot *slot, uint64_t word, uint64_t sp)
  */
 rt_inline uint32_t slot_claim(unsigned char *base, uint64_t sp)
 {
-	uint32_t features = region_header(base)->features;
-	uint32_t slots = region_header(base)->slots;
-	uint64_t owner = rt_load(&region_cache(base)->owner);
-	uint32_t cpu = slot_cpu_value(features) & ((1u << SLOT_NODE_SHIFT) - 1);
+	uint32_t cpu;
 
-	if (rt_likely(
-		    cpu < slots && owner &&
-		    slot_try(&region_shared(base)->slots[cpu], owner | slot_thread(features), sp)))
-		return cpu;
-	return slot_claim_slow(base, cpu, sp);
+	return rt_likely(slot_claim_own(base, sp, &cpu)) ? cpu : slot_claim_slow(base, cpu, sp);
 }
 
 /*
@@ -74,10 +84,8 @@ rt_inline uint32_t slot_claim(unsigned char *base, uint64_t sp)
  * number of episodes than the one that may have been found stalled. Ownership is taken away only
  * from runs that never get here, so there is nothing to check.
  */
-rt_inline void slot_release(unsigned char *base, uint32_t nr)
+rt_inline void slot_release(struct region_slot *slot)
 {
-	struct region_slot *slot = &region_shared(base)->slots[nr];
-
 	rt_store(&slot->sp, 0);
 	rt_store(&slot->episodes, rt_load(&slot->episodes) + 1);
 	__atomic_store_n(&slot->owner, 0, __ATOMIC_RELEASE);
