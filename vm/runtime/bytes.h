@@ -97,8 +97,13 @@ rt_inline uint32_t rt_hash(const void *key, uint32_t len, uint32_t seed)
 	uint64_t hash = a ^ ((uint64_t)seed << 32 | len);
 	uint64_t last;
 
-	for (; len > 8; len -= 8, p += 8)
+	for (; len > 16; len -= 16, p += 16)
+		hash = rt_mix(hash ^ rt_get64(p), a ^ rt_get64(p + 8));
+	if (len > 8) {
 		hash = rt_mix(hash ^ rt_get64(p), a);
+		len -= 8;
+		p += 8;
+	}
 	last = rt_get_upto8(p, len);
 	hash = rt_mix(hash ^ last, b);
 	return (uint32_t)(hash ^ hash >> 32);
