@@ -37,6 +37,7 @@ const void *machine_target;
 uint64_t machine_seen[21]; /* the struct pt_regs that machine_prog() got */
 void machine_call(const struct machine *in, struct machine *out);
 uint64_t machine_prog(void *ctx, struct rt_run *run);
+void machine_call_odd(const void *target);
 uint64_t machine_ret(void);
 
 /* clang-format off */
@@ -52,7 +53,7 @@ uint64_t machine_ret(void);
 #define REG_LOAD(at, reg) "mov " #at "(%rdi), %" #reg "\n"
 #define REG_SAVE(at, reg) "mov %" #reg ", " #at "(%rdi)\n"
 __asm__(".pushsection .text\n"
-	".globl machine_call, machine_ret, machine_prog\n"
+	".globl machine_call, machine_call_odd, machine_ret, machine_prog\n"
 	"machine_call:\n"
 	"push %rbx\n push %rbp\n push %r12\n push %r13\n push %r14\n push %r15\n"
 	"push %rsi\n"
@@ -105,6 +106,9 @@ __asm__(".pushsection .text\n"
 	"pop %r15\n pop %r14\n pop %r13\n pop %r12\n pop %rbp\n pop %rbx\n"
 	"ret\n"
 	"machine_ret: ret\n"
+	/* Its callee finds the stack aligned the other way. */
+	"machine_call_odd: call *%rdi\n"
+	"ret\n"
 	/* A program: copies its context, then leaves rubbish in all it may change. */
 	"machine_prog:\n"
 	"lea machine_seen(%rip), %rdx\n"
@@ -242,6 +246,30 @@ static void test_what_a_program_sees(void **state)
 	assert_int_equal(last.run.ip, (uint64_t)work);
 	assert_int_equal(fake_count(base, 7).hits, 1);
 	assert_int_equal(fake_shared(base)->slots[0].owner | fake_shared(base)->slots[1].owner, 0);
+	fake_free(base);
+}
+
+static uint64_t prog_aligned(void *ctx, struct rt_run *run)
+{
+	last.calls += (uint64_t)__builtin_frame_address(0) % 16 == 0;
+	return 0;
+}
+
+/* Programs find an aligned stack, whatever the application's is. */
+static void test_stack_alignment(void **state)
+{
+	unsigned char *base = fake_region(2);
+	struct region_attach entry = {fake_code(base, prog_aligned), 0, 0, 0};
+	struct region_attach ret = {fake_code(base, prog_aligned), 0, 1, REGION_ATTACH_RETURN};
+	uint64_t (*probed)(void) = fake_stub(base, 0, fake_site(base, 0, entry), machine_ret);
+	uint64_t (*probed_ret)(void) = fake_stub(base, 1, fake_site(base, 1, ret), machine_ret);
+
+	last.calls = 0;
+	probed();
+	machine_call_odd((void *)probed);
+	probed_ret();
+	machine_call_odd((void *)probed_ret);
+	assert_int_equal(last.calls, 4);
 	fake_free(base);
 }
 
@@ -556,6 +584,7 @@ int main(void)
 		cmocka_unit_test(test_registers_return),
 		cmocka_unit_test(test_registers_old_processor),
 		cmocka_unit_test(test_what_a_program_sees),
+		cmocka_unit_test(test_stack_alignment),
 		cmocka_unit_test(test_switched_off),
 		cmocka_unit_test(test_fork),
 		cmocka_unit_test(test_threads_count_exactly),
