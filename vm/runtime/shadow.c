@@ -83,7 +83,7 @@ rt_inline bool scan_bucket(struct region_return *bucket, uint64_t slot, bool cha
 			rt_store(&entry->slot, value);
 		}
 		/* Those never used first: a freed one may still be wanted (returns again). */
-		if ((!value || value & FREE) && (!scan->room || !value)) {
+		if ((!value || value & FREE) && (!scan->room || (!value && scan->room_value))) {
 			scan->room = entry;
 			scan->room_value = value;
 		}
