@@ -180,11 +180,13 @@ static int count_keys(struct shared *shared, uint32_t slot)
 	return 0;
 }
 
-static void test_percpu_counts(void **state)
+static void percpu_counts(bool threads_known)
 {
 	struct shared shared;
 
 	shared_init(&shared, BPF_MAP_TYPE_PERCPU_HASH, 10);
+	for (uint32_t i = 0; !threads_known && i < THREADS; i++)
+		fake_shared(shared.base)->slots[i].owner = (uint64_t)getpid() << 32 | 1;
 	run_threads(&shared, count_keys);
 	for (uint64_t key = 0; key < 10; key++) {
 		uint64_t values[2 * THREADS], sum = 0;
@@ -195,6 +197,18 @@ static void test_percpu_counts(void **state)
 		assert_int_equal(sum, THREADS * 10000);
 	}
 	fake_free(shared.base);
+}
+
+static void test_percpu_counts(void **state)
+{
+	percpu_counts(true);
+}
+
+/* Where a processor does not tell threads apart, nobody is taken for himself. */
+static void test_percpu_counts_unknown_threads(void **state)
+{
+	for (int i = 0; i < 5; i++)
+		percpu_counts(false);
 }
 
 static double seconds(void)
@@ -283,7 +297,9 @@ static void test_lock_of_own_thread(void **state)
 	shared_init(&shared, BPF_MAP_TYPE_HASH, 2);
 	slots = fake_shared(shared.base)->slots;
 	buckets = (uint64_t *)(shared.base + shared.map.data + 64);
-	slots[3].owner = slots[0].owner;
+	slots[0].owner = slots[3].owner = (uint64_t)getpid() << 32 | 4711;
+	slots[0].sp = 0x7ffff000;
+	slots[3].sp = 0x7ffff800;
 	buckets[0] = buckets[1] = (0x80000000ull | 3u << 22) << 32;
 	assert_int_equal(put(&shared, key, 1, BPF_ANY, 0), -EBUSY);
 	assert_int_equal(rt_map_delete(shared.base, &shared.map, &key, 0), -EBUSY);
@@ -298,9 +314,13 @@ static void test_lock_of_own_thread(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_each_key_once),  cmocka_unit_test(test_lookups_among_changes),
-		cmocka_unit_test(test_percpu_counts),  cmocka_unit_test(test_killed_in_the_middle),
-		cmocka_unit_test(test_lock_of_nobody), cmocka_unit_test(test_lock_of_own_thread),
+		cmocka_unit_test(test_each_key_once),
+		cmocka_unit_test(test_lookups_among_changes),
+		cmocka_unit_test(test_percpu_counts),
+		cmocka_unit_test(test_percpu_counts_unknown_threads),
+		cmocka_unit_test(test_killed_in_the_middle),
+		cmocka_unit_test(test_lock_of_nobody),
+		cmocka_unit_test(test_lock_of_own_thread),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

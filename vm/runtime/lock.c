@@ -8,6 +8,8 @@
  */
 #include "vm/runtime/lock.h"
 
+#include "vm/runtime/slot.h"
+
 #define BUSY	     0x80000000u
 #define ANONYMOUS    0x40000000u
 #define SLOT_SHIFT   22
@@ -54,13 +56,19 @@ static bool holder_gone(unsigned char *base, uint32_t holder, uint32_t mine)
 	       (rt_load(&slot->episodes) & EPISODE_MASK) != (holder & EPISODE_MASK);
 }
 
-/* Whether a run of the caller's own thread holds it: it cannot go on before the caller returns. */
+/*
+ * Whether a run of the caller's own thread holds it: that cannot go on before the caller returns.
+ * Taking another thread for it would fail an update for nothing, so in doubt it is not.
+ */
 static bool holder_is_self(unsigned char *base, uint32_t holder, uint32_t mine)
 {
+	const struct region_slot *theirs = holder_slot(base, holder);
+	const struct region_slot *ours = holder_slot(base, mine);
+
 	if ((holder | mine) & ANONYMOUS)
 		return false;
-	return rt_load(&holder_slot(base, holder)->owner) ==
-	       rt_load(&holder_slot(base, mine)->owner);
+	return slot_same_thread(rt_load(&theirs->owner), rt_load(&ours->owner)) &&
+	       slot_near(rt_load(&theirs->sp), rt_load(&ours->sp));
 }
 
 /* Return: false when the word has been the same for long enough, or nothing helps any more. */

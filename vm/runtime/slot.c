@@ -20,7 +20,6 @@
 #define SLEEP_NS       50000
 #define SLEEP_MAX_NS   1000000
 #define DEAD_ROUNDS    16 /* owners' lives are checked every so many rounds */
-#define NEAR_BYTES     0x40000
 #define OWNER_NS_SHIFT 20
 #define OWNER_NS_MASK  0xfffull
 #define SS_ON_STACK    1
@@ -103,13 +102,13 @@ static enum mine slot_mine(const struct region_slot *slot, const struct slot_cla
 	uint64_t sp = rt_load(&slot->sp);
 
 	*ret_sp = sp;
-	if (owner != claim->word || (owner & SLOT_THREAD_MASK) == SLOT_THREAD_UNKNOWN || !sp)
+	if (!slot_same_thread(owner, claim->word) || !sp)
 		return MINE_NOT;
 	if (on_signal_stack())
 		return MINE_BELOW;
-	if (sp > claim->sp)
-		return sp - claim->sp <= NEAR_BYTES ? MINE_BELOW : MINE_NOT;
-	return claim->sp - sp <= NEAR_BYTES ? MINE_LEFT : MINE_NOT;
+	if (!slot_near(sp, claim->sp))
+		return MINE_NOT;
+	return sp > claim->sp ? MINE_BELOW : MINE_LEFT;
 }
 
 /* Exchanging the word @sp, not @owner, decides between this run and one in a signal handler that

@@ -29,8 +29,10 @@ rt_inline uint32_t slot_cpu_value(uint32_t features)
 	return (uint32_t)value;
 }
 
-/* 20 bits, not 0, that tell this thread from others most of the time; SLOT_THREAD_UNKNOWN if the
- * processor cannot say. */
+/*
+ * 20 bits, not 0, that tell this thread from others most of the time; SLOT_THREAD_UNKNOWN if the
+ * processor cannot say. Equal ones therefore prove nothing alone: see slot_near().
+ */
 #define SLOT_THREAD_MASK    0xfffffu
 #define SLOT_THREAD_UNKNOWN 1u
 rt_inline uint32_t slot_thread(uint32_t features)
@@ -40,6 +42,18 @@ rt_inline uint32_t slot_thread(uint32_t features)
 	if (rt_likely(features & REGION_HAS_FSGSBASE))
 		__asm__ volatile("rdfsbase %0" : "=r"(fs));
 	return (uint32_t)((fs * 0x9e3779b97f4a7c15ull) >> 44) | SLOT_THREAD_UNKNOWN;
+}
+
+/* Whether two owner words may be of one thread. */
+rt_inline bool slot_same_thread(uint64_t a, uint64_t b)
+{
+	return a == b && (a & SLOT_THREAD_MASK) != SLOT_THREAD_UNKNOWN;
+}
+
+/* Whether two stack pointers can be taken to be on one stack. */
+rt_inline bool slot_near(uint64_t a, uint64_t b)
+{
+	return (a > b ? a - b : b - a) <= 0x40000;
 }
 
 rt_inline bool slot_try(struct region_slot *slot, uint64_t word, uint64_t sp)
