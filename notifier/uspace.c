@@ -4,7 +4,6 @@
  */
 #include "notifier/uspace.h"
 
-#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -21,6 +20,7 @@
 #include "notifier/call.h"
 #include "notifier/tenant.h"
 #include "notifier/uspace_targets.h"
+#include "vm/runtime/host.h"
 #include "vm/runtime/image.h"
 
 /* Beside the daemon, whatever the tenant's or the caller's working directory is. */
@@ -106,13 +106,6 @@ static uint32_t count_filters(pid_t pid)
 	return filters;
 }
 
-static bool has_rdpid(void)
-{
-	unsigned int a, b, c = 0, d;
-
-	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & 1u << 22);
-}
-
 static int reserve(struct uspace *uspace)
 {
 	void *base = mmap(NULL, REGION_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
@@ -139,9 +132,7 @@ static int fill_text(struct uspace *uspace, struct reason *reason)
 				  cpus, REGION_RINGS_MAX);
 	memcpy(uspace->base, runtime_image, runtime_image_size);
 	header->slots = (uint32_t)cpus;
-	header->enter = runtime_symbol("rt_enter");
-	header->ret = runtime_symbol("rt_return");
-	header->features = has_rdpid() ? REGION_HAS_RDPID : 0;
+	header->features = rt_cpu_features();
 	uspace->seccomp_filters = count_filters(uspace->tenant->pid);
 	return 0;
 }

@@ -52,13 +52,17 @@
  * owner of slot N alone, which is the exclusivity a kernel program has on its CPU. There are as
  * many as possible CPUs, because tools read one value per possible CPU.
  *
- * @owner: 0 when free, else pid << 32 | a number that is not 0 (runtime/slot.c)
+ * @owner: 0 when free, else pid << 32 | tag of its pid namespace << 20 | tag of its thread
+ *	(runtime/slot.c); the pid is the one the process itself sees
+ * @sp: where the owner's run stands on its stack, 0 unknown
+ * @episodes: how often the slot was given back or taken over
+ * @stalled: @episodes + 1 of an ownership that somebody waited for in vain
  */
 #define REGION_SLOTS_MAX 256u
 struct region_slot {
 	uint64_t owner;
-	uint64_t random; /* state of bpf_get_prandom_u32() */
-	uint64_t pad[6];
+	uint64_t sp, episodes, stalled;
+	uint64_t pad[4];
 };
 static_assert(sizeof(struct region_slot) == 64, "one cache line a slot");
 
@@ -110,11 +114,14 @@ static_assert(REGION_COUNTERS + sizeof(struct region_counter) * REGION_SLOTS_MAX
 /* More slots than fit here would need a larger shared part: REGION_RINGS_MAX slots have a ring. */
 #define REGION_RINGS_MAX ((REGION_SHARED_SIZE - REGION_RINGS) / REGION_RING_SIZE)
 
+#define REGION_HAS_RDPID    1u
+#define REGION_HAS_FSGSBASE 2u
 /**
  * struct region_header - first bytes of the text
  * @slots: CPU slots in use: possible CPUs, at most REGION_RINGS_MAX
  * @off: set to 1 by the daemon or its keeper: hits run nothing any more
- * @features: REGION_HAS_*, of the host's CPUs; set by the daemon
+ * @features: REGION_HAS_*, of the host's processors, as rt_cpu_features() finds them; 0 is always
+ *	right, only slower
  * @enter, @ret: offsets of the runtime's entry points (see struct region_stub and the shadow table)
  */
 struct region_header {
@@ -122,7 +129,6 @@ struct region_header {
 	uint64_t enter, ret;
 	uint64_t reserved[4];
 };
-#define REGION_HAS_RDPID 1u
 static_assert(sizeof(struct region_header) == 64, "the runtime's text starts behind it");
 
 /**
@@ -197,23 +203,36 @@ static_assert(sizeof(struct region_stub) == REGION_STUB_SIZE, "stub");
  * struct region_config - facts about this process; private, written at injection. The process can
  * change them and then only hurts itself.
  * @clock_gettime: address of the vDSO's function, or 0
+ * @cgroup_id: bpf_get_current_cgroup_id()
+ * @spilled: bit N: entries of bucket N of the shadow table may stand in later buckets
  */
 struct region_config {
 	uint32_t version, pad;
 	uint64_t clock_gettime;
-	uint64_t cgroup_id; /* bpf_get_current_cgroup_id() */
-};
-
-/** struct region_cache - zero after fork() @injected: 1 in the process that was injected */
-struct region_cache {
-	uint64_t injected;
-	uint64_t pid;	  /* own process id, 0 unknown */
-	uint64_t stalled; /* owners of all slots that were waited for in vain (runtime/slot.c) */
+	uint64_t cgroup_id;
+	uint64_t spilled[16];
 };
 
 /**
- * struct region_return - one pending return, open addressing by @slot
- * @slot: address of the stack slot that held the return address, 0 free, 1 deleted
+ * struct region_cache - zero after fork(), filled by the runtime but for @injected
+ * @injected: 1 in the process that was injected
+ * @owner: @pid and namespace as in struct region_slot.owner, 0 unknown
+ * @stalls: hits in a row that waited for a slot in vain
+ * @full: shadow table: hits to go before stale entries are looked for again
+ */
+struct region_cache {
+	uint64_t injected;
+	uint64_t pid; /* own process id, 0 unknown */
+	uint64_t owner;
+	uint64_t stalls;
+	uint64_t full;
+	uint64_t randoms; /* bpf_get_prandom_u32() calls */
+};
+
+/**
+ * struct region_return - one pending return, in the bucket @slot hashes to
+ * @slot: address of the stack slot that held the return address; 0 free; with bit 0 set free as
+ *	well, and the last use was for that slot (runtime/shadow.c)
  * @address: what it held
  * @stub: address of the struct region_stub it was entered through
  * @sequence: orders entries that share a slot (tail calls)
@@ -221,4 +240,9 @@ struct region_cache {
 struct region_return {
 	uint64_t slot, address, stub, sequence;
 };
-#define REGION_RETURNS (REGION_SHADOW_SIZE / sizeof(struct region_return))
+#define REGION_RETURNS	      (REGION_SHADOW_SIZE / sizeof(struct region_return))
+#define REGION_RETURN_BUCKET  8u /* entries */
+#define REGION_RETURN_BUCKETS 1024u
+static_assert(REGION_RETURN_BUCKET * REGION_RETURN_BUCKETS == REGION_RETURNS, "shadow table");
+static_assert(sizeof(((struct region_config *)0)->spilled) * 8 == REGION_RETURN_BUCKETS,
+	      "a bit each");

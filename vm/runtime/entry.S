@@ -1,116 +1,152 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The region's first bytes, and the two ways into the runtime.
+ * Where the application enters the runtime: rt_enter from a stub, rt_return through a return
+ * address that was replaced. Both build a struct pt_regs as the kernel would show it, call C, and
+ * leave every register and the condition flags as they were.
  *
- * Both keep every register, the condition flags, the x87 and the vector state: what follows uses general
- * registers only. Flags travel through lahf and seto, which is several times cheaper than pushf and
- * popf; the direction flag is taken to be clear, as the ABI has it wherever a compiler put a call.
- *
- * Frame, from the stack pointer up: struct pt_regs (168 bytes), saved ax with the flags in it, 8 unused.
+ * The flags are kept by lahf/seto (ah: SF ZF AF PF CF as in the low byte of rflags, al: OF) and come
+ * back by an addition that overflows or not, and sahf, because pushf/popf cost as much as all the
+ * rest here. x87 and vector registers are never
+ * touched. C preserves rbx, rbp and r12 to r15; rbx holds the stack pointer meanwhile.
  */
 #include "vm/runtime/entry.h"
 
-	.section .header, "a"
-	.globl	__region_base
-__region_base:
-	.long	REGION_VERSION_ASM, 0, 0, 0
-	.quad	0, 0	/* the daemon fills in the rest: see struct region_header */
-	.quad	0, 0, 0, 0
+/* struct pt_regs */
+#define R15	 0
+#define R14	 8
+#define R13	 16
+#define R12	 24
+#define RBP	 32
+#define RBX	 40
+#define R11	 48
+#define R10	 56
+#define R9	 64
+#define R8	 72
+#define RAX	 80
+#define RCX	 88
+#define RDX	 96
+#define RSI	 104
+#define RDI	 112
+#define ORIG_RAX 120
+#define RIP	 128
+#define CS	 136
+#define RFLAGS	 144
+#define RSP	 152
+#define SS	 160
+#define FRAME	 176 /* 168, and the alignment of the stack */
 
-	.text
+#define USER_CS	   0x33
+#define USER_SS	   0x2b
+#define RFLAGS_ALL 0x202 /* interrupts on, and the bit that always is */
 
-/* Registers to the frame. Flags are untouched until lahf has them. */
+/*
+ * Saves all registers but rip and rsp below an aligned stack pointer. Afterwards rbx is the stack
+ * pointer of before, with the caller's rbx there; rdi points to the frame. Changes rax and rdi.
+ */
 .macro SAVE
-	lea	-FRAME(%rsp), %rsp
-	mov	%rax, PT_AX(%rsp)
+	push	%rbx
+	mov	%rsp, %rbx
+	push	%rax
 	lahf
 	seto	%al
-	mov	%rax, FRAME_FLAGS(%rsp)
-	mov	%r15, PT_R15(%rsp)
-	mov	%r14, PT_R14(%rsp)
-	mov	%r13, PT_R13(%rsp)
-	mov	%r12, PT_R12(%rsp)
-	mov	%rbp, PT_BP(%rsp)
-	mov	%rbx, PT_BX(%rsp)
-	mov	%r11, PT_R11(%rsp)
-	mov	%r10, PT_R10(%rsp)
-	mov	%r9, PT_R9(%rsp)
-	mov	%r8, PT_R8(%rsp)
-	mov	%rcx, PT_CX(%rsp)
-	mov	%rdx, PT_DX(%rsp)
-	mov	%rsi, PT_SI(%rsp)
-	mov	%rdi, PT_DI(%rsp)
-	movq	$-1, PT_ORIG_AX(%rsp)
-	movq	$0x33, PT_CS(%rsp)
-	movq	$0x2b, PT_SS(%rsp)
-	/* SF ZF AF PF CF as lahf gave them, OF from seto, IF and the bit that is always 1. */
-	movzbl	FRAME_FLAGS+1(%rsp), %ecx
-	movzbl	FRAME_FLAGS(%rsp), %edx
+	lea	-FRAME(%rsp), %rsp
+	and	$-16, %rsp
+	mov	%rdi, RDI(%rsp)
+	mov	%rsi, RSI(%rsp)
+	mov	%rdx, RDX(%rsp)
+	mov	%rcx, RCX(%rsp)
+	mov	%r8, R8(%rsp)
+	mov	%r9, R9(%rsp)
+	mov	%r10, R10(%rsp)
+	mov	%r11, R11(%rsp)
+	mov	%rbp, RBP(%rsp)
+	mov	%r12, R12(%rsp)
+	mov	%r13, R13(%rsp)
+	mov	%r14, R14(%rsp)
+	mov	%r15, R15(%rsp)
+	movzbl	%al, %edx
+	movzbl	%ah, %eax
 	shl	$11, %edx
-	lea	0x200(%rcx,%rdx), %ecx
-	or	$2, %ecx
-	mov	%rcx, PT_FLAGS(%rsp)
+	and	$~2, %eax
+	lea	RFLAGS_ALL(%rax, %rdx), %eax
+	mov	%rax, RFLAGS(%rsp)
+	mov	-8(%rbx), %rax
+	mov	(%rbx), %rdi
+	mov	%rax, RAX(%rsp)
+	mov	%rdi, RBX(%rsp)
+	movq	$-1, ORIG_RAX(%rsp)
+	movq	$USER_CS, CS(%rsp)
+	movq	$USER_SS, SS(%rsp)
+	mov	%rsp, %rdi
 .endm
 
-/* What C does not preserve by itself comes back from the frame, flags last but ax. */
+/* Undoes it, but for the pop of rbx. */
 .macro RESTORE
-	mov	PT_BX(%rsp), %rbx
-	mov	PT_R11(%rsp), %r11
-	mov	PT_R10(%rsp), %r10
-	mov	PT_R9(%rsp), %r9
-	mov	PT_R8(%rsp), %r8
-	mov	PT_CX(%rsp), %rcx
-	mov	PT_DX(%rsp), %rdx
-	mov	PT_SI(%rsp), %rsi
-	mov	PT_DI(%rsp), %rdi
-	mov	FRAME_FLAGS(%rsp), %rax
-	add	$0x7f, %al		/* overflows exactly when seto gave 1 */
+	mov	RFLAGS(%rsp), %eax
+	mov	RDI(%rsp), %rdi
+	mov	RSI(%rsp), %rsi
+	mov	RDX(%rsp), %rdx
+	mov	RCX(%rsp), %rcx
+	mov	R8(%rsp), %r8
+	mov	R9(%rsp), %r9
+	mov	R10(%rsp), %r10
+	mov	R11(%rsp), %r11
+	rol	$8, %ax	   /* ah: SF to CF, al: 2 (interrupts) and OF * 8 */
+	add	$0x76, %al /* overflows if al is 10 */
 	sahf
-	mov	PT_AX(%rsp), %rax
-	lea	FRAME(%rsp), %rsp
+	mov	RAX(%rsp), %rax
+	mov	%rbx, %rsp
 .endm
 
-/*
- * Called by a stub (struct region_stub) whose red zone skip lies above the return address. Calls
- * rt_hit(regs, stub).
- */
+	.section .header, "a"
+	.globl	rt_header
+rt_header:
+	.long	ENTRY_VERSION, 0, 0, 0
+	.quad	rt_enter - rt_header
+	.quad	rt_return - rt_header
+	.fill	4, 8, 0
+	.if	. - rt_header - 64
+	.error	"struct region_header"
+	.endif
+
+	.section .text.hot, "ax"
+	.balign	64
 	.globl	rt_enter
-	.p2align 6
+	.type	rt_enter, @function
 rt_enter:
 	SAVE
-	mov	FRAME(%rsp), %rsi
-	sub	$REGION_STUB_BACK_ASM, %rsi
-	mov	REGION_STUB_IP(%rsi), %rax
-	mov	%rax, PT_IP(%rsp)
-	lea	FRAME+8+128(%rsp), %rax
-	mov	%rax, PT_SP(%rsp)
-	mov	%rsp, %rdi
-	mov	%rsp, %rbx
-	and	$-16, %rsp
+	mov	8(%rbx), %rsi
+	lea	16 + ENTRY_RED_ZONE(%rbx), %rax /* rbx, return address, the red zone the stub skipped */
+	lea	-ENTRY_STUB_BACK(%rsi), %rsi
+	mov	%rax, RSP(%rsp)
+	mov	ENTRY_STUB_IP(%rsi), %rax
+	mov	%rax, RIP(%rsp)
 	call	rt_hit
-	mov	%rbx, %rsp
 	RESTORE
+	pop	%rbx
 	ret
+	.size	rt_enter, . - rt_enter
 
 /*
- * Where a function returns to whose return address was replaced: the stack slot it was in lies just
- * below the stack pointer. Calls rt_hit_return(regs, slot), which gives the address that belongs there.
+ * The stack slot that held the return address has just been popped; the real address goes back
+ * into it, and the jump through it leaves the processor's return predictor in step with the
+ * callers'. Nothing needs a red zone here: what is below was the function's that returned.
  */
+	.balign	64
 	.globl	rt_return
-	.p2align 6
+	.type	rt_return, @function
 rt_return:
 	lea	-8(%rsp), %rsp
 	SAVE
-	lea	FRAME(%rsp), %rsi
-	lea	FRAME+8(%rsp), %rax
-	mov	%rax, PT_SP(%rsp)
-	mov	%rsp, %rdi
-	mov	%rsp, %rbx
-	and	$-16, %rsp
+	lea	8(%rbx), %rsi
+	lea	16(%rbx), %rax
+	mov	%rax, RSP(%rsp)
 	call	rt_hit_return
-	mov	%rbx, %rsp
-	mov	%rax, FRAME(%rsp)
+	mov	%rax, 8(%rbx)
 	RESTORE
-	ret
+	pop	%rbx
+	lea	8(%rsp), %rsp
+	jmp	*-8(%rsp)
+	.size	rt_return, . - rt_return
 
 	.section .note.GNU-stack, "", @progbits

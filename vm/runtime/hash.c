@@ -1,370 +1,387 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Hash maps in memory that anybody in the tenant may scribble on.
+ * HASH and PERCPU_HASH with all elements allocated beforehand.
  *
- *	[ struct head ][ buckets ][ elements, numbered from 1 ]
+ *	64 bytes	list of elements that were given back, number of those never used
+ *	buckets		lock and first element (lock.h)
+ *	elements	struct hash_elem, key, value or a value per slot
  *
- * A bucket is a chain of element numbers. Readers take no lock: elements are never unmapped, a
- *number is brought into bounds before it is used, and a walk that finds itself in another bucket's
- *chain (an element was freed and used again under it) starts over. Writers lock the bucket; the
- *lock says who has it, so that one whose owner is gone is taken over.
+ * Elements are named by number + 1; 0 ends a chain. Lookups take no lock. An element that is given
+ * back loses its mark, and one that is used again gets it after its contents: a walk that meets an
+ * element without it, or one of another bucket, has left its chain and starts again.
  *
- * Free elements are a stack whose head carries a counter, so that a number that was taken and given
- *back meanwhile is noticed.
+ * All of this is hostile memory: numbers are compared with the map's size before they are used, and
+ * no walk is longer than CHAIN_MAX. The order of the stores is such that a process killed between
+ * any two of them leaves a usable map; at worst an element is lost to it.
  */
-#include <linux/bpf.h>
-#include <linux/errno.h>
-#include <sys/syscall.h>
+#include <errno.h>
 
-#include "vm/runtime/local.h"
 #include "vm/runtime/lock.h"
 #include "vm/runtime/map.h"
 
-#define BUCKETS_MAX  (1u << 20)
-#define LOCK_YIELDS  64u
-#define LOCK_ROUNDS  64u
-#define WALK_RETRIES 8u
+#define CHAIN_MAX    256u /* with a bucket per element, chains of even 16 do not occur */
+#define LOOKUP_TRIES 8
+#define UPDATE_TRIES 8
+#define POP_TRIES    4096
+#define ENTRIES_MAX  (1u << 26)
+#define LINE	     64u
+#define LIVE	     0x80000000u
+#define HEADER_SIZE  64u
 
-/* @free: number of the first free element, with a counter in the upper half */
-struct head {
-	uint64_t free;
-	uint32_t count, pad;
-	uint64_t reserved[6];
+struct hash_elem {
+	uint32_t hash; /* LIVE and 31 bits, or 0 */
+	uint32_t next; /* in the chain, or in the list of free ones */
+	unsigned char key[];
 };
 
-struct bucket {
-	uint32_t first;
-	uint32_t lock; /* 0, or who holds it (lock.h) */
+struct hash_header {
+	uint64_t free;	/* first free element, and a counter above that changes with each use */
+	uint64_t fresh; /* elements below have been used at some time */
 };
 
-struct element {
-	uint32_t next;
-	uint32_t hash;
-	unsigned char key[]; /* padded to 8, then the values */
+/** struct table - a map's parts @in_chain: bits of an element's hash that its bucket decides */
+struct table {
+	const struct region_map *map;
+	struct hash_header *header;
+	uint64_t *buckets;
+	unsigned char *elems;
+	uint32_t mask, in_chain;
 };
 
-static struct head *head_of(unsigned char *base, const struct region_map *map)
+static uint64_t buckets_size(const struct region_map *map)
 {
-	return (void *)(base + map->data);
+	return ((uint64_t)map->buckets * sizeof(uint64_t) + LINE - 1) / LINE * LINE;
 }
 
-static struct bucket *bucket_of(unsigned char *base, const struct region_map *map, uint32_t hash)
+rt_inline uint32_t value_offset(const struct region_map *map)
 {
-	struct bucket *buckets = (void *)(base + map->data + sizeof(struct head));
-
-	return &buckets[hash & (map->buckets - 1)];
+	return (uint32_t)(sizeof(struct hash_elem) + rt_align8(map->key_size));
 }
 
-static uint32_t key_stride(const struct region_map *map)
+int hash_layout(struct region_map *map, uint64_t *ret_size)
 {
-	return (map->key_size + 7) & ~7u;
-}
+	uint64_t stride;
 
-/* @number: 1 to max_entries; whatever shared memory held is brought there. */
-static struct element *element_of(unsigned char *base, const struct region_map *map,
-				  uint32_t number)
-{
-	uint32_t index = number - 1 < map->max_entries ? number - 1 : 0;
-
-	return (void *)(base + map->data + sizeof(struct head) +
-			(uint64_t)map->buckets * sizeof(struct bucket) +
-			(uint64_t)index * map->elem_stride);
-}
-
-static unsigned char *values_of(const struct region_map *map, struct element *element)
-{
-	return element->key + key_stride(map);
-}
-
-int rt_hash_layout(struct region_map *map)
-{
-	uint64_t values = (uint64_t)map->value_stride * (map->slots ? map->slots : 1);
-	uint64_t stride = sizeof(struct element) + key_stride(map) + values;
-
-	if (map->max_entries > BUCKETS_MAX || stride > UINT32_MAX)
+	if (map->max_entries > ENTRIES_MAX || map->key_size > REGION_MAPS_SIZE)
+		return -E2BIG;
+	stride = value_offset(map) + (uint64_t)map->value_stride * map->slots;
+	stride = (stride + 15) / 16 * 16;
+	if (stride > REGION_MAPS_SIZE)
 		return -E2BIG;
 	map->elem_stride = (uint32_t)stride;
-	for (map->buckets = 1; map->buckets < map->max_entries;)
+	map->buckets = 2;
+	while (map->buckets < map->max_entries)
 		map->buckets *= 2;
-	map->data_size = sizeof(struct head) + (uint64_t)map->buckets * sizeof(struct bucket) +
-			 stride * map->max_entries;
+	*ret_size = HEADER_SIZE + buckets_size(map) + stride * map->max_entries;
 	return 0;
 }
 
-void rt_hash_init(unsigned char *base, const struct region_map *map)
+rt_inline struct table table_of(unsigned char *base, const struct region_map *map)
 {
-	/* Elements that were never used need no chain: @count numbers them. */
-	struct head *head = head_of(base, map);
+	unsigned char *data = base + map->data;
+	struct table table = {
+		.map = map,
+		.header = (void *)data,
+		.buckets = (void *)(data + HEADER_SIZE),
+		.elems = data + HEADER_SIZE + buckets_size(map),
+		.mask = map->buckets - 1,
+		.in_chain = LIVE | (map->buckets - 1),
+	};
 
-	head->free = 0;
-	head->count = 0;
+	return table;
 }
 
-/* Multiply and fold: not for adversaries, who may scribble on the chains themselves. */
-static uint32_t hash_key(const struct region_map *map, const void *key)
+/* NULL for numbers that no element has. */
+rt_inline struct hash_elem *elem_at(const struct table *table, uint32_t number)
 {
-	const unsigned char *at = key;
-	uint64_t hash = map->seed + 0x9e3779b97f4a7c15ull;
-	uint32_t left = map->key_size;
+	uint32_t index = number - 1;
 
-	for (; left >= 8; left -= 8, at += 8) {
-		uint64_t word;
-
-		rt_copy(&word, at, 8);
-		hash = (hash ^ word) * 0xff51afd7ed558ccdull;
-		hash ^= hash >> 32;
-	}
-	for (; left; left--)
-		hash = (hash ^ *at++) * 0x100000001b3ull;
-	hash ^= hash >> 29;
-	hash *= 0xc4ceb9fe1a85ec53ull;
-	return (uint32_t)(hash >> 32);
+	if (rt_unlikely(index >= table->map->max_entries))
+		return NULL;
+	return (void *)(table->elems + (uint64_t)index * table->map->elem_stride);
 }
 
-static bool same_key(const struct region_map *map, const struct element *element, const void *key)
+rt_inline unsigned char *elem_value(const struct table *table, struct hash_elem *elem)
 {
-	const unsigned char *a = element->key, *b = key;
-	uint32_t left = map->key_size;
-
-	for (; left >= 8; left -= 8, a += 8, b += 8) {
-		uint64_t x, y;
-
-		rt_copy(&x, a, 8);
-		rt_copy(&y, b, 8);
-		if (x != y)
-			return false;
-	}
-	for (; left; left--)
-		if (*a++ != *b++)
-			return false;
-	return true;
+	return (unsigned char *)elem + value_offset(table->map);
 }
 
-/* Number of the element with @key, or 0. */
-static uint32_t find(unsigned char *base, const struct region_map *map, uint32_t hash,
-		     const void *key)
+rt_inline uint32_t key_hash(const struct region_map *map, const void *key)
 {
-	struct bucket *bucket = bucket_of(base, map, hash);
+	return rt_hash(key, map->key_size, map->seed) | LIVE;
+}
 
-	for (uint32_t retry = 0; retry < WALK_RETRIES; retry++) {
-		uint32_t number = __atomic_load_n(&bucket->first, __ATOMIC_ACQUIRE), steps = 0;
+/** struct place - where a walk ended @number, @elem: the element, 0 and NULL if there is none
+ *  @prev: the one before it in the chain @moved: the walk left the chain */
+struct place {
+	struct hash_elem *elem, *prev;
+	uint32_t number;
+	bool moved;
+};
 
-		while (number && steps++ < map->max_entries) {
-			struct element *element = element_of(base, map, number);
-			uint32_t other = __atomic_load_n(&element->hash, __ATOMIC_RELAXED);
+/*
+ * The next pointer counts only if the element still was in this chain after it had been read; loads
+ * are not reordered with one another on this processor, acquire keeps the compiler from it.
+ */
+rt_inline struct place chain_find(const struct table *table, const void *key, uint32_t hash,
+				  uint32_t number)
+{
+	struct place place = {0};
 
-			if (other == hash && same_key(map, element, key))
-				return number;
-			if ((other ^ hash) & (map->buckets - 1))
-				break; /* freed and used again under us */
-			number = __atomic_load_n(&element->next, __ATOMIC_ACQUIRE);
+	for (uint32_t steps = 0; number && steps < CHAIN_MAX; steps++) {
+		struct hash_elem *elem = elem_at(table, number);
+		uint32_t found, next;
+
+		if (rt_unlikely(!elem))
+			break;
+		found = __atomic_load_n(&elem->hash, __ATOMIC_ACQUIRE);
+		if (rt_likely(found == hash && rt_equal(elem->key, key, table->map->key_size))) {
+			place.elem = elem;
+			place.number = number;
+			return place;
 		}
-		if (!number)
-			return 0;
-	}
-	return 0;
-}
-
-unsigned char *rt_hash_find(unsigned char *base, const struct region_map *map, const void *key)
-{
-	uint32_t number = find(base, map, hash_key(map, key), key);
-
-	return number ? values_of(map, element_of(base, map, number)) : NULL;
-}
-
-/* Lock a bucket, in bounded time. */
-static bool lock(unsigned char *base, struct bucket *bucket, uint32_t slot)
-{
-	const uint32_t mine = rt_lock_id(base, slot);
-
-	for (uint32_t round = 0; round < LOCK_ROUNDS; round++) {
-		uint32_t owner = 0;
-
-		for (uint32_t i = 0; i < LOCK_YIELDS; i++) {
-			owner = 0;
-			if (__atomic_compare_exchange_n(&bucket->lock, &owner, mine, false,
-							__ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-				return true;
-			rt_syscall(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+		next = __atomic_load_n(&elem->next, __ATOMIC_ACQUIRE);
+		if (((found ^ hash) & table->in_chain) || rt_load(&elem->hash) != found) {
+			place.moved = true;
+			return place;
 		}
-		if (rt_lock_orphaned(base, owner) &&
-		    __atomic_compare_exchange_n(&bucket->lock, &owner, mine, false,
-						__ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-			return true;
+		place.prev = elem;
+		number = next;
 	}
-	return false;
+	return place;
 }
 
-static void unlock(struct bucket *bucket)
+/* Under the bucket's lock, where nothing moves. */
+static __attribute__((noinline)) struct hash_elem *
+find_locked(unsigned char *base, const struct table *table, const void *key, uint32_t hash)
 {
-	__atomic_store_n(&bucket->lock, 0, __ATOMIC_RELEASE);
+	uint64_t *bucket = &table->buckets[hash & table->mask];
+	struct place place;
+	uint64_t word;
+
+	if (!lock_take(base, bucket, lock_holder(base, RT_ALL_SLOTS), &word))
+		return NULL;
+	place = chain_find(table, key, hash, (uint32_t)word);
+	lock_give(bucket, word, (uint32_t)word);
+	return place.elem;
 }
 
-/* A free element, or 0. */
-static uint32_t take_free(unsigned char *base, const struct region_map *map)
+rt_inline struct hash_elem *find(unsigned char *base, const struct table *table, const void *key,
+				 uint32_t hash)
 {
-	struct head *head = head_of(base, map);
-	uint64_t free = __atomic_load_n(&head->free, __ATOMIC_ACQUIRE);
-	uint32_t count;
+	const uint64_t *bucket = &table->buckets[hash & table->mask];
 
-	for (uint32_t tries = 0; (uint32_t)free && tries < map->max_entries; tries++) {
-		uint32_t next = __atomic_load_n(&element_of(base, map, (uint32_t)free)->next,
-						__ATOMIC_RELAXED);
-		uint64_t want = ((free >> 32) + 1) << 32 | next;
+	for (int i = 0; i < LOOKUP_TRIES; i++) {
+		uint32_t head = (uint32_t)__atomic_load_n(bucket, __ATOMIC_ACQUIRE);
+		struct place place = chain_find(table, key, hash, head);
 
-		if (__atomic_compare_exchange_n(&head->free, &free, want, false, __ATOMIC_ACQUIRE,
-						__ATOMIC_ACQUIRE)) {
-			uint32_t number = (uint32_t)free;
-
-			return number <= map->max_entries ? number : 0;
-		}
+		if (rt_likely(!place.moved))
+			return place.elem;
 	}
-	count = __atomic_load_n(&head->count, __ATOMIC_RELAXED);
-	while (count < map->max_entries)
-		if (__atomic_compare_exchange_n(&head->count, &count, count + 1, false,
+	return find_locked(base, table, key, hash);
+}
+
+unsigned char *hash_lookup(unsigned char *base, const struct region_map *map, const void *key)
+{
+	struct table table = table_of(base, map);
+	struct hash_elem *elem = find(base, &table, key, key_hash(map, key));
+
+	return elem ? elem_value(&table, elem) : NULL;
+}
+
+/* The counter in the upper half keeps a pop from succeeding whose next pointer is out of date. */
+static uint32_t elem_pop(const struct table *table)
+{
+	struct hash_header *header = table->header;
+	uint64_t fresh;
+
+	for (int i = 0; i < POP_TRIES; i++) {
+		uint64_t old = __atomic_load_n(&header->free, __ATOMIC_ACQUIRE);
+		struct hash_elem *elem = elem_at(table, (uint32_t)old);
+		uint64_t next = (old >> 32) + 1;
+
+		if (!(uint32_t)old)
+			break;
+		next = next << 32 | (elem ? rt_load(&elem->next) : 0);
+		if (__atomic_compare_exchange_n(&header->free, &old, next, false, __ATOMIC_ACQUIRE,
+						__ATOMIC_RELAXED) &&
+		    elem)
+			return (uint32_t)old;
+	}
+	fresh = rt_load(&header->fresh);
+	while (fresh < table->map->max_entries) {
+		if (__atomic_compare_exchange_n(&header->fresh, &fresh, fresh + 1, false,
 						__ATOMIC_RELAXED, __ATOMIC_RELAXED))
-			return count + 1;
+			return (uint32_t)fresh + 1;
+	}
 	return 0;
 }
 
-static void give_free(unsigned char *base, const struct region_map *map, uint32_t number)
+static void elem_push(const struct table *table, uint32_t number)
 {
-	struct head *head = head_of(base, map);
-	struct element *element = element_of(base, map, number);
-	uint64_t free = __atomic_load_n(&head->free, __ATOMIC_RELAXED), want;
+	struct hash_elem *elem = elem_at(table, number);
+	uint64_t old = rt_load(&table->header->free);
+	uint64_t next;
 
+	__atomic_store_n(&elem->hash, 0, __ATOMIC_RELEASE);
 	do {
-		__atomic_store_n(&element->next, (uint32_t)free, __ATOMIC_RELAXED);
-		want = ((free >> 32) + 1) << 32 | number;
-	} while (!__atomic_compare_exchange_n(&head->free, &free, want, false, __ATOMIC_RELEASE,
-					      __ATOMIC_RELAXED));
+		__atomic_store_n(&elem->next, (uint32_t)old, __ATOMIC_RELEASE);
+		next = ((old >> 32) + 1) << 32 | number;
+	} while (!__atomic_compare_exchange_n(&table->header->free, &old, next, false,
+					      __ATOMIC_RELEASE, __ATOMIC_RELAXED));
 }
 
-/* A new element's values: one slot's, the others zero; or all of them. */
-static void set_values(const struct region_map *map, unsigned char *values, const void *value,
-		       uint32_t slot, bool fresh)
+/* Adds an element at the head and gives the lock back. -EAGAIN: it was taken over. */
+static int insert_locked(const struct table *table, const void *key, uint32_t hash,
+			 const struct map_values *values, uint64_t word)
 {
-	if (!map->slots) {
-		rt_copy(values, value, map->value_size);
-		return;
-	}
-	if (slot == RT_ALL_SLOTS) {
-		rt_copy(values, value, (size_t)map->value_stride * map->slots);
-		return;
-	}
-	if (fresh)
-		rt_zero(values, (size_t)map->value_stride * map->slots);
-	rt_copy(values + (size_t)slot * map->value_stride, value, map->value_size);
-}
+	uint64_t *bucket = &table->buckets[hash & table->mask];
+	uint32_t number = elem_pop(table);
+	struct hash_elem *elem = elem_at(table, number);
 
-static int insert(unsigned char *base, const struct region_map *map, struct bucket *bucket,
-		  uint32_t hash, const void *key, const void *value, uint32_t slot)
-{
-	uint32_t number = take_free(base, map);
-	struct element *element;
-
-	if (!number)
+	if (!elem) {
+		lock_give(bucket, word, (uint32_t)word);
 		return -E2BIG;
-	element = element_of(base, map, number);
-	__atomic_store_n(&element->hash, hash, __ATOMIC_RELAXED);
-	rt_copy(element->key, key, map->key_size);
-	set_values(map, values_of(map, element), value, slot, true);
-	__atomic_store_n(&element->next, bucket->first, __ATOMIC_RELAXED);
-	/* A reader that finds the number finds the rest as well. */
-	__atomic_store_n(&bucket->first, number, __ATOMIC_RELEASE);
-	return 0;
+	}
+	rt_copy(elem->key, key, table->map->key_size);
+	map_put(table->map, elem_value(table, elem), values, true);
+	rt_store(&elem->next, (uint32_t)word);
+	__atomic_store_n(&elem->hash, hash, __ATOMIC_RELEASE);
+	if (lock_give(bucket, word, number))
+		return 0;
+	elem_push(table, number);
+	return -EAGAIN;
 }
 
-int rt_hash_update(unsigned char *base, const struct region_map *map, const void *key,
-		   const void *value, uint64_t flags, uint32_t slot)
+/* Existing elements are changed in place; the lock keeps them from being given to another key. */
+static int update_once(unsigned char *base, const struct table *table, const void *key,
+		       const struct map_values *values, uint64_t flags, uint32_t holder)
 {
-	uint32_t hash = hash_key(map, key), number;
-	struct bucket *bucket = bucket_of(base, map, hash);
+	uint32_t hash = key_hash(table->map, key);
+	uint64_t *bucket = &table->buckets[hash & table->mask];
+	struct place place;
+	uint64_t word;
 	int r = 0;
 
-	if (flags > BPF_EXIST)
-		return -EINVAL;
-	if (!lock(base, bucket, slot))
+	if (!lock_take(base, bucket, holder, &word))
 		return -EBUSY;
-	number = find(base, map, hash, key);
-	if (number && flags == BPF_NOEXIST)
-		r = -EEXIST;
-	else if (!number && flags == BPF_EXIST)
+	place = chain_find(table, key, hash, (uint32_t)word);
+	if (!place.elem && flags != MAP_EXIST)
+		return insert_locked(table, key, hash, values, word);
+	if (!place.elem)
 		r = -ENOENT;
-	else if (number)
-		set_values(map, values_of(map, element_of(base, map, number)), value, slot, false);
+	else if (flags == MAP_NOEXIST)
+		r = -EEXIST;
 	else
-		r = insert(base, map, bucket, hash, key, value, slot);
-	unlock(bucket);
+		map_put(table->map, elem_value(table, place.elem), values, false);
+	lock_give(bucket, word, (uint32_t)word);
 	return r;
 }
 
-/* Take @number out of its chain; the caller holds the lock. */
-static bool unlink_element(unsigned char *base, const struct region_map *map, struct bucket *bucket,
-			   uint32_t number)
+int hash_update(unsigned char *base, const struct region_map *map, const void *key,
+		const struct map_values *values, uint64_t flags, uint32_t slot)
 {
-	uint32_t *from = &bucket->first;
+	struct table table = table_of(base, map);
+	uint32_t holder = lock_holder(base, slot);
+	int r = -EAGAIN;
 
-	for (uint32_t steps = 0; steps <= map->max_entries; steps++) {
-		uint32_t at = __atomic_load_n(from, __ATOMIC_RELAXED);
-		struct element *element = element_of(base, map, at);
-
-		if (!at)
-			return false;
-		if (at == number) {
-			__atomic_store_n(from, __atomic_load_n(&element->next, __ATOMIC_RELAXED),
-					 __ATOMIC_RELEASE);
-			return true;
-		}
-		from = &element->next;
-	}
-	return false;
+	if (flags > MAP_EXIST)
+		return -EINVAL;
+	for (int i = 0; i < UPDATE_TRIES && r == -EAGAIN; i++)
+		r = update_once(base, &table, key, values, flags, holder);
+	return r == -EAGAIN ? -EBUSY : r;
 }
 
-int rt_hash_delete(unsigned char *base, const struct region_map *map, const void *key,
-		   uint32_t slot)
+static int delete_once(unsigned char *base, const struct table *table, const void *key,
+		       uint32_t holder)
 {
-	uint32_t hash = hash_key(map, key), number;
-	struct bucket *bucket = bucket_of(base, map, hash);
-	int r = -ENOENT;
+	uint32_t hash = key_hash(table->map, key);
+	uint64_t *bucket = &table->buckets[hash & table->mask];
+	struct place place;
+	uint64_t word;
+	uint32_t next;
 
-	if (!lock(base, bucket, slot))
+	if (!lock_take(base, bucket, holder, &word))
 		return -EBUSY;
-	number = find(base, map, hash, key);
-	if (number && unlink_element(base, map, bucket, number)) {
-		give_free(base, map, number);
-		r = 0;
-	}
-	unlock(bucket);
-	return r;
-}
-
-/* First element of the first bucket from @from on that has one. */
-static uint32_t first_from(unsigned char *base, const struct region_map *map, uint32_t from)
-{
-	for (uint32_t i = from; i < map->buckets; i++) {
-		uint32_t number =
-			__atomic_load_n(&bucket_of(base, map, i)->first, __ATOMIC_ACQUIRE);
-
-		if (number)
-			return number;
-	}
-	return 0;
-}
-
-int rt_hash_next_key(unsigned char *base, const struct region_map *map, const void *key,
-		     void *ret_key)
-{
-	uint32_t hash = key ? hash_key(map, key) : 0;
-	uint32_t number = key ? find(base, map, hash, key) : 0, next = 0;
-
-	/* A key that is not there, or not any more: from the beginning, as the kernel does. */
-	if (number)
-		next = __atomic_load_n(&element_of(base, map, number)->next, __ATOMIC_ACQUIRE);
-	if (!next)
-		next = first_from(base, map, number ? (hash & (map->buckets - 1)) + 1 : 0);
-	if (!next)
+	place = chain_find(table, key, hash, (uint32_t)word);
+	if (!place.elem) {
+		lock_give(bucket, word, (uint32_t)word);
 		return -ENOENT;
-	rt_copy(ret_key, element_of(base, map, next)->key, map->key_size);
+	}
+	next = rt_load(&place.elem->next);
+	if (place.prev) {
+		__atomic_store_n(&place.prev->next, next, __ATOMIC_RELEASE);
+		lock_give(bucket, word, (uint32_t)word);
+	} else if (!lock_give(bucket, word, next)) {
+		return -EAGAIN;
+	}
+	elem_push(table, place.number);
 	return 0;
+}
+
+int hash_delete(unsigned char *base, const struct region_map *map, const void *key, uint32_t slot)
+{
+	struct table table = table_of(base, map);
+	uint32_t holder = lock_holder(base, slot);
+	int r = -EAGAIN;
+
+	for (int i = 0; i < UPDATE_TRIES && r == -EAGAIN; i++)
+		r = delete_once(base, &table, key, holder);
+	return r == -EAGAIN ? -EBUSY : r;
+}
+
+/* Key of element @number if it is in bucket @bucket and stays there while the key is read. */
+static bool elem_key(const struct table *table, uint32_t number, uint32_t bucket, void *ret_key)
+{
+	struct hash_elem *elem = elem_at(table, number);
+	uint32_t hash;
+
+	if (!elem)
+		return false;
+	hash = __atomic_load_n(&elem->hash, __ATOMIC_ACQUIRE);
+	if ((hash ^ (bucket | LIVE)) & table->in_chain)
+		return false;
+	rt_copy(ret_key, elem->key, table->map->key_size);
+	return __atomic_load_n(&elem->hash, __ATOMIC_ACQUIRE) == hash;
+}
+
+/* As the kernel: from the element's successor on; the first one if @key is not there (any more). */
+int hash_next_key(unsigned char *base, const struct region_map *map, const void *key, void *ret_key)
+{
+	struct table table = table_of(base, map);
+	uint32_t hash = key ? key_hash(map, key) : 0;
+	struct hash_elem *elem = key ? find(base, &table, key, hash) : NULL;
+	uint32_t bucket = 0;
+
+	if (elem) {
+		bucket = hash & table.mask;
+		if (elem_key(&table, rt_load(&elem->next), bucket, ret_key))
+			return 0;
+		bucket++;
+	}
+	for (; bucket <= table.mask; bucket++) {
+		uint32_t head = (uint32_t)__atomic_load_n(&table.buckets[bucket], __ATOMIC_ACQUIRE);
+
+		if (head && elem_key(&table, head, bucket, ret_key))
+			return 0;
+	}
+	return -ENOENT;
+}
+
+int hash_read(unsigned char *base, const struct region_map *map, const void *key, void *ret_value)
+{
+	struct table table = table_of(base, map);
+	uint32_t hash = key_hash(map, key);
+
+	for (int i = 0; i < LOOKUP_TRIES; i++) {
+		struct hash_elem *elem = find(base, &table, key, hash);
+
+		if (!elem)
+			return -ENOENT;
+		map_get(map, elem_value(&table, elem), ret_value);
+		if (__atomic_load_n(&elem->hash, __ATOMIC_ACQUIRE) == hash &&
+		    rt_equal(elem->key, key, map->key_size))
+			return 0;
+	}
+	return -ENOENT;
 }

@@ -1,127 +1,102 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Helpers that answer from the map, the run or one system call. Reads of the target's memory are in
- * read.c, events in output.c. Values are those the kernel's helper of the same name returns.
+ * Helpers about maps and the running task.
  */
 #include "vm/runtime/helpers.h"
 
-#include <linux/errno.h>
-#include <sys/syscall.h>
+#include "vm/runtime/bytes.h"
+#include "vm/runtime/slot.h"
 
-#include "vm/runtime/local.h"
+#define COMM_LEN    16u
+#define PR_GET_NAME 16
 
-#define CLOCK_MONO    1
-#define CLOCK_BOOT    7
-#define PR_GET_NAME_  16
-#define TASK_COMM_LEN 16u
-
-#define HELPER(name)                                                                               \
-	uint64_t rt_##name(uint64_t r1, uint64_t r2, uint64_t r3, uint64_t r4, uint64_t r5,        \
-			   struct rt_run *run)
-
-HELPER(map_lookup_elem)
+uint64_t rt_map_lookup_elem(RT_HELPER_ARGS)
 {
 	return (uint64_t)rt_map_lookup(run->base, (const void *)r1, (const void *)r2, run->slot);
 }
 
-HELPER(map_update_elem)
+uint64_t rt_map_update_elem(RT_HELPER_ARGS)
 {
 	return (uint64_t)(int64_t)rt_map_update(run->base, (const void *)r1, (const void *)r2,
 						(const void *)r3, r4, run->slot);
 }
 
-HELPER(map_delete_elem)
+uint64_t rt_map_delete_elem(RT_HELPER_ARGS)
 {
 	return (uint64_t)(int64_t)rt_map_delete(run->base, (const void *)r1, (const void *)r2,
 						run->slot);
 }
 
-static uint64_t clock_ns(struct rt_run *run, long clock)
-{
-	long (*vdso)(long, long *) = (long (*)(long, long *))rt_config(run->base)->clock_gettime;
-	long time[2] = {0, 0};
-
-	if (!vdso || vdso(clock, time) != 0)
-		rt_syscall(SYS_clock_gettime, clock, (long)time, 0, 0, 0, 0);
-	return (uint64_t)time[0] * 1000000000 + (uint64_t)time[1];
-}
-
-HELPER(ktime_get_ns)
-{
-	return clock_ns(run, CLOCK_MONO);
-}
-
-HELPER(ktime_get_boot_ns)
-{
-	return clock_ns(run, CLOCK_BOOT);
-}
-
-HELPER(get_prandom_u32)
-{
-	/* A generator per slot: its owner is alone with it. splitmix64. */
-	uint64_t *state = &rt_shared(run->base)->slots[run->slot].random, x;
-
-	if (!*state)
-		*state = clock_ns(run, CLOCK_MONO) ^ (uint64_t)state;
-	x = *state += 0x9e3779b97f4a7c15ull;
-	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
-	x = (x ^ x >> 27) * 0x94d049bb133111ebull;
-	return (uint32_t)(x >> 32);
-}
-
-/* The slot is the CPU as far as a program can tell: per-CPU values are its own alone. */
-HELPER(get_smp_processor_id)
+/* The slot is what per-CPU values are told apart by, so it is the processor a program sees. */
+uint64_t rt_get_smp_processor_id(RT_HELPER_ARGS)
 {
 	return run->slot;
 }
 
-HELPER(get_numa_node_id)
+uint64_t rt_get_numa_node_id(RT_HELPER_ARGS)
 {
-	unsigned int node = 0;
-
-	rt_syscall(SYS_getcpu, 0, (long)&node, 0, 0, 0, 0);
-	return node;
+	return slot_cpu_value(region_header(run->base)->features) >> SLOT_NODE_SHIFT;
 }
 
-/* Asked each time: what a libc remembers is wrong in a child of vfork(). */
-HELPER(get_current_pid_tgid)
+/*
+ * Asked for each time: whatever a process could remember about itself is wrong in a child that
+ * shares its memory (vfork) until it calls exec.
+ */
+uint64_t rt_get_current_pid_tgid(RT_HELPER_ARGS)
 {
-	uint64_t pid = (uint32_t)rt_syscall(SYS_getpid, 0, 0, 0, 0, 0, 0);
+	uint64_t tgid = (uint64_t)rt_syscall4(__NR_getpid, 0, 0, 0, 0);
 
-	return pid << 32 | (uint32_t)rt_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0);
+	return tgid << 32 | (uint32_t)rt_syscall4(__NR_gettid, 0, 0, 0, 0);
 }
 
-HELPER(get_current_uid_gid)
+uint64_t rt_get_current_uid_gid(RT_HELPER_ARGS)
 {
-	uint64_t gid = (uint32_t)rt_syscall(SYS_getgid, 0, 0, 0, 0, 0, 0);
+	uint64_t gid = (uint64_t)rt_syscall4(__NR_getgid, 0, 0, 0, 0);
 
-	return gid << 32 | (uint32_t)rt_syscall(SYS_getuid, 0, 0, 0, 0, 0, 0);
+	return gid << 32 | (uint32_t)rt_syscall4(__NR_getuid, 0, 0, 0, 0);
 }
 
-HELPER(get_current_comm)
+/* Filled up with zeroes; cut so that the last byte is one. */
+uint64_t rt_get_current_comm(RT_HELPER_ARGS)
 {
-	char comm[TASK_COMM_LEN] = "", *to = (char *)r1;
-	uint32_t size = (uint32_t)r2, len = 0;
+	unsigned char comm[COMM_LEN] = {0};
+	unsigned char *to = (void *)r1;
+	uint32_t size = (uint32_t)r2;
+	uint32_t len = size < COMM_LEN ? size : COMM_LEN;
 
-	rt_syscall(SYS_prctl, PR_GET_NAME_, (long)comm, 0, 0, 0, 0);
-	/* strscpy_pad(): at most size - 1 bytes, zeros to the end. */
-	for (; len + 1 < size && len + 1 < TASK_COMM_LEN && comm[len]; len++)
-		to[len] = comm[len];
+	if (!size)
+		return 0;
+	rt_syscall4(__NR_prctl, PR_GET_NAME, (long)comm, 0, 0);
+	comm[len - 1] = 0;
+	rt_copy(to, comm, len);
 	rt_zero(to + len, size - len);
 	return 0;
 }
 
-HELPER(get_current_cgroup_id)
+uint64_t rt_get_current_cgroup_id(RT_HELPER_ARGS)
 {
-	return rt_config(run->base)->cgroup_id;
+	return rt_load(&region_config(run->base)->cgroup_id);
 }
 
-HELPER(get_attach_cookie)
+uint64_t rt_get_attach_cookie(RT_HELPER_ARGS)
 {
 	return run->cookie;
 }
 
-HELPER(get_func_ip)
+uint64_t rt_get_func_ip(RT_HELPER_ARGS)
 {
 	return run->ip;
+}
+
+/* Nobody's secret, but never the same twice in a row: time, and a count of this process. */
+uint64_t rt_get_prandom_u32(RT_HELPER_ARGS)
+{
+	struct region_cache *cache = region_cache(run->base);
+	uint64_t count = rt_load(&cache->randoms) + 1;
+	uint64_t mixed;
+
+	rt_store(&cache->randoms, count);
+	mixed = rt_mix(__builtin_ia32_rdtsc() ^ (uint64_t)run->slot << 56,
+		       0x9e3779b97f4a7c15ull + (count << 1));
+	return (uint32_t)(rt_mix(mixed ^ count, 0xd1342543de82ef95ull) >> 16);
 }

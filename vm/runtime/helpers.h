@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The helpers that programs in traced processes can call: one row each, by their BPF_FUNC number.
- * The JIT takes names and the linker addresses from here.
+ * The helpers of the runtime. All of them take the program's five argument registers and the run,
+ * so that the caller need not know how many a helper uses; the result is the program's r0.
+ *
+ * Results and errors are those of the kernel's helpers (kernel/bpf/helpers.c,
+ * kernel/trace/bpf_trace.c, Linux 6.18) unless said otherwise at the definition.
  */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
-struct rt_run;
+#include "vm/runtime/runtime.h"
 
-/* X(number, name) */
+/* RT_HELPERS() - X(BPF_FUNC_* number, name) for every helper there is */
 #define RT_HELPERS(X)                                                                              \
 	X(1, map_lookup_elem)                                                                      \
 	X(2, map_update_elem)                                                                      \
@@ -31,8 +35,7 @@ struct rt_run;
 	X(173, get_func_ip)                                                                        \
 	X(174, get_attach_cookie)
 
-#define RT_DECLARE(number, name)                                                                   \
-	uint64_t rt_##name(uint64_t r1, uint64_t r2, uint64_t r3, uint64_t r4, uint64_t r5,        \
-			   struct rt_run *run);
-RT_HELPERS(RT_DECLARE)
-#undef RT_DECLARE
+#define RT_HELPER_ARGS                                                                             \
+	uint64_t r1, uint64_t r2, uint64_t r3, uint64_t r4, uint64_t r5, struct rt_run *run
+#define RT_HELPER_DECLARE(number, name) uint64_t rt_##name(RT_HELPER_ARGS);
+RT_HELPERS(RT_HELPER_DECLARE)

@@ -1,128 +1,155 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A probed instruction was reached, or a probed function returns: run the programs attached there.
- * Called by entry.S in the traced process, in any thread, signal handler or state of its libc.
+ * A hit: entry.S calls rt_hit() with the registers at a probed instruction, and rt_hit_return()
+ * when a function comes back whose return address was replaced. Only part of the image: the
+ * region's base is found as the image's first byte.
  */
-#include <stddef.h>
+#include <asm/ptrace.h>
 
 #include "vm/runtime/entry.h"
-#include "vm/runtime/local.h"
+#include "vm/runtime/shadow.h"
+#include "vm/runtime/slot.h"
 
-static_assert(REGION_VERSION_ASM == REGION_VERSION, "entry.h");
-static_assert(REGION_STUB_BACK_ASM == REGION_STUB_BACK, "entry.h");
-static_assert(REGION_STUB_IP == offsetof(struct region_stub, ip), "entry.h");
-static_assert(PT_SIZE == sizeof(struct rt_regs), "entry.h");
-static_assert(PT_AX == offsetof(struct rt_regs, ax), "entry.h");
-static_assert(PT_DI == offsetof(struct rt_regs, di), "entry.h");
-static_assert(PT_IP == offsetof(struct rt_regs, ip), "entry.h");
-static_assert(PT_SP == offsetof(struct rt_regs, sp), "entry.h");
-static_assert(PT_SS == offsetof(struct rt_regs, ss), "entry.h");
-
-/* Functions that share a return slot by tail calls; deeper ones return without their programs. */
-#define CHAIN_MAX 16
+static_assert(ENTRY_VERSION == REGION_VERSION, "entry.h");
+static_assert(ENTRY_STUB_BACK == REGION_STUB_BACK, "entry.h");
+static_assert(ENTRY_STUB_IP == offsetof(struct region_stub, ip), "entry.h");
+static_assert(sizeof(struct pt_regs) == 168, "the kernel's layout");
 
 extern unsigned char __region_base[] __attribute__((visibility("hidden")));
+extern const char rt_return[] __attribute__((visibility("hidden")));
 
-typedef uint64_t (*rt_program)(void *ctx, struct rt_run *run);
+void rt_hit(struct pt_regs *regs, const struct region_stub *stub);
+uint64_t rt_hit_return(struct pt_regs *regs, uint64_t slot);
 
-void rt_hit(struct rt_regs *regs, const struct region_stub *stub);
-uint64_t rt_hit_return(struct rt_regs *regs, uint64_t slot);
+typedef uint64_t (*prog_fn)(void *ctx, struct rt_run *run);
 
-/* Programs of @site that run on entry (@flags 0) or on return. */
-static void run_programs(unsigned char *base, const struct region_site *site, uint32_t returning,
-			 struct rt_regs *regs, uint64_t ip)
+/* Whether @attach runs now. @kind: 0 or REGION_ATTACH_RETURN */
+rt_inline bool attach_runs(const struct region_attach *attach, uint32_t kind, uint64_t injected)
 {
-	bool forked = rt_cache(base)->injected != 1;
-	struct rt_run run = {.base = base, .stack = regs->sp, .ip = ip};
-	int slot = rt_slot_claim(base, (uint64_t)__builtin_frame_address(0));
+	if ((attach->flags & REGION_ATTACH_RETURN) != kind)
+		return false;
+	return !(attach->flags & REGION_ATTACH_NO_FORK) || injected == 1;
+}
+
+/* On any slot: only the sum over all of them is looked at. */
+static __attribute__((noinline)) void count_missed(unsigned char *base,
+						   const struct region_site *site, uint32_t kind)
+{
+	uint64_t injected = rt_load(&region_cache(base)->injected);
 
 	for (uint32_t i = 0; i < site->cnt; i++) {
-		const struct region_attach *attach = &site->attach[i];
-
-		if ((attach->flags & REGION_ATTACH_RETURN) != returning ||
-		    ((attach->flags & REGION_ATTACH_NO_FORK) && forked))
-			continue;
-		if (slot < 0) {
-			__atomic_add_fetch(&rt_counter(base, 0, attach->counter)->missed, 1,
-					   __ATOMIC_RELAXED);
-			continue;
-		}
-		run.slot = (uint32_t)slot;
-		run.cookie = attach->cookie;
-		rt_counter(base, run.slot, attach->counter)->hits++;
-		((rt_program)(base + attach->code))(regs, &run);
+		if (attach_runs(&site->attach[i], kind, injected))
+			__atomic_fetch_add(
+				&region_counter(base, 0, site->attach[i].counter)->missed, 1,
+				__ATOMIC_RELAXED);
 	}
-	if (slot >= 0)
-		rt_slot_release(base, (uint32_t)slot);
 }
 
-static uint64_t trampoline(const unsigned char *base)
+rt_inline void run_attach(unsigned char *base, struct pt_regs *regs, struct rt_run *run,
+			  const struct region_attach *attach)
 {
-	return (uint64_t)base + rt_header(base)->ret;
+	prog_fn prog = (prog_fn)RT_PTR(base, attach->code);
+
+	run->cookie = attach->cookie;
+	region_counter(base, run->slot, attach->counter)->hits++;
+	prog(regs, run);
 }
 
-/* Have the function that is being entered return through us. */
-static void hijack(unsigned char *base, const struct region_site *site, struct rt_regs *regs,
+static void run_site(unsigned char *base, struct pt_regs *regs, const struct region_site *site,
+		     uint32_t kind, uint64_t ip)
+{
+	uint64_t injected = rt_load(&region_cache(base)->injected);
+	struct rt_run run = {.base = base, .stack = regs->rsp, .ip = ip};
+
+	run.slot = slot_claim(base, regs->rsp);
+	if (rt_unlikely(run.slot == SLOT_NONE)) {
+		count_missed(base, site, kind);
+		return;
+	}
+	for (uint32_t i = 0; i < site->cnt; i++) {
+		if (attach_runs(&site->attach[i], kind, injected))
+			run_attach(base, regs, &run, &site->attach[i]);
+	}
+	slot_release(&region_shared(base)->slots[run.slot]);
+}
+
+/* Replaces the return address of the function that is being entered. */
+static void hijack(unsigned char *base, struct pt_regs *regs, const struct region_site *site,
 		   const struct region_stub *stub)
 {
-	uint64_t *slot = (uint64_t *)regs->sp;
-	uint64_t address = *slot;
+	uint64_t injected = rt_load(&region_cache(base)->injected);
+	bool wanted = false;
 
-	/* A slot that holds an ordinary address has no pending return: what is in the table is of a
-	 * frame that was left by longjmp. One that holds ours was reached by a tail call. */
-	if (address != trampoline(base))
-		rt_returns_drop(base, regs->sp);
-	if (rt_returns_add(base, regs->sp, address, (uint64_t)stub)) {
-		*slot = trampoline(base);
-		return;
-	}
 	for (uint32_t i = 0; i < site->cnt; i++)
-		if (site->attach[i].flags & REGION_ATTACH_RETURN)
-			__atomic_add_fetch(&rt_counter(base, 0, site->attach[i].counter)->missed, 1,
-					   __ATOMIC_RELAXED);
+		wanted |= attach_runs(&site->attach[i], REGION_ATTACH_RETURN, injected);
+	if (wanted && !shadow_push(base, regs->rsp, (uint64_t)stub, (uint64_t)rt_return))
+		count_missed(base, site, REGION_ATTACH_RETURN);
 }
 
-static const struct region_site *site_of(const unsigned char *base, const struct region_stub *stub)
-{
-	/* The daemon replaces the record as a whole: one load, or two records get mixed. */
-	uint64_t site = __atomic_load_n(&stub->site, __ATOMIC_ACQUIRE);
-
-	return __atomic_load_n(&rt_header(base)->off, __ATOMIC_RELAXED) ? NULL : (const void *)site;
-}
-
-void rt_hit(struct rt_regs *regs, const struct region_stub *stub)
+static __attribute__((noinline)) void
+hit_general(struct pt_regs *regs, const struct region_stub *stub, const struct region_site *site)
 {
 	unsigned char *base = __region_base;
-	const struct region_site *site = site_of(base, stub);
 
-	if (!site)
-		return;
-	if (site->returns < site->cnt)
-		run_programs(base, site, 0, regs, stub->ip);
+	if (site->cnt != site->returns)
+		run_site(base, regs, site, 0, stub->ip);
 	if (site->returns)
-		hijack(base, site, regs, stub);
+		hijack(base, regs, site, stub);
 }
 
-uint64_t rt_hit_return(struct rt_regs *regs, uint64_t slot)
+/*
+ * The usual case stands apart: one program, and the slot of this CPU is free. Nothing but the slot
+ * is needed behind a call, so that hardly a register has to be saved once more.
+ */
+void rt_hit(struct pt_regs *regs, const struct region_stub *stub)
 {
 	unsigned char *base = __region_base;
-	const struct region_stub *stubs[CHAIN_MAX];
-	struct region_return entry;
-	uint32_t cnt = 0;
+	const struct region_site *site =
+		(const void *)__atomic_load_n(&stub->site, __ATOMIC_ACQUIRE);
+	struct region_slot *slot;
+	struct rt_run run;
 
-	do {
-		/* There is one, or the function could not have returned to us. */
-		if (!rt_returns_take(base, slot, &entry))
-			__builtin_trap();
-		if (cnt < CHAIN_MAX)
-			stubs[cnt++] = (const void *)entry.stub;
-	} while (entry.address == trampoline(base));
-	regs->ip = entry.address;
-	for (uint32_t i = 0; i < cnt; i++) {
-		const struct region_site *site = site_of(base, stubs[i]);
-
-		if (site && site->returns)
-			run_programs(base, site, REGION_ATTACH_RETURN, regs, stubs[i]->ip);
+	if (rt_unlikely(!site || rt_load(&region_header(base)->off)))
+		return;
+	if (rt_unlikely(site->cnt != 1 || site->attach[0].flags != 0)) {
+		hit_general(regs, stub, site);
+		return;
 	}
-	return entry.address;
+	slot = slot_claim_own(base, regs->rsp, &run.slot);
+	if (rt_unlikely(!slot)) {
+		hit_general(regs, stub, site);
+		return;
+	}
+	run.base = base;
+	run.stack = regs->rsp;
+	run.ip = stub->ip;
+	run_attach(base, regs, &run, &site->attach[0]);
+	slot_release(slot);
+}
+
+static void run_return(unsigned char *base, struct pt_regs *regs, const struct region_stub *stub)
+{
+	const struct region_site *site =
+		(const void *)__atomic_load_n(&stub->site, __ATOMIC_ACQUIRE);
+
+	if (site && site->returns && !rt_load(&region_header(base)->off))
+		run_site(base, regs, site, REGION_ATTACH_RETURN, stub->ip);
+}
+
+/*
+ * Return: where the function returns to. A function that was jumped to at the end of another has
+ * its own entry for the same slot; the kernel shows the final address to all of them, too.
+ */
+uint64_t rt_hit_return(struct pt_regs *regs, uint64_t slot)
+{
+	unsigned char *base = __region_base;
+	struct shadow_pending pending[SHADOW_CHAIN_MAX];
+	uint64_t address;
+	uint32_t cnt;
+
+	cnt = shadow_pop(base, slot, (uint64_t)rt_return, pending, &address);
+	regs->rip = address;
+	for (uint32_t i = 0; i < cnt; i++)
+		run_return(base, regs, (const void *)pending[i].stub);
+	return address;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The runtime as it goes into the region's text.
+ * The runtime as it goes into a region's text: a flat image that works at any address, starting
+ * with struct region_header (@slots and @off are for the daemon to fill in).
  */
 #pragma once
 
@@ -8,9 +9,8 @@
 #include <stdint.h>
 
 extern const unsigned char runtime_image[];
-extern const unsigned char runtime_image_end[];
-#define runtime_image_size ((size_t)(runtime_image_end - runtime_image))
+extern const size_t runtime_image_size;
 
-/** runtime_symbol() - where in the region a function of the runtime stands; 0 for none of that name
- */
+/** runtime_symbol() - offset of the runtime function @name ("rt_...") from the region's base
+ *  Return: 0 if there is none */
 uint64_t runtime_symbol(const char *name);

@@ -1,16 +1,44 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Identity of who locks a hash bucket; one file for targets (lock_target.c), one for the daemon
- * (lock_daemon.c).
+ * A lock and a number in one word of shared memory: the upper half says who holds the lock, the
+ * lower half is changed by the same store that gives it back.
+ *
+ * Holders may be killed, stopped, or make their memory say anything: waiting is bounded, and a lock
+ * that did not move for that time is taken over. What it protects stays memory-safe without it.
  */
 #pragma once
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "vm/runtime/internal.h"
 
-#define RT_LOCK_DAEMON 0x80000000u
+/** lock_holder() - word for the upper half @slot: the CPU slot the caller owns, or any other */
+uint32_t lock_holder(unsigned char *base, uint32_t slot);
 
-/** rt_lock_id() - word for a lock taken by the owner of @slot; not 0 */
-uint32_t rt_lock_id(unsigned char *base, uint32_t slot);
-/** rt_lock_orphaned() - whether who took it is gone for sure, so that it may be taken over */
-bool rt_lock_orphaned(unsigned char *base, uint32_t word);
+/** lock_take_slow() - the general case of lock_take() */
+bool lock_take_slow(unsigned char *base, uint64_t *lock, uint32_t holder, uint64_t *ret_word);
+
+/**
+ * lock_take() - take @lock
+ * @ret_word: what it holds now; the lower half is the number
+ * Return: false if this very thread holds it further up its stack (a signal handler), or after one
+ *	second in which it changed hands all the time
+ */
+rt_inline bool lock_take(unsigned char *base, uint64_t *lock, uint32_t holder, uint64_t *ret_word)
+{
+	uint64_t word = rt_load(lock);
+
+	if (rt_likely(!(word >> 32))) {
+		*ret_word = word | (uint64_t)holder << 32;
+		if (rt_likely(__atomic_compare_exchange_n(lock, &word, *ret_word, false,
+							  __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)))
+			return true;
+	}
+	return lock_take_slow(base, lock, holder, ret_word);
+}
+
+/** lock_give() - give it back with a new number
+ *  Return: false if somebody took it over meanwhile: the number is not stored */
+rt_inline bool lock_give(uint64_t *lock, uint64_t word, uint32_t number)
+{
+	return __atomic_compare_exchange_n(lock, &word, (uint64_t)number, false, __ATOMIC_RELEASE,
+					   __ATOMIC_RELAXED);
+}

@@ -1,158 +1,144 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Maps by type: shapes, and what programs and tools do with elements.
- *
- * The record (struct region_map) is trusted, memory is not.
+ * Maps: shapes, and the operations of programs and of tools by type.
  */
+#include <errno.h>
+
 #include "vm/runtime/map.h"
 
-#include <linux/bpf.h>
-#include <linux/errno.h>
+#define VALUE_MAX	 0x7fffffffu
+#define PERCPU_VALUE_MAX 0x8000u /* PCPU_MIN_UNIT_SIZE, include/linux/percpu.h, Linux 6.18 */
 
-#include "vm/runtime/local.h"
-
-/* What the kernel takes: KMALLOC_MAX_SIZE bounds values, MAX_BPF_STACK keys of hash maps. Source:
- * kernel/bpf/{arraymap,hashtab}.c, Linux 6.18. */
-#define KEY_MAX	  512u
-#define VALUE_MAX (1u << 22)
-
-static int layout_array(struct region_map *map)
+static uint64_t array_size(const struct region_map *map)
 {
-	if (map->key_size != sizeof(uint32_t))
-		return -EINVAL;
-	map->data_size =
-		(uint64_t)map->value_stride * map->max_entries * (map->slots ? map->slots : 1);
-	return 0;
+	return (uint64_t)map->value_stride * map->max_entries * map->slots;
 }
 
 int rt_map_layout(struct region_map *map, uint32_t slots)
 {
-	if (!map->key_size || !map->value_size || !map->max_entries)
-		return -EINVAL;
-	if (map->key_size > KEY_MAX || map->value_size > VALUE_MAX)
-		return -E2BIG;
-	map->value_stride = (map->value_size + 7) & ~7u;
-	map->slots = 0;
-	switch (map->type) {
-	case BPF_MAP_TYPE_ARRAY:
-		return layout_array(map);
-	case BPF_MAP_TYPE_PERCPU_ARRAY:
-		map->slots = slots;
-		return layout_array(map);
-	case BPF_MAP_TYPE_PERCPU_HASH:
-		map->slots = slots;
-		return rt_hash_layout(map);
-	case BPF_MAP_TYPE_HASH:
-		return rt_hash_layout(map);
-	default:
+	uint64_t size = 0;
+	int r;
+
+	if (map->type == MAP_TYPE_PERF_ARRAY) {
+		map->value_stride = map->elem_stride = map->buckets = map->slots = 0;
+		map->data_size = 0;
+		return 0;
+	}
+	if (!map_is_hash(map) && map->type != MAP_TYPE_ARRAY && map->type != MAP_TYPE_PERCPU_ARRAY)
 		return -EOPNOTSUPP;
+	if (!map->key_size || !map->value_size || !map->max_entries || !slots ||
+	    (!map_is_hash(map) && map->key_size != sizeof(uint32_t)))
+		return -EINVAL;
+	if (map->value_size > VALUE_MAX - 8 ||
+	    (map_is_percpu(map) && rt_align8(map->value_size) > PERCPU_VALUE_MAX))
+		return -E2BIG;
+	map->value_stride = (uint32_t)rt_align8(map->value_size);
+	map->elem_stride = map->buckets = 0;
+	map->slots = map_is_percpu(map) ? slots : 1;
+	r = map_is_hash(map) ? hash_layout(map, &size) : 0;
+	if (r < 0)
+		return r;
+	if (!map_is_hash(map))
+		size = array_size(map);
+	if (size > REGION_MAPS_SIZE)
+		return -E2BIG;
+	map->data_size = size;
+	return 0;
+}
+
+/* Zero is an empty map of every type: elements are taken from a counter before any is reused. */
+void rt_map_init(unsigned char *base, const struct region_map *map)
+{
+	(void)base;
+	(void)map;
+}
+
+/*
+ * A program's value is exactly as long as the map says. Tools give and get values of all slots,
+ * with whatever stands in the bytes they are rounded up by, as in the kernel.
+ */
+void map_put(const struct region_map *map, unsigned char *value, const struct map_values *values,
+	     bool fresh)
+{
+	uint64_t stride = map->value_stride;
+
+	if (rt_likely(!fresh && !values->all)) {
+		rt_copy(value + values->slot * stride, values->bytes, map->value_size);
+		return;
+	}
+	for (uint32_t i = 0; i < map->slots; i++, value += stride) {
+		if (values->all) {
+			rt_copy(value, values->bytes + i * stride, stride);
+			continue;
+		}
+		rt_zero(value, stride);
+		if (i == values->slot)
+			rt_copy(value, values->bytes, map->value_size);
 	}
 }
 
-void rt_map_init(unsigned char *base, const struct region_map *map)
+void map_get(const struct region_map *map, const unsigned char *value, void *ret_value)
 {
-	if (rt_map_is_hash(map))
-		rt_hash_init(base, map);
-}
+	uint64_t stride = map->value_stride;
 
-/* All values of an element: one, or one per slot. */
-static unsigned char *array_values(unsigned char *base, const struct region_map *map,
-				   const void *key)
-{
-	uint32_t index;
-
-	rt_copy(&index, key, sizeof(index));
-	if (index >= map->max_entries)
-		return NULL;
-	return base + map->data +
-	       (uint64_t)index * map->value_stride * (map->slots ? map->slots : 1);
-}
-
-static unsigned char *values(unsigned char *base, const struct region_map *map, const void *key)
-{
-	return rt_map_is_hash(map) ? rt_hash_find(base, map, key) : array_values(base, map, key);
+	if (map_is_percpu(map))
+		rt_copy(ret_value, value, stride * map->slots);
+	else
+		rt_copy(ret_value, value, map->value_size);
 }
 
 void *rt_map_lookup(unsigned char *base, const struct region_map *map, const void *key,
 		    uint32_t slot)
 {
-	unsigned char *found = values(base, map, key);
+	unsigned char *value =
+		map_is_hash(map) ? hash_lookup(base, map, key) : array_lookup(base, map, key);
 
-	return found && map->slots ? found + (uint64_t)slot * map->value_stride : found;
-}
-
-static int array_update(unsigned char *base, const struct region_map *map, const void *key,
-			const void *value, uint64_t flags, uint32_t slot)
-{
-	unsigned char *found;
-
-	if (flags > BPF_EXIST)
-		return -EINVAL;
-	found = array_values(base, map, key);
-	if (!found)
-		return -E2BIG;
-	if (flags == BPF_NOEXIST)
-		return -EEXIST;
-	rt_copy(found + (map->slots ? (uint64_t)slot * map->value_stride : 0), value,
-		map->value_size);
-	return 0;
+	if (!value || !map_is_percpu(map))
+		return value;
+	return value + (uint64_t)(slot < map->slots ? slot : 0) * map->value_stride;
 }
 
 int rt_map_update(unsigned char *base, const struct region_map *map, const void *key,
 		  const void *value, uint64_t flags, uint32_t slot)
 {
-	return rt_map_is_hash(map) ? rt_hash_update(base, map, key, value, flags, slot)
-				   : array_update(base, map, key, value, flags, slot);
+	struct map_values values = {
+		.bytes = value,
+		.slot = slot < map->slots ? slot : 0,
+		.all = slot == RT_ALL_SLOTS && map_is_percpu(map),
+	};
+
+	if (map_is_hash(map))
+		return hash_update(base, map, key, &values, flags, slot);
+	return array_update(base, map, key, &values, flags);
 }
 
 int rt_map_delete(unsigned char *base, const struct region_map *map, const void *key, uint32_t slot)
 {
-	return rt_map_is_hash(map) ? rt_hash_delete(base, map, key, slot) : -EINVAL;
+	return map_is_hash(map) ? hash_delete(base, map, key, slot) : -EINVAL;
 }
 
 int rt_map_next_key(unsigned char *base, const struct region_map *map, const void *key,
 		    void *ret_key)
 {
-	uint32_t index = UINT32_MAX;
-
-	if (rt_map_is_hash(map))
-		return rt_hash_next_key(base, map, key, ret_key);
-	if (key)
-		rt_copy(&index, key, sizeof(index));
-	if (index == map->max_entries - 1)
-		return -ENOENT;
-	index = index >= map->max_entries ? 0 : index + 1;
-	rt_copy(ret_key, &index, sizeof(index));
-	return 0;
+	return map_is_hash(map) ? hash_next_key(base, map, key, ret_key)
+				: array_next_key(map, key, ret_key);
 }
 
 int rt_map_read(unsigned char *base, const struct region_map *map, const void *key, void *ret_value)
 {
-	unsigned char *found = values(base, map, key);
+	const unsigned char *value;
 
-	if (!found)
+	if (map_is_hash(map))
+		return hash_read(base, map, key, ret_value);
+	value = array_lookup(base, map, key);
+	if (!value)
 		return -ENOENT;
-	rt_copy(ret_value, found,
-		map->slots ? (size_t)map->value_stride * map->slots : map->value_size);
+	map_get(map, value, ret_value);
 	return 0;
 }
 
 int rt_map_write(unsigned char *base, const struct region_map *map, const void *key,
 		 const void *value, uint64_t flags)
 {
-	unsigned char *found;
-
-	if (flags > BPF_EXIST)
-		return -EINVAL;
-	if (rt_map_is_hash(map))
-		return rt_hash_update(base, map, key, value, flags, RT_ALL_SLOTS);
-	if (!map->slots)
-		return array_update(base, map, key, value, flags, 0);
-	found = array_values(base, map, key);
-	if (!found)
-		return -E2BIG;
-	if (flags == BPF_NOEXIST)
-		return -EEXIST;
-	rt_copy(found, value, (size_t)map->value_stride * map->slots);
-	return 0;
+	return rt_map_update(base, map, key, value, flags, RT_ALL_SLOTS);
 }

@@ -1,24 +1,63 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Hash maps, as map.c uses them.
+ * Between map.c and the map types. Operations know who calls: the owner of a slot, or the daemon.
  */
 #pragma once
 
-#include <linux/bpf.h>
+#include "vm/runtime/bytes.h"
 
-#include "vm/runtime/runtime.h"
+/*
+ * Types that are covered. Numbers of enum bpf_map_type; the header that has it is not freestanding.
+ */
+#define MAP_TYPE_HASH	      1u
+#define MAP_TYPE_ARRAY	      2u
+#define MAP_TYPE_PERF_ARRAY   4u
+#define MAP_TYPE_PERCPU_HASH  5u
+#define MAP_TYPE_PERCPU_ARRAY 6u
 
-static inline bool rt_map_is_hash(const struct region_map *map)
+#define MAP_ANY	    0u
+#define MAP_NOEXIST 1u
+#define MAP_EXIST   2u
+
+/**
+ * struct map_values - where the new value of an element comes from
+ * @bytes: one value, or (@all) one per slot, each rounded up to 8 bytes
+ * @slot: whose value it is in a per-CPU map
+ */
+struct map_values {
+	const unsigned char *bytes;
+	uint32_t slot;
+	bool all;
+};
+
+rt_inline bool map_is_percpu(const struct region_map *map)
 {
-	return map->type == BPF_MAP_TYPE_HASH || map->type == BPF_MAP_TYPE_PERCPU_HASH;
+	return map->type == MAP_TYPE_PERCPU_HASH || map->type == MAP_TYPE_PERCPU_ARRAY;
 }
 
-int rt_hash_layout(struct region_map *map);
-void rt_hash_init(unsigned char *base, const struct region_map *map);
-unsigned char *rt_hash_find(unsigned char *base, const struct region_map *map, const void *key);
-int rt_hash_update(unsigned char *base, const struct region_map *map, const void *key,
-		   const void *value, uint64_t flags, uint32_t slot);
-int rt_hash_delete(unsigned char *base, const struct region_map *map, const void *key,
-		   uint32_t slot);
-int rt_hash_next_key(unsigned char *base, const struct region_map *map, const void *key,
-		     void *ret_key);
+rt_inline bool map_is_hash(const struct region_map *map)
+{
+	return map->type == MAP_TYPE_HASH || map->type == MAP_TYPE_PERCPU_HASH;
+}
+
+/** map_put() - write an element's value @fresh: a new element, whose other slots become 0 */
+void map_put(const struct region_map *map, unsigned char *value, const struct map_values *values,
+	     bool fresh);
+
+unsigned char *array_lookup(unsigned char *base, const struct region_map *map, const void *key);
+int array_update(unsigned char *base, const struct region_map *map, const void *key,
+		 const struct map_values *values, uint64_t flags);
+int array_next_key(const struct region_map *map, const void *key, void *ret_key);
+
+/* @slot of these: the slot the caller owns, or RT_ALL_SLOTS. */
+int hash_layout(struct region_map *map, uint64_t *ret_size);
+unsigned char *hash_lookup(unsigned char *base, const struct region_map *map, const void *key);
+int hash_update(unsigned char *base, const struct region_map *map, const void *key,
+		const struct map_values *values, uint64_t flags, uint32_t slot);
+int hash_delete(unsigned char *base, const struct region_map *map, const void *key, uint32_t slot);
+int hash_next_key(unsigned char *base, const struct region_map *map, const void *key,
+		  void *ret_key);
+int hash_read(unsigned char *base, const struct region_map *map, const void *key, void *ret_value);
+
+/** map_get() - an element's value as tools see it */
+void map_get(const struct region_map *map, const unsigned char *value, void *ret_value);

@@ -1,99 +1,103 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reading the target's memory without ever faulting in it.
- *
- * What lies between the stack pointer and the end of its page is mapped for sure and read directly.
- * All else is read by process_vm_readv() on ourselves, which reports a bad address instead of
- * raising a signal that the target might see.
+ * Reading the application's memory wherever a program points, without ever faulting: directly where
+ * it is known to be mapped, from the stack pointer to the end of its page, and by process_vm_readv
+ * on the process itself elsewhere.
  */
-#include <linux/errno.h>
-#include <sys/syscall.h>
+#include <errno.h>
 
+#include "vm/runtime/bytes.h"
 #include "vm/runtime/helpers.h"
-#include "vm/runtime/local.h"
 
-#define PAGE	   4096ull
-#define SIZE_LIMIT 0x7fffffffu
+#define PIECE 256u
 
-struct span {
-	uint64_t base, len;
-};
-
-static bool on_stack_page(const struct rt_run *run, uint64_t from, uint64_t len)
+/* Bytes from @address on that are mapped for certain. */
+static uint64_t mapped_from(const struct rt_run *run, uint64_t address)
 {
-	uint64_t end = (run->stack | (PAGE - 1)) + 1;
+	uint64_t end = (run->stack | (RT_PAGE - 1)) + 1;
 
-	return from >= run->stack && len <= end - run->stack && from <= end - len;
+	return run->stack && address >= run->stack && address < end ? end - address : 0;
 }
 
-/* All of it or nothing counts. */
-static bool read_all(const struct rt_run *run, void *to, uint64_t from, uint64_t len)
+/* A run without a target is one in the daemon, whose memory is not for programs. */
+static long read_any(const struct rt_run *run, void *dst, uint32_t size, uint64_t address)
 {
-	struct span local = {(uint64_t)to, len}, remote = {from, len};
+	return run->stack ? rt_vm_read(dst, address, size) : -EFAULT;
+}
 
-	if (on_stack_page(run, from, len)) {
-		rt_copy(to, (const void *)from, len);
-		return true;
+static uint64_t read_bytes(const struct rt_run *run, void *dst, uint32_t size, uint64_t address)
+{
+	if (mapped_from(run, address) >= size) {
+		rt_copy(dst, (const void *)address, size);
+		return 0;
 	}
-	/* By thread id: it names our own address space also in a child of vfork(). */
-	return (uint64_t)rt_syscall(SYS_process_vm_readv, rt_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0),
-				    (long)&local, 1, (long)&remote, 1, 0) == len;
+	if (size && read_any(run, dst, size, address) != (long)size) {
+		rt_zero(dst, size);
+		return (uint64_t)-EFAULT;
+	}
+	return 0;
 }
 
-/* copy_from_user_nofault(): what could not be read reads as zeros. */
-static uint64_t probe_read(uint64_t to, uint64_t size, uint64_t from, const struct rt_run *run)
+/* One piece of a string. Return: bytes of it that can be read, or <= 0. */
+static long read_piece(const struct rt_run *run, unsigned char *dst, uint32_t size,
+		       uint64_t address)
 {
-	if (!(uint32_t)size)
-		return 0;
-	if (read_all(run, (void *)to, from, (uint32_t)size))
-		return 0;
-	rt_zero((void *)to, (uint32_t)size);
-	return (uint64_t)-EFAULT;
+	uint64_t mapped = mapped_from(run, address);
+
+	if (!mapped)
+		return read_any(run, dst, size, address);
+	if (size > mapped)
+		size = (uint32_t)mapped;
+	rt_copy(dst, (const void *)address, size);
+	return size;
 }
 
-/* strncpy_from_user_nofault(): bytes with the terminator, which is there in any case. */
-static uint64_t probe_read_str(uint64_t to, uint64_t size, uint64_t from, const struct rt_run *run)
+/*
+ * Through a buffer of our own: what stands behind the string's end is not for the program.
+ * Return: length with the terminator.
+ */
+static uint64_t read_string(const struct rt_run *run, unsigned char *dst, uint32_t size,
+			    uint64_t address)
 {
-	unsigned char *dst = (unsigned char *)to;
-	uint32_t left = (uint32_t)size, done = 0;
+	unsigned char piece[PIECE];
+	uint32_t done = 0;
 
-	while (left) {
-		/* Up to the end of a page: the string may end just before an unmapped one. */
-		uint32_t chunk = (uint32_t)(PAGE - (from + done) % PAGE);
+	while (done < size) {
+		uint32_t want = size - done < PIECE ? size - done : PIECE;
+		long got = read_piece(run, piece, want, address + done);
 
-		if (chunk > left)
-			chunk = left;
-		/* Most strings are short: do not read a page to find that out. */
-		if (chunk > 64 && done == 0)
-			chunk = 64;
-		if (!read_all(run, dst + done, from + done, chunk)) {
-			rt_zero(dst, (uint32_t)size);
+		if (got <= 0) {
+			rt_zero(dst, size);
 			return (uint64_t)-EFAULT;
 		}
-		for (uint32_t i = 0; i < chunk; i++) {
-			if (dst[done + i])
-				continue;
-			/* Bytes behind the terminator that we read and the kernel would not. */
-			rt_zero(dst + done + i, chunk - i);
-			return done + i + 1;
+		for (long i = 0; i < got; i++, done++) {
+			*(volatile unsigned char *)&dst[done] = piece[i];
+			if (!piece[i])
+				return done + 1;
 		}
-		done += chunk;
-		left -= chunk;
 	}
-	if (!(uint32_t)size)
-		return 0;
-	dst[(uint32_t)size - 1] = 0;
-	return (uint32_t)size;
+	if (size)
+		dst[size - 1] = 0;
+	return size;
 }
 
-#define READER(name, how)                                                                          \
-	uint64_t rt_##name(uint64_t r1, uint64_t r2, uint64_t r3, uint64_t r4, uint64_t r5,        \
-			   struct rt_run *run)                                                     \
-	{                                                                                          \
-		return how(r1, r2, r3, run);                                                       \
-	}
+uint64_t rt_probe_read_user(RT_HELPER_ARGS)
+{
+	return read_bytes(run, (void *)r1, (uint32_t)r2, r3);
+}
 
-READER(probe_read, probe_read)
-READER(probe_read_user, probe_read)
-READER(probe_read_str, probe_read_str)
-READER(probe_read_user_str, probe_read_str)
+uint64_t rt_probe_read_user_str(RT_HELPER_ARGS)
+{
+	return read_string(run, (void *)r1, (uint32_t)r2, r3);
+}
+
+/* The kernel tells user memory from its own by the address; the latter cannot be read here. */
+uint64_t rt_probe_read(RT_HELPER_ARGS)
+{
+	return read_bytes(run, (void *)r1, (uint32_t)r2, r3);
+}
+
+uint64_t rt_probe_read_str(RT_HELPER_ARGS)
+{
+	return read_string(run, (void *)r1, (uint32_t)r2, r3);
+}

@@ -24,7 +24,7 @@ struct rt_run {
 	uint32_t slot, pad;
 	uint64_t cookie;
 	uint64_t stack; /* target's stack pointer at the site: memory from here to the end of its
-			   page is mapped */
+			   page is mapped; 0: there is no target, and nothing to read */
 	uint64_t ip;
 };
 
@@ -55,10 +55,12 @@ int rt_map_next_key(unsigned char *base, const struct region_map *map, const voi
 		    void *ret_key);
 
 /**
- * rt_ring_read() - take one event out of a slot's ring; for the one consumer
- * @ret_data: REGION_EVENT_MAX bytes of room
+ * rt_ring_read() - take one event out of slot @slot's ring; for the only consumer, the daemon
+ * @ret_event: @size is at most REGION_EVENT_MAX
+ * @ret_data: room for REGION_EVENT_MAX bytes
  *
- * Return: 1, or 0 when there is none. A ring that makes no sense is emptied.
+ * Return: 1, or 0 if there is none. A ring that holds nonsense is emptied. As the ring is hostile,
+ * it may have events for ever: the caller bounds how many it takes in a row.
  */
 int rt_ring_read(unsigned char *base, uint32_t slot, struct region_event *ret_event,
 		 void *ret_data);

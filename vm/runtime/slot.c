@@ -1,153 +1,294 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * CPU slots: who owns one has what a kernel program has by running on its CPU with preemption off.
+ * Claiming a CPU slot when the one of this CPU is taken: by a thread that was preempted in a
+ * program, by one that died or jumped out of it, or by one that is stopped.
  *
- * A claim is one compare-and-swap on the slot of the CPU we are on. An owner that was preempted
- * keeps its slot for a while, so others try the rest; when all are taken the owners need the CPU,
- * and get it by our yielding. Owners may also be stopped or dead, so nobody waits without bound:
- * the dead are replaced, and after a wait that brought nothing the same owners are not waited for
- * again.
+ * Waiting is for owners that make progress. A slot that did not change hands during a whole wait is
+ * marked stalled, and nobody waits for that ownership again: a stopped thread costs one wait, not
+ * one per hit.
  */
-#include "vm/runtime/local.h"
+#include "vm/runtime/slot.h"
 
-#include <linux/errno.h>
-#include <sys/syscall.h>
+#include <errno.h>
+#include <linux/time.h>
+#include <linux/fcntl.h>
 
-#define YIELDS	   256u		/* before the clock and the owners are looked at */
-#define WAIT_NS	   200000000ull /* longest wait for a slot */
-#define NEAR	   0x4000u	/* bytes of stack between a jump's origin and its aim */
-#define CLOCK_MONO 1
+#define WAIT_NS	       500000000ull /* without any slot changing hands */
+#define WAIT_MOST      8	    /* times that, whatever happens */
+#define STALLS_MAX     7	    /* waits halve after each that was in vain, down to 4 ms */
+#define YIELDS	       32	    /* rounds before sleeping */
+#define SLEEP_NS       50000
+#define SLEEP_MAX_NS   1000000
+#define DEAD_ROUNDS    16 /* owners' lives are checked every so many rounds */
+#define OWNER_NS_SHIFT 20
+#define OWNER_NS_MASK  0xfffull
+#define SS_ON_STACK    1
 
-static uint64_t own_word(unsigned char *base, uint64_t sp)
+/** struct slot_claim - what is wanted @word: for the owner field @slot: to begin with */
+struct slot_claim {
+	uint64_t word, sp;
+	uint32_t slot;
+};
+
+struct wait {
+	uint64_t start;	   /* when the last change was seen, 0: not waiting yet */
+	uint64_t limit;	   /* end of patience in any case */
+	uint64_t budget;   /* ns without change */
+	uint64_t progress; /* sum of all episodes at start */
+	uint32_t round;
+};
+
+/*
+ * Number of the process' pid namespace, in 12 bits; 0 if unknown. Pids of owners in other
+ * namespaces mean nothing here, and those of the dead must not be guessed.
+ */
+static uint64_t pid_namespace(void)
 {
-	struct region_cache *cache = rt_cache(base);
+	char path[] = "/proc/self/ns/pid";
+	char text[32];
+	uint64_t number = 0;
+	long len;
 
-	if (!cache->pid)
-		cache->pid = (uint64_t)rt_syscall(SYS_getpid, 0, 0, 0, 0, 0, 0);
-	/* The stack pointer is 16-byte aligned, bit 0 tells the word from a free slot. */
-	return cache->pid << 32 | (uint32_t)sp | 1;
-}
-
-static uint32_t current_cpu(const unsigned char *base)
-{
-	uint64_t cpu;
-	unsigned int number = 0;
-
-	if (rt_header(base)->features & REGION_HAS_RDPID) {
-		__asm__ volatile("rdpid %0" : "=r"(cpu));
-		return (uint32_t)cpu & 0xfff;
+	len = rt_syscall4(__NR_readlinkat, AT_FDCWD, (long)path, (long)text, sizeof(text));
+	for (long i = 0; i < len; i++) {
+		if (text[i] >= '0' && text[i] <= '9')
+			number = number * 10 + (uint64_t)(text[i] - '0');
 	}
-	rt_syscall(SYS_getcpu, (long)&number, 0, 0, 0, 0, 0);
-	return number;
+	return number & OWNER_NS_MASK;
 }
 
-static bool swap(struct region_slot *slot, uint64_t from, uint64_t to)
+/* The upper part of this process' owner words; asked for once, and again after a fork. */
+static uint64_t own_word(unsigned char *base)
 {
-	return __atomic_compare_exchange_n(&slot->owner, &from, to, false, __ATOMIC_ACQUIRE,
-					   __ATOMIC_RELAXED);
+	struct region_cache *cache = region_cache(base);
+	uint64_t owner = rt_load(&cache->owner);
+	uint64_t pid;
+
+	if (rt_likely(owner))
+		return owner;
+	pid = (uint64_t)rt_syscall4(__NR_getpid, 0, 0, 0, 0);
+	owner = pid << 32 | pid_namespace() << OWNER_NS_SHIFT;
+	rt_store(&cache->pid, pid);
+	rt_store(&cache->owner, owner);
+	return owner;
+}
+
+static bool on_signal_stack(void)
+{
+	struct {
+		uint64_t sp;
+		uint32_t flags, pad;
+		uint64_t size;
+	} stack = {0, SS_ON_STACK, 0, 0};
+
+	rt_syscall4(__NR_sigaltstack, 0, (long)&stack, 0, 0);
+	return stack.flags & SS_ON_STACK;
+}
+
+enum mine {
+	MINE_NOT,   /* another thread's, as far as one can tell */
+	MINE_BELOW, /* this thread's, further up the stack: a signal handler interrupted it */
+	MINE_LEFT,  /* this thread's, and over: a signal handler left it by siglongjmp */
+};
+
+/*
+ * Whether a run of this very thread owns @slot. One that stands as deep on the same stack as we do,
+ * or deeper, cannot be going on. The distance keeps other stacks of this thread (coroutines) apart;
+ * from a signal stack nothing can be told.
+ */
+static enum mine slot_mine(const struct region_slot *slot, const struct slot_claim *claim,
+			   uint64_t owner, uint64_t *ret_sp)
+{
+	uint64_t sp = rt_load(&slot->sp);
+
+	*ret_sp = sp;
+	if (!slot_same_thread(owner, claim->word) || !sp)
+		return MINE_NOT;
+	if (on_signal_stack())
+		return MINE_BELOW;
+	if (!slot_near(sp, claim->sp))
+		return MINE_NOT;
+	return sp > claim->sp ? MINE_BELOW : MINE_LEFT;
+}
+
+/* Exchanging the word @sp, not @owner, decides between this run and one in a signal handler that
+ * comes just now. */
+static bool take_from_self(struct region_slot *slot, const struct slot_claim *claim, uint64_t sp)
+{
+	if (!__atomic_compare_exchange_n(&slot->sp, &sp, claim->sp, false, __ATOMIC_ACQUIRE,
+					 __ATOMIC_RELAXED))
+		return false;
+	rt_store(&slot->episodes, rt_load(&slot->episodes) + 1);
+	return true;
 }
 
 /*
- * Left by siglongjmp out of a program: the owner is this process, and its program ran deeper on the
- * stack that we are on. An owner that still runs and was interrupted by us lies higher up.
+ * The owner is a zombie that nobody has waited for: kill() finds it, its memory is gone. So is that
+ * of a process whose first thread alone has ended, hence only after a whole wait in vain.
  */
-static bool left_behind(uint64_t owner, uint64_t mine)
+static bool is_zombie(uint32_t pid)
 {
-	uint32_t depth = (uint32_t)mine - (uint32_t)owner;
+	unsigned char byte;
+	uint64_t local[2] = {(uint64_t)&byte, 1}, remote[2] = {0, 1};
 
-	return owner >> 32 == mine >> 32 && depth && depth < NEAR;
+	return rt_syscall6(__NR_process_vm_readv, (long)pid, (long)local, 1, (long)remote, 1, 0) ==
+	       -ESRCH;
 }
 
-static bool dead(uint64_t owner)
+static bool take_from_dead(struct region_slot *slot, const struct slot_claim *claim, uint64_t owner,
+			   bool zombies)
 {
-	return rt_syscall(SYS_kill, (long)(owner >> 32), 0, 0, 0, 0, 0) == -ESRCH;
+	uint64_t word = claim->word;
+	uint64_t ns = owner >> OWNER_NS_SHIFT & OWNER_NS_MASK;
+	uint32_t pid = owner >> 32;
+
+	if (!ns || ns != (word >> OWNER_NS_SHIFT & OWNER_NS_MASK) || pid == word >> 32)
+		return false;
+	if (!pid || pid > INT32_MAX)
+		return false;
+	if (rt_syscall4(__NR_kill, (long)pid, 0, 0, 0) != -ESRCH && !(zombies && is_zombie(pid)))
+		return false;
+	if (!__atomic_compare_exchange_n(&slot->owner, &owner, word, false, __ATOMIC_ACQUIRE,
+					 __ATOMIC_RELAXED))
+		return false;
+	rt_store(&slot->sp, claim->sp);
+	rt_store(&slot->episodes, rt_load(&slot->episodes) + 1);
+	return true;
 }
 
-static int try_all(struct region_shared *shared, uint32_t slots, uint32_t first, uint64_t mine)
+enum round {
+	ROUND_FREE,    /* free slots, and what this thread left behind */
+	ROUND_DEAD,    /* and those of dead processes */
+	ROUND_ZOMBIES, /* and those of dead processes nobody has waited for */
+};
+
+/* One slot. @ret_waitable: set to true if it is worth waiting for. */
+static bool claim_one(struct region_slot *slot, enum round round, const struct slot_claim *claim,
+		      bool *ret_waitable)
 {
+	uint64_t owner = rt_load(&slot->owner), sp;
+	enum mine mine;
+
+	if (!owner && slot_try(slot, claim->word, claim->sp))
+		return true;
+	mine = slot_mine(slot, claim, owner, &sp);
+	if (mine == MINE_LEFT && take_from_self(slot, claim, sp))
+		return true;
+	if (owner && round != ROUND_FREE &&
+	    take_from_dead(slot, claim, owner, round == ROUND_ZOMBIES))
+		return true;
+	if (mine != MINE_BELOW && rt_load(&slot->stalled) != rt_load(&slot->episodes) + 1)
+		*ret_waitable = true;
+	return false;
+}
+
+/* All slots once. */
+static bool claim_round(unsigned char *base, enum round round, struct slot_claim *claim,
+			bool *ret_waitable)
+{
+	uint32_t slots = region_header(base)->slots;
+	uint32_t nr = claim->slot;
+
+	*ret_waitable = false;
+	for (uint32_t i = 0; i < slots; i++, nr = nr + 1 < slots ? nr + 1 : 0) {
+		if (claim_one(&region_shared(base)->slots[nr], round, claim, ret_waitable)) {
+			claim->slot = nr;
+			return true;
+		}
+	}
+	return false;
+}
+
+static uint64_t progress(unsigned char *base)
+{
+	uint32_t slots = region_header(base)->slots;
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < slots; i++)
+		sum += rt_load(&region_shared(base)->slots[i].episodes);
+	return sum;
+}
+
+/* The episodes of slots that were held all the time; a release in between only costs one mark. */
+static void mark_stalled(unsigned char *base)
+{
+	uint32_t slots = region_header(base)->slots;
+
 	for (uint32_t i = 0; i < slots; i++) {
-		uint32_t at = first + i < slots ? first + i : first + i - slots;
-		uint64_t owner = __atomic_load_n(&shared->slots[at].owner, __ATOMIC_RELAXED);
+		struct region_slot *slot = &region_shared(base)->slots[i];
 
-		if ((!owner || left_behind(owner, mine)) && swap(&shared->slots[at], owner, mine))
-			return (int)at;
+		rt_store(&slot->stalled, rt_load(&slot->episodes) + 1);
 	}
-	return -1;
 }
 
-static int replace_dead(struct region_shared *shared, uint32_t slots, uint64_t mine,
-			uint64_t *ret_owners)
+/* One turn of waiting. Return: false when it has been long enough. */
+static bool wait_turn(unsigned char *base, struct wait *wait)
 {
-	*ret_owners = 0;
-	for (uint32_t at = 0; at < slots; at++) {
-		uint64_t owner = __atomic_load_n(&shared->slots[at].owner, __ATOMIC_RELAXED);
+	uint64_t sum, time, sleep[2] = {0, SLEEP_NS};
 
-		if (owner && dead(owner) && swap(&shared->slots[at], owner, mine))
-			return (int)at;
-		*ret_owners = *ret_owners * 31 + owner;
+	if (wait->round++ < YIELDS) {
+		rt_syscall4(__NR_sched_yield, 0, 0, 0, 0);
+		return true;
 	}
-	return -1;
+	time = rt_monotonic();
+	sum = progress(base);
+	if (!wait->start)
+		wait->limit = time + wait->budget * WAIT_MOST;
+	if (!wait->start || sum != wait->progress) {
+		wait->start = time;
+		wait->progress = sum;
+	}
+	if (time - wait->start >= wait->budget || time >= wait->limit)
+		return false;
+	sleep[1] = SLEEP_NS * (wait->round - YIELDS);
+	if (sleep[1] > SLEEP_MAX_NS)
+		sleep[1] = SLEEP_MAX_NS;
+	rt_syscall4(__NR_nanosleep, (long)sleep, 0, 0, 0);
+	return true;
 }
 
-static uint64_t now(void)
+static bool claim_waiting(unsigned char *base, struct wait *wait, struct slot_claim *claim,
+			  bool *ret_waited)
 {
-	long time[2] = {0, 0};
-
-	rt_syscall(SYS_clock_gettime, CLOCK_MONO, (long)time, 0, 0, 0, 0);
-	return (uint64_t)time[0] * 1000000000 + (uint64_t)time[1];
-}
-
-/* All slots are taken. */
-static __attribute__((noinline, cold)) int wait_for_slot(unsigned char *base, uint32_t slots,
-							 uint64_t mine)
-{
-	struct region_shared *shared = rt_shared(base);
-	struct region_cache *cache = rt_cache(base);
-	uint64_t start = 0, owners;
+	bool waitable;
 
 	for (;;) {
-		int slot;
+		bool look = wait->round % DEAD_ROUNDS == DEAD_ROUNDS - 1;
 
-		for (uint32_t i = 0; i < YIELDS; i++) {
-			slot = try_all(shared, slots, current_cpu(base) % slots, mine);
-			if (slot >= 0)
-				return slot;
-			if (cache->stalled && i == 0)
-				break;
-			rt_syscall(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
-		}
-		slot = replace_dead(shared, slots, mine, &owners);
-		if (slot >= 0)
-			return slot;
-		if (cache->stalled && cache->stalled == owners)
-			return -1;
-		cache->stalled = 0;
-		if (!start)
-			start = now();
-		else if (now() - start > WAIT_NS)
-			break;
+		if (claim_round(base, look ? ROUND_DEAD : ROUND_FREE, claim, &waitable))
+			return true;
+		*ret_waited = waitable;
+		if (!waitable)
+			return false;
+		if (wait_turn(base, wait))
+			continue;
+		if (claim_round(base, ROUND_ZOMBIES, claim, &waitable))
+			return true;
+		if (progress(base) == wait->progress)
+			mark_stalled(base);
+		return false;
 	}
-	cache->stalled = owners;
-	return -1;
 }
 
-int rt_slot_claim(unsigned char *base, uint64_t sp)
+uint32_t slot_claim_slow(unsigned char *base, uint32_t first, uint64_t sp)
 {
-	struct region_shared *shared = rt_shared(base);
-	uint32_t slots = rt_header(base)->slots, first = current_cpu(base);
-	uint64_t mine = own_word(base, sp);
-	int slot;
+	const struct region_header *header = region_header(base);
+	struct region_cache *cache = region_cache(base);
+	uint64_t stalls = rt_load(&cache->stalls);
+	struct wait wait = {.budget = WAIT_NS >> (stalls < STALLS_MAX ? stalls : STALLS_MAX)};
+	struct slot_claim claim = {.word = own_word(base) | slot_thread(header->features),
+				   .sp = sp};
+	bool waited;
 
-	if (first >= slots)
-		first %= slots;
-	if (swap(&shared->slots[first], 0, mine))
-		return (int)first;
-	slot = try_all(shared, slots, first, mine);
-	return slot >= 0 ? slot : wait_for_slot(base, slots, mine);
-}
-
-void rt_slot_release(unsigned char *base, uint32_t slot)
-{
-	/* What the program wrote is seen by the slot's next owner. */
-	__atomic_store_n(&rt_shared(base)->slots[slot].owner, 0, __ATOMIC_RELEASE);
+	if (!header->slots)
+		return SLOT_NONE;
+	claim.slot = first % header->slots;
+	if (claim_waiting(base, &wait, &claim, &waited)) {
+		if (stalls)
+			rt_store(&cache->stalls, 0);
+		return claim.slot;
+	}
+	if (waited)
+		rt_store(&cache->stalls, stalls + 1);
+	return SLOT_NONE;
 }
