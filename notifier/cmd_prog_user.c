@@ -121,6 +121,21 @@ static int ask(struct call *call, const struct abi_prog_load *attr, struct bpf_i
 	return r;
 }
 
+/* What the policy refuses is refused wherever the program runs. */
+static void check_helpers(struct call *call, struct prog_user *user)
+{
+	const uint64_t *helpers = user->answer.facts.helpers;
+	struct reason reason = {0};
+
+	for (uint32_t id = 0; id < 256; id++) {
+		if (!(helpers[id / 64] >> (id % 64) & 1) ||
+		    policy_check_helper(call->tenant->policy, id, &reason) == 0)
+			continue;
+		uspace_prog_refuse(user->prog, &reason);
+		return;
+	}
+}
+
 int prog_user_load(struct call *call, const struct abi_prog_load *attr,
 		   const struct bpf_insn *insns, const int *fd_array, const char *license,
 		   const struct guestlog *log, struct prog_user *ret_user)
@@ -137,6 +152,8 @@ int prog_user_load(struct call *call, const struct abi_prog_load *attr,
 		return -ENOMEM;
 	memcpy(copy, insns, attr->insn_cnt * sizeof(*copy));
 	r = ask(call, attr, copy, fd_array, license, log, ret_user);
+	if (r == 0 && ret_user->answer.verdict == 0)
+		check_helpers(call, ret_user);
 	return r == -EOPNOTSUPP ? 0 : r;
 }
 

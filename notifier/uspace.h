@@ -168,6 +168,8 @@ int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 		    struct uspace_map *const *maps, uint32_t log_level, uint32_t log_size,
 		    struct worker_answer *ret_answer, struct uspace_prog **ret_prog,
 		    struct reason *reason);
+/** uspace_prog_refuse() - it has no USER placement after all; before anybody else knows @prog */
+void uspace_prog_refuse(struct uspace_prog *prog, const struct reason *why);
 struct uspace_prog *uspace_prog_ref(struct uspace_prog *prog);
 struct uspace_prog *uspace_prog_unref(struct uspace_prog *prog);
 

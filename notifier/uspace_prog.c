@@ -83,6 +83,12 @@ int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 	return 0;
 }
 
+void uspace_prog_refuse(struct uspace_prog *prog, const struct reason *why)
+{
+	prog->code = 0;
+	prog->why_not = *why;
+}
+
 struct uspace_prog *uspace_prog_ref(struct uspace_prog *prog)
 {
 	__atomic_add_fetch(&prog->refs, 1, __ATOMIC_RELAXED);

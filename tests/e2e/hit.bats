@@ -108,7 +108,7 @@ EOF
 	wait_for 10 patched sample
 	sleep 1
 	# Nothing but stubs of two instructions, and no event on the file.
-	bpf_objects | grep -vxFf "$DIR/.objects" | grep '^prog' >"$DIR/progs"
+	bpf_objects | grep -vxFf "$DIR/.objects" | grep -E '^prog .* name (work|outer)' >"$DIR/progs"
 	[ "$(wc -l <"$DIR/progs")" -ge 2 ]
 	sed -nE 's/^prog ([0-9]+):.*/\1/p' "$DIR/progs" | while read -r id; do
 		bpftool prog show id "$id" | grep -q 'xlated 16B'

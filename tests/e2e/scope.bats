@@ -94,9 +94,20 @@ EOF
 
 @test "policy: kernel deny refuses with a reason where tools show it" {
 	echo '{"kernel": "deny"}' >"$DIR/policy"
+	run timeout 30 "$BPFSHIMD" --run --unprivileged --policy "$DIR/policy" -- bpftrace -v -e 'tracepoint:sched:sched_process_exec { @ = count(); }' -c /bin/true
+	[ "$status" -ne 0 ]
+	[[ "$output" == *'bpfshim: policy:'* ]]
+	echo '{"kernel": "deny", "user": "deny"}' >"$DIR/policy"
 	run timeout 30 "$BPFSHIMD" --run --unprivileged --policy "$DIR/policy" -- bpftrace -v -e "uprobe:$DIR/sample:work { @ = count(); }" -c "$DIR/sample -n 1"
 	[ "$status" -ne 0 ]
 	[[ "$output" == *'bpfshim: policy:'* ]]
+}
+
+@test "policy: a denied helper is refused in traced processes as well" {
+	echo '{"kernel": "deny", "helpers": {"deny": ["get_current_comm"]}}' >"$DIR/policy"
+	run timeout 30 "$BPFSHIMD" --run --unprivileged --policy "$DIR/policy" -- bpftrace -e "uprobe:$DIR/sample:work { @[comm] = count(); }" -c "$DIR/sample -n 1"
+	[ "$status" -ne 0 ]
+	[[ "$output" == *get_current_comm* ]]
 }
 
 @test "policy: a denied helper is refused by name, a denied attach kind too" {
