@@ -53,6 +53,7 @@ static int place_user(struct call *call, const struct place_multi *multi, int pr
 		.at_return = multi->at_return,
 		.pid = multi->pid,
 		.caller = guest_tgid(&call->guest),
+		.whole = policy_check_kernel(call->tenant->policy, NULL) == 0,
 	};
 
 	if (!object->uprog)

@@ -186,6 +186,7 @@ int uspace_prog_kernel_use(struct uspace_prog *prog, int change, struct reason *
  * @offsets, @cookies: @cnt of them; @cookies may be NULL
  * @pid: one process in our numbering, or -1
  * @caller: the process that asks
+ * @whole: fail unless every process could be reached: there is another way to serve them
  */
 struct uspace_link_request {
 	struct uspace_prog *prog;
@@ -195,6 +196,7 @@ struct uspace_link_request {
 	uint32_t cnt;
 	bool at_return;
 	pid_t pid, caller;
+	bool whole;
 };
 
 struct uspace_link;

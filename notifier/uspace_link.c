@@ -126,6 +126,8 @@ static int attach(struct uspace_link *link, const struct uspace_link_request *re
 		r = add_points(link, request, reason);
 	if (r == 0)
 		r = uspace_targets_apply(uspace, request->caller, &link->reach, reason);
+	if (r == 0 && request->whole && link->reach.failed)
+		r = reason_set(reason, -EOPNOTSUPP, "%s", link->reach.reason.text);
 	if (r < 0) {
 		remove_points(link);
 		uspace_targets_apply(uspace, request->caller, &undone, NULL);
