@@ -82,6 +82,7 @@ struct uspace {
  * @real_id: the tool's kernel map
  * @resident: contents are in the region, the kernel's map is an empty shell
  * @kernel_users: attachments in the kernel whose program uses it
+ * @users: attachments in traced processes, likewise
  * @forward: perf event array: how its events reach the tool; opened by the first attachment
  */
 struct uspace_map {
@@ -92,7 +93,7 @@ struct uspace_map {
 	uint64_t record_offset;
 	uint32_t real_id;
 	bool resident;
-	unsigned int kernel_users;
+	unsigned int kernel_users, users;
 	struct forward *forward;
 };
 
@@ -146,12 +147,20 @@ struct uspace_map *uspace_map_ref(struct uspace_map *map);
 struct uspace_map *uspace_map_unref(struct uspace_map *map);
 
 /**
- * uspace_map_settle() - bring a map's contents into the region
- * @fd: the tool's kernel map
+ * uspace_map_settle() - one more attachment in traced processes: the contents come into the region
  *
- * Errors: -EPERM with a reason when a program in the kernel uses it too.
+ * Errors: -EOPNOTSUPP with a reason when a program in the kernel uses it too.
  */
-int uspace_map_settle(struct uspace_map *map, int fd, struct reason *reason);
+int uspace_map_settle(struct uspace_map *map, struct reason *reason);
+/** uspace_map_leave() - one less; the contents stay where they are */
+void uspace_map_leave(struct uspace_map *map);
+
+/**
+ * uspace_map_return() - bring the contents back into the kernel's map
+ *
+ * Errors: -EBUSY while attachments in traced processes use it.
+ */
+int uspace_map_return(struct uspace_map *map);
 
 /* uspace_prog.c */
 

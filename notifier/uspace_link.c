@@ -10,7 +10,6 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "kernel-bridge/kobject.h"
 #include "notifier/tenant.h"
 #include "notifier/uspace.h"
 #include "notifier/uspace_late.h"
@@ -70,15 +69,23 @@ static void counter_give(struct uspace *uspace, uint32_t counter)
 	pthread_mutex_unlock(&uspace->lock);
 }
 
+/* The first @cnt maps are used by one attachment less. */
+static void leave_maps(struct uspace_prog *prog, uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++)
+		uspace_map_leave(prog->maps[i]);
+}
+
 /* From here on the program's maps have their contents in the region. */
 static int settle_maps(struct uspace_prog *prog, struct reason *reason)
 {
 	for (uint32_t i = 0; i < prog->map_cnt; i++) {
-		cleanup_fd int fd = kobject_open(KOBJECT_MAP, prog->maps[i]->real_id);
-		int r = fd < 0 ? fd : uspace_map_settle(prog->maps[i], fd, reason);
+		int r = uspace_map_settle(prog->maps[i], reason);
 
-		if (r < 0)
+		if (r < 0) {
+			leave_maps(prog, i);
 			return r;
+		}
 	}
 	return 0;
 }
@@ -115,6 +122,7 @@ static int attach(struct uspace_link *link, const struct uspace_link_request *re
 {
 	struct uspace *uspace = link->uspace;
 	struct uspace_reach undone;
+	bool settled;
 	int r;
 
 	/* It read the file's symbols and may be followed for that; from here to its answer it does
@@ -122,6 +130,7 @@ static int attach(struct uspace_link *link, const struct uspace_link_request *re
 	uspace_late_let_go(uspace, request->caller);
 	pthread_mutex_lock(&uspace->apply);
 	r = settle_maps(link->prog, reason);
+	settled = r == 0;
 	if (r == 0)
 		r = add_points(link, request, reason);
 	if (r == 0)
@@ -132,6 +141,8 @@ static int attach(struct uspace_link *link, const struct uspace_link_request *re
 		remove_points(link);
 		uspace_targets_apply(uspace, request->caller, &undone, NULL);
 	}
+	if (r < 0 && settled)
+		leave_maps(link->prog, link->prog->map_cnt);
 	pthread_mutex_unlock(&uspace->apply);
 	return r;
 }
@@ -188,6 +199,7 @@ struct uspace_link *uspace_link_free(struct uspace_link *link)
 	pthread_mutex_lock(&link->uspace->apply);
 	remove_points(link);
 	r = uspace_targets_apply(link->uspace, 0, &reach, &reason);
+	leave_maps(link->prog, link->prog->map_cnt);
 	pthread_mutex_unlock(&link->uspace->apply);
 	if (r < 0 || reach.failed)
 		log_notice("tenant=%s: %u processes keep an idle probe: %s",

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/sys.h"
 #include "kernel-bridge/forward.h"
+#include "kernel-bridge/kobject.h"
 #include "notifier/uspace.h"
 #include "vm/runtime/runtime.h"
 
@@ -169,26 +170,94 @@ static int copy_in(struct uspace_map *map, int fd)
 	return 0;
 }
 
-int uspace_map_settle(struct uspace_map *map, int fd, struct reason *reason)
+static int settle(struct uspace_map *map, struct reason *reason)
 {
 	const struct region_map *record = &map->record;
 	struct uspace *uspace = map->uspace;
+	cleanup_fd int fd = -1;
 	int r = 0;
 
-	if (record->type == BPF_MAP_TYPE_ARRAY)
+	if (record->type == BPF_MAP_TYPE_ARRAY || map->resident)
 		return 0;
+	if (map->kernel_users && record->type != BPF_MAP_TYPE_PERF_EVENT_ARRAY)
+		return reason_set(reason, -EOPNOTSUPP,
+				  "a program in the kernel uses one of its maps too");
+	fd = kobject_open(KOBJECT_MAP, map->real_id);
+	if (fd < 0)
+		return fd;
 	if (record->type == BPF_MAP_TYPE_PERF_EVENT_ARRAY) {
 		if (!map->forward)
 			r = forward_new(fd, &map->forward);
 		return r < 0 ? r : uspace_events_start(uspace);
 	}
-	if (map->resident)
-		return 0;
-	if (map->kernel_users)
-		return reason_set(reason, -EOPNOTSUPP,
-				  "a program in the kernel uses one of its maps too");
 	rt_map_init(uspace->base, record);
 	map->resident = true;
 	atomic_fetch_add(&uspace->resident, 1);
 	return copy_in(map, fd);
+}
+
+int uspace_map_settle(struct uspace_map *map, struct reason *reason)
+{
+	int r = settle(map, reason);
+
+	map->users += r == 0;
+	return r;
+}
+
+void uspace_map_leave(struct uspace_map *map)
+{
+	map->users--;
+}
+
+/* What programs in traced processes left in the region, back into the tool's kernel map. */
+static int copy_out(struct uspace_map *map, int fd)
+{
+	const struct region_map *record = &map->record;
+	unsigned char *base = map->uspace->base;
+	size_t value_size = (size_t)record->value_stride * (record->slots ? record->slots : 1);
+	cleanup_free unsigned char *key = calloc(2, record->key_size);
+	cleanup_free unsigned char *value = malloc(value_size);
+	struct abi_map_elem attr = {.map_fd = (uint32_t)fd};
+	bool first = true;
+
+	if (!key || !value)
+		return -ENOMEM;
+	for (uint64_t i = 0; i <= record->max_entries; i++) {
+		unsigned char *next = key + record->key_size;
+		int r;
+
+		if (rt_map_next_key(base, record, first ? NULL : key, next) < 0)
+			return 0;
+		memcpy(key, next, record->key_size);
+		first = false;
+		if (rt_map_read(base, record, key, value) < 0)
+			continue;
+		attr.key = (uintptr_t)key;
+		attr.value = (uintptr_t)value;
+		r = sys_bpf(BPF_MAP_UPDATE_ELEM, &attr, sizeof(attr));
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int uspace_map_return(struct uspace_map *map)
+{
+	cleanup_fd int fd = -1;
+	int r;
+
+	if (!map->resident)
+		return 0;
+	if (map->users)
+		return -EBUSY;
+	fd = kobject_open(KOBJECT_MAP, map->real_id);
+	if (fd < 0)
+		return fd;
+	r = copy_out(map, fd);
+	if (r < 0)
+		return r;
+	map->resident = false;
+	atomic_fetch_sub(&map->uspace->resident, 1);
+	madvise(map->uspace->base + map->record.data, map->record.data_size, MADV_REMOVE);
+	return 0;
 }

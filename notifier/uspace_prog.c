@@ -110,7 +110,7 @@ int uspace_prog_kernel_use(struct uspace_prog *prog, int change, struct reason *
 	if (!prog)
 		return 0;
 	for (uint32_t i = 0; change > 0 && i < prog->map_cnt; i++)
-		if (prog->maps[i]->resident)
+		if (uspace_map_return(prog->maps[i]) < 0)
 			return reason_set(reason, -EPERM,
 					  "a map of this program lives in traced processes; moving "
 					  "it into the kernel is not supported yet");
