@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""bpf(2) and its neighbours by number, for tests that need arguments no tool would pass."""
+import ctypes
+import errno
+import struct
+
+MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, PROG_LOAD, OBJ_PIN, OBJ_GET = 0, 1, 2, 5, 6, 7
+PROG_TEST_RUN, OBJ_INFO, RAW_TRACEPOINT_OPEN, BTF_LOAD, LINK_CREATE = 10, 15, 17, 18, 28
+HASH, ARRAY, PROG_ARRAY, ARRAY_OF_MAPS = 1, 2, 3, 12
+SOCKET_FILTER, KPROBE, PERF_EVENT, RAW_TRACEPOINT = 1, 2, 7, 17
+SOFTWARE, CPU_CLOCK, BPF_OUTPUT = 1, 0, 10
+SAMPLE_RAW = 1 << 10
+IOC_SET_BPF = 0x40042408
+FLAG_CLOEXEC = 8
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+
+
+def syscall(number, *args):
+    """Its result, or the name of its error."""
+    # Copies: a buffer of Python's must not move or end while the call looks at it.
+    held = [ctypes.create_string_buffer(a, max(len(a), 1)) if isinstance(a, bytes) else a for a in args]
+    numbers = [ctypes.addressof(a) if isinstance(a, ctypes.Array) else a for a in held]
+    result = libc.syscall(*[ctypes.c_long(n) for n in [number] + numbers])
+    return result if result >= 0 else errno.errorcode.get(ctypes.get_errno(), ctypes.get_errno())
+
+
+def bpf(command, attr):
+    return syscall(321, command, attr, len(attr))
+
+
+def map_create(kind=HASH, key=4, value=8, entries=16, inner=0, name=b""):
+    return bpf(MAP_CREATE, struct.pack("7I16s", kind, key, value, entries, 0, inner, 0, name))
+
+
+def insn(code, dst=0, src=0, off=0, imm=0):
+    return struct.pack("<BBhi", code, dst | src << 4, off, imm)
+
+
+def returns(value):
+    return insn(0xb7, imm=value)
+
+
+def call(helper):
+    return insn(0x85, imm=helper)
+
+
+def load_map(fd, dst=1):
+    return insn(0x18, dst, 1, imm=fd) + insn(0)
+
+
+EXIT = insn(0x95)
+NOTHING = returns(0) + EXIT
+
+
+def prog_load(kind=SOCKET_FILTER, code=NOTHING, log=None, attach_type=0):
+    """log: a buffer of ctypes for the verifier's words"""
+    code = ctypes.create_string_buffer(code, len(code))
+    gpl = ctypes.create_string_buffer(b"GPL")
+    return bpf(PROG_LOAD, struct.pack("2I2Q2IQ2I16s2I", kind, len(code) // 8, ctypes.addressof(code),
+                                      ctypes.addressof(gpl), 1 if log else 0, len(log) if log else 0,
+                                      ctypes.addressof(log) if log else 0, 0, 0, b"", 0, attach_type))
+
+
+def raw_tracepoint(prog, name=b"sched_switch"):
+    name = ctypes.create_string_buffer(name)
+    return bpf(RAW_TRACEPOINT_OPEN, struct.pack("QI4x", ctypes.addressof(name), prog))
+
+
+def link_create(prog, target, attach_type=41):
+    """To a perf event, if nothing else is said."""
+    return bpf(LINK_CREATE, struct.pack("4IQ", prog, target, attach_type, 0, 0))
+
+
+def perf_attr(kind=SOFTWARE, config=CPU_CLOCK, period=1000000000, sample=0, read_format=0, bits=0, **fields):
+    """fields: name of one that comes later, from struct perf_event_attr"""
+    later = dict(branch_sample_type=72, sample_regs_user=80, sample_stack_user=88, clockid=92, sample_regs_intr=96,
+                 aux_watermark=104, sample_max_stack=108, sig_data=128)
+    attr = bytearray(struct.pack("2I5Q", kind, 136, config, period, sample, read_format, bits).ljust(136, b"\0"))
+    for name, value in fields.items():
+        struct.pack_into("H" if name == "sample_max_stack" else "I", attr, later[name], value)
+    return bytes(attr)
+
+
+def perf_event_open(attr, pid=-1, cpu=0, group=-1, flags=0):
+    return syscall(298, attr, pid, cpu, group, flags)
+
+
+def ioctl(fd, number, arg=0):
+    return syscall(16, fd, number, arg)
+
+
+def array_of(values, kind="I"):
+    return struct.pack(f"{len(values)}{kind}", *values)
