@@ -5,7 +5,7 @@ import errno
 import struct
 
 MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, PROG_LOAD, OBJ_PIN, OBJ_GET = 0, 1, 2, 5, 6, 7
-PROG_TEST_RUN, OBJ_INFO, RAW_TRACEPOINT_OPEN, BTF_LOAD, LINK_CREATE = 10, 15, 17, 18, 28
+MAP_BY_ID, PROG_TEST_RUN, OBJ_INFO, RAW_TRACEPOINT_OPEN, BTF_LOAD, LINK_CREATE = 14, 10, 15, 17, 18, 28
 HASH, ARRAY, PROG_ARRAY, ARRAY_OF_MAPS = 1, 2, 3, 12
 SOCKET_FILTER, KPROBE, PERF_EVENT, RAW_TRACEPOINT = 1, 2, 7, 17
 SOFTWARE, CPU_CLOCK, BPF_OUTPUT = 1, 0, 10
@@ -30,8 +30,10 @@ def bpf(command, attr):
     return syscall(321, command, attr, len(attr))
 
 
-def map_create(kind=HASH, key=4, value=8, entries=16, inner=0, name=b""):
-    return bpf(MAP_CREATE, struct.pack("7I16s", kind, key, value, entries, 0, inner, 0, name))
+def map_create(kind=HASH, key=4, value=8, entries=16, inner=0, name=b"", btf=0, btf_types=0):
+    """btf: its descriptor; btf_types: number of the type of both key and value"""
+    return bpf(MAP_CREATE, struct.pack("7I16s4I", kind, key, value, entries, 0, inner, 0, name, 0, btf,
+                                       btf_types, btf_types))
 
 
 def insn(code, dst=0, src=0, off=0, imm=0):
@@ -54,13 +56,15 @@ EXIT = insn(0x95)
 NOTHING = returns(0) + EXIT
 
 
-def prog_load(kind=SOCKET_FILTER, code=NOTHING, log=None, attach_type=0):
-    """log: a buffer of ctypes for the verifier's words"""
+def prog_load(kind=SOCKET_FILTER, code=NOTHING, log=None, attach_type=0, btf=0, fds=()):
+    """log: a buffer of ctypes for the verifier's words; btf: its descriptor; fds: what the code names by position"""
     code = ctypes.create_string_buffer(code, len(code))
     gpl = ctypes.create_string_buffer(b"GPL")
-    return bpf(PROG_LOAD, struct.pack("2I2Q2IQ2I16s2I", kind, len(code) // 8, ctypes.addressof(code),
+    array = (ctypes.c_int * max(len(fds), 1))(*fds)
+    return bpf(PROG_LOAD, struct.pack("2I2Q2IQ2I16s3I44xQ", kind, len(code) // 8, ctypes.addressof(code),
                                       ctypes.addressof(gpl), 1 if log else 0, len(log) if log else 0,
-                                      ctypes.addressof(log) if log else 0, 0, 0, b"", 0, attach_type))
+                                      ctypes.addressof(log) if log else 0, 0, 0, b"", 0, attach_type, btf,
+                                      ctypes.addressof(array) if fds else 0))
 
 
 def raw_tracepoint(prog, name=b"sched_switch"):
@@ -76,8 +80,8 @@ def link_create(prog, target, attach_type=41):
 def perf_attr(kind=SOFTWARE, config=CPU_CLOCK, period=1000000000, sample=0, read_format=0, bits=0, **fields):
     """fields: name of one that comes later, from struct perf_event_attr"""
     later = dict(branch_sample_type=72, sample_regs_user=80, sample_stack_user=88, clockid=92, sample_regs_intr=96,
-                 aux_watermark=104, sample_max_stack=108, sig_data=128)
-    attr = bytearray(struct.pack("2I5Q", kind, 136, config, period, sample, read_format, bits).ljust(136, b"\0"))
+                 aux_watermark=104, sample_max_stack=108, sig_data=120)
+    attr = bytearray(struct.pack("2I5Q", kind, 128, config, period, sample, read_format, bits).ljust(128, b"\0"))
     for name, value in fields.items():
         struct.pack_into("H" if name == "sample_max_stack" else "I", attr, later[name], value)
     return bytes(attr)
@@ -91,5 +95,28 @@ def ioctl(fd, number, arg=0):
     return syscall(16, fd, number, arg)
 
 
-def array_of(values, kind="I"):
-    return struct.pack(f"{len(values)}{kind}", *values)
+# One integer, its name at the end.
+BTF = struct.pack("<HBB5I", 0xeb9f, 1, 0, 24, 0, 16, 16, 5) + struct.pack("<4I", 1, 1 << 24, 4, 32) + b"\0int\0"
+
+
+def btf_load(data=BTF):
+    data = ctypes.create_string_buffer(data, len(data))
+    return bpf(BTF_LOAD, struct.pack("2Q4I", ctypes.addressof(data), 0, len(data), 0, 0, 0))
+
+
+def info(fd, size=256):
+    """Of an object, or the name of an error."""
+    room = ctypes.create_string_buffer(size)
+    result = bpf(OBJ_INFO, struct.pack("2IQ", fd, size, ctypes.addressof(room)))
+    return room.raw if result == 0 else result
+
+
+def obj(command, path, fd=0):
+    """OBJ_PIN or OBJ_GET"""
+    path = ctypes.create_string_buffer(path.encode())
+    return bpf(command, struct.pack("Q2I", ctypes.addressof(path), fd, 0))
+
+
+def said(result):
+    """For comparisons: descriptors differ, errors do not."""
+    return "ok" if isinstance(result, int) else result

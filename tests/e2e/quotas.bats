@@ -9,7 +9,7 @@ setup()
 	common_setup
 	cp "$BATS_TEST_DIRNAME/bpf.py" "$DIR/"
 	cat >"$DIR/many" <<'PY'
-import bpf, os, struct, sys, time
+import bpf, os, sys, time
 kind = sys.argv[1]
 def event():
     return bpf.perf_event_open(bpf.perf_attr())
@@ -17,14 +17,12 @@ prog = bpf.prog_load(bpf.RAW_TRACEPOINT) if kind == "links" else None
 clock = bpf.prog_load(bpf.PERF_EVENT) if kind == "perf_links" else None
 events = [event() for _ in range(4)] if kind == "perf_links" else []
 def perf_link():
-    return bpf.link_create(clock, events.pop())
-BTF = struct.pack("<HBB5I", 0xeb9f, 1, 0, 24, 0, 16, 16, 1) + struct.pack("<4I", 0, 1 << 24, 4, 32) + b"\0"
-def btf():
-    import ctypes
-    data = ctypes.create_string_buffer(BTF, len(BTF))
-    return bpf.bpf(bpf.BTF_LOAD, struct.pack("2Q4I", ctypes.addressof(data), 0, len(BTF), 0, 0, 0))
+    link = bpf.link_create(clock, events[-1])
+    if isinstance(link, int):
+        events.pop()
+    return link
 make = dict(progs=bpf.prog_load, maps=bpf.map_create, links=lambda: bpf.raw_tracepoint(prog), events=event,
-            perf_links=perf_link, btfs=btf,
+            perf_links=perf_link, btfs=bpf.btf_load,
             map_bytes=lambda: bpf.map_create(bpf.ARRAY, entries=1, value=40000))[kind]
 def show(fd):
     print("made" if isinstance(fd, int) else fd, flush=True)
