@@ -20,17 +20,14 @@ teardown() { common_teardown; }
 #include <sys/syscall.h>
 #include <unistd.h>
 #define TRIES 2000
-static volatile uint32_t *volatile place;
-static volatile uint32_t good, bad;
+static volatile uint32_t *place;
+static uint32_t good, bad;
 static volatile int over;
 static void *flip(void *arg)
 {
 	while (!over) {
-		volatile uint32_t *where = place;
-		if (where) {
-			*where = bad;
-			*where = good;
-		}
+		*place = bad;
+		*place = good;
 	}
 	return NULL;
 }
@@ -57,9 +54,12 @@ static int is_denied_helper(long fd)
 static void run(const char *what, int cmd, volatile uint32_t *where, uint32_t yes, uint32_t no, int at)
 {
 	int made = 0, refused = 0, wrong = 0, other = 0;
+	pthread_t thread;
 	good = yes;
 	bad = no;
 	place = where;
+	over = 0;
+	pthread_create(&thread, NULL, flip, NULL);
 	for (int i = 0; i < TRIES; i++) {
 		long fd = bpf(cmd, &attr);
 		if (fd < 0) {
@@ -71,16 +71,13 @@ static void run(const char *what, int cmd, volatile uint32_t *where, uint32_t ye
 		wrong += at >= 0 ? info_word(fd, at) != yes : is_denied_helper(fd);
 		close((int)fd);
 	}
-	place = NULL;
-	usleep(1000);
-	*where = yes;
+	over = 1;
+	pthread_join(thread, NULL);
 	printf("%s: made %s, refused %s, wrong %d, other errors %d\n", what, made ? "some" : "none",
 	       refused ? "some" : "none", wrong, other);
 }
 int main(void)
 {
-	pthread_t thread;
-	pthread_create(&thread, NULL, flip, NULL);
 	attr.map_type = BPF_MAP_TYPE_ARRAY;
 	attr.key_size = 4;
 	attr.value_size = 8;
@@ -162,11 +159,16 @@ EOC
 	write_slow_page
 	cat >"$DIR/signalled.c" <<'EOC'
 #include "slow.h"
-static volatile int handled, in_call;
+static volatile int handled;
+static int deadly;
 static pthread_t caller;
 static void count(int sig) { handled++; }
 static void on_fault(void)
 {
+	if (deadly) {
+		kill(getpid(), SIGKILL);
+		pause();
+	}
 	usleep(50000);
 	for (int i = 0; i < 3; i++) {
 		pthread_kill(caller, SIGUSR1);
@@ -178,6 +180,7 @@ int main(int argc, char **argv)
 {
 	struct sigaction action = {.sa_handler = count, .sa_flags = argc > 1 ? SA_RESTART : 0};
 	union bpf_attr *attr = (void *)content;
+	deadly = argc > 1 && strcmp(argv[1], "kill") == 0;
 	caller = pthread_self();
 	sigaction(SIGUSR1, &action, NULL);
 	slow_init();
@@ -198,10 +201,8 @@ EOC
 		grep -qx 'map made, signals handled after it: some' "$DIR/out"
 	done
 	# Killed while its memory still makes us wait.
-	sed -i 's/^static void on_fault.*/static void on_fault(void) { kill(getpid(), SIGKILL); pause(); }\nvoid unused(void)/' "$DIR/signalled.c"
-	gcc -pthread -o "$DIR/signalled" "$DIR/signalled.c"
 	local got=0
-	timeout 20 "$BPFSHIMD" --run --unprivileged -- "$DIR/signalled" 9</dev/userfaultfd || got=$?
+	timeout 20 "$BPFSHIMD" --run --unprivileged -- "$DIR/signalled" kill 9</dev/userfaultfd || got=$?
 	[ $got -eq 137 ]
 	wait_for 2 same_objects
 }
@@ -225,21 +226,30 @@ no_process()
 recycled()
 {
 	local shape=$1 said=$2 daemon caller victim
-	rm -f "$DIR"/{faulted,resolve,up,over,err}
+	rm -f "$DIR"/{faulted,resolve,up,over,err,holding,held,release}
 	"$BPFSHIMD" --verbose --run --unprivileged -- sh -c "$DIR/caller $shape; :" 2>"$DIR/err" 9</dev/userfaultfd 3>&- &
 	daemon=$!
 	started $daemon
 	wait_for 5 test -e "$DIR/faulted"
 	caller=$(pgrep -f "^$DIR/caller $shape")
-	kill -STOP $daemon
-	touch "$DIR/resolve"
-	wait_for 5 stopped $daemon
+	if [ "$shape" = ioctl ]; then
+		"$DIR/hold" $daemon 3>&- &
+		started $!
+		wait_for 5 test -e "$DIR/holding"
+		touch "$DIR/resolve"
+		wait_for 5 test -e "$DIR/held"
+	else
+		kill -STOP $daemon
+		touch "$DIR/resolve"
+		wait_for 5 stopped $daemon
+	fi
 	kill -9 "$caller"
 	wait_for 5 no_process "$caller"
 	"$DIR/victim" "$caller" 3>&- &
 	victim=$!
 	started $victim
 	wait_for 5 test -e "$DIR/up"
+	touch "$DIR/release"
 	kill -CONT $daemon
 	wait $daemon
 	touch "$DIR/over"
@@ -255,7 +265,7 @@ recycled()
 	chmod 777 "$DIR"
 	cat >"$DIR/fixed.h" <<'EOC'
 #define FIXED ((void *)0x600000000000)
-#define FILE_IN_DIR(name) DIR "/" name
+#define FILE_IN_DIR(name) WHERE "/" name
 EOC
 	cat >"$DIR/caller.c" <<'EOC'
 #include "slow.h"
@@ -302,11 +312,56 @@ int main(int argc, char **argv)
 		event->size = sizeof(*event);
 		event->sample_period = 1000000000;
 		syscall(SYS_perf_event_open, slow, -1, 0, -1, 0);
+	} else if (strcmp(shape, "ioctl") == 0) {
+		/* No memory is read: the page only says when. */
+		close(open(FILE_IN_DIR("faulted"), O_CREAT | O_WRONLY, 0666));
+		while (access(FILE_IN_DIR("resolve"), F_OK))
+			usleep(10000);
+		ioctl(uffd, PERF_EVENT_IOC_SET_BPF, 0);
 	} else {
 		struct rlimit *limit = (void *)content;
 		limit->rlim_cur = limit->rlim_max = RLIM_INFINITY;
 		syscall(SYS_prlimit64, 0, RLIMIT_MEMLOCK, slow, NULL);
 	}
+	return 0;
+}
+EOC
+	# Holds the daemon where it is about to look into the caller's descriptors.
+	cat >"$DIR/hold.c" <<'EOC'
+#include "slow.h"
+#include "fixed.h"
+#include <dirent.h>
+#include <sys/ptrace.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+static void on_fault(void) {}
+int main(int argc, char **argv)
+{
+	struct user_regs_struct regs = {0};
+	struct dirent *task;
+	char path[64];
+	int status;
+	pid_t tid;
+	snprintf(path, sizeof(path), "/proc/%s/task", argv[1]);
+	for (DIR *tasks = opendir(path); (task = readdir(tasks));) {
+		tid = atoi(task->d_name);
+		if (!tid || ptrace(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD) < 0)
+			continue;
+		ptrace(PTRACE_INTERRUPT, tid, 0, 0);
+		waitpid(tid, &status, __WALL);
+		ptrace(PTRACE_SYSCALL, tid, 0, 0);
+	}
+	close(open(FILE_IN_DIR("holding"), O_CREAT | O_WRONLY, 0666));
+	while ((tid = waitpid(-1, &status, __WALL)) > 0 && WIFSTOPPED(status)) {
+		ptrace(PTRACE_GETREGS, tid, 0, &regs);
+		if (WSTOPSIG(status) == (SIGTRAP | 0x80) && regs.orig_rax == SYS_pidfd_open)
+			break;
+		ptrace(PTRACE_SYSCALL, tid, 0, 0);
+	}
+	close(open(FILE_IN_DIR("held"), O_CREAT | O_WRONLY, 0666));
+	while (access(FILE_IN_DIR("release"), F_OK))
+		usleep(10000);
+	/* The end of a tracer lets go of all it holds. */
 	return 0;
 }
 EOC
@@ -344,13 +399,15 @@ int main(int argc, char **argv)
 	_exit(0);
 }
 EOC
-	gcc -w -pthread -DDIR="\"$DIR\"" -o "$DIR/caller" "$DIR/caller.c"
-	gcc -w -pthread -DDIR="\"$DIR\"" -o "$DIR/victim" "$DIR/victim.c"
+	gcc -w -pthread -DWHERE="\"$DIR\"" -o "$DIR/caller" "$DIR/caller.c"
+	gcc -w -pthread -DWHERE="\"$DIR\"" -o "$DIR/victim" "$DIR/victim.c"
+	gcc -w -pthread -DWHERE="\"$DIR\"" -o "$DIR/hold" "$DIR/hold.c"
 	recycled map MAP_CREATE
 	recycled load PROG_LOAD
 	recycled log PROG_LOAD
 	recycled get OBJ_GET
 	recycled event perf_event_open
 	recycled limit prlimit64
+	recycled ioctl ioctl
 	wait_for 2 same_objects
 }
