@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import struct
+import subprocess
 
 MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, PROG_LOAD, OBJ_PIN, OBJ_GET = 0, 1, 2, 5, 6, 7
 MAP_BY_ID, PROG_TEST_RUN, OBJ_INFO, RAW_TRACEPOINT_OPEN, BTF_LOAD, LINK_CREATE = 14, 10, 15, 17, 18, 28
@@ -10,6 +11,7 @@ HASH, ARRAY, PROG_ARRAY, ARRAY_OF_MAPS = 1, 2, 3, 12
 SOCKET_FILTER, KPROBE, PERF_EVENT, RAW_TRACEPOINT = 1, 2, 7, 17
 SOFTWARE, CPU_CLOCK, BPF_OUTPUT = 1, 0, 10
 SAMPLE_RAW = 1 << 10
+UPROBE_MULTI = 48
 IOC_SET_BPF = 0x40042408
 FLAG_CLOEXEC = 8
 
@@ -75,6 +77,27 @@ def raw_tracepoint(prog, name=b"sched_switch"):
 def link_create(prog, target, attach_type=41):
     """To a perf event, if nothing else is said."""
     return bpf(LINK_CREATE, struct.pack("4IQ", prog, target, attach_type, 0, 0))
+
+
+def uprobe_multi(prog, path, offsets, counters=None):
+    path = ctypes.create_string_buffer(path.encode())
+    offsets = (ctypes.c_uint64 * len(offsets))(*offsets)
+    counters = (ctypes.c_uint64 * len(offsets))(*counters) if counters else None
+    return bpf(LINK_CREATE, struct.pack("4I4Q4I", prog, 0, UPROBE_MULTI, 0, ctypes.addressof(path), ctypes.addressof(offsets),
+                                        ctypes.addressof(counters) if counters else 0, 0, len(offsets), 0, 0, 0))
+
+
+def elf_offset(path, symbol):
+    """Where in the file a symbol lies."""
+    def output(*command):
+        return subprocess.check_output(command, text=True).splitlines()
+    address = [int(line.split()[0], 16) for line in output("nm", path) if line.endswith(" " + symbol)][0]
+    for line in output("readelf", "-lW", path):
+        fields = line.split()
+        if fields and fields[0] == "LOAD":
+            start, at, size = int(fields[1], 16), int(fields[2], 16), int(fields[5], 16)
+            if at <= address < at + size:
+                return address - at + start
 
 
 def perf_attr(kind=SOFTWARE, config=CPU_CLOCK, period=1000000000, sample=0, read_format=0, bits=0, **fields):

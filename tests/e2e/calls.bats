@@ -157,29 +157,18 @@ int main(int argc, char **argv)
 }
 EOC
 	cat >"$DIR/raise" <<'PY'
-import bpf, ctypes, os, struct, subprocess, sys
+import bpf, ctypes, struct, subprocess, sys
 path, how = sys.argv[1:]
-def output(*command):
-    return subprocess.check_output(command, text=True).splitlines()
-def offset(symbol):
-    address = [int(line.split()[0], 16) for line in output("nm", path) if line.endswith(" " + symbol)][0]
-    for line in output("readelf", "-lW", path):
-        fields = line.split()
-        if fields and fields[0] == "LOAD":
-            start, at, size = int(fields[1], 16), int(fields[2], 16), int(fields[5], 16)
-            if at <= address < at + size:
-                return address - at + start
-name = ctypes.create_string_buffer(path.encode())
+offset = {symbol: bpf.elf_offset(path, symbol) for symbol in ("work", "counter")}
 if how == "event":
+    name = ctypes.create_string_buffer(path.encode())
     kind = int(open("/sys/bus/event_source/devices/uprobe/type").read())
-    attr = bytearray(bpf.perf_attr(kind=kind, config=offset("counter") << 32, period=1))
-    struct.pack_into("2Q", attr, 56, ctypes.addressof(name), offset("work"))
+    attr = bytearray(bpf.perf_attr(kind=kind, config=offset["counter"] << 32, period=1))
+    struct.pack_into("2Q", attr, 56, ctypes.addressof(name), offset["work"])
     fd = bpf.perf_event_open(bytes(attr))
 else:
-    prog = bpf.prog_load(bpf.KPROBE, attach_type=48)
-    offsets, counters = (ctypes.create_string_buffer(struct.pack("Q", offset(s)), 8) for s in ("work", "counter"))
-    fd = bpf.bpf(bpf.LINK_CREATE, struct.pack("4I4Q4I", prog, 0, 48, 0, ctypes.addressof(name), ctypes.addressof(offsets),
-                                              ctypes.addressof(counters), 0, 1, 0, 0, 0))
+    prog = bpf.prog_load(bpf.KPROBE, attach_type=bpf.UPROBE_MULTI)
+    fd = bpf.uprobe_multi(prog, path, [offset["work"]], [offset["counter"]])
 print(bpf.said(fd), flush=True)
 subprocess.run([path])
 PY

@@ -77,3 +77,16 @@ PY
 	timeout 30 "$BPFSHIMD" --run --unprivileged --policy "$DIR/policy" -- python3 "$DIR/long" >"$DIR/out"
 	[ "$(tr '\n' ' ' <"$DIR/out")" = '9 loaded 10 loaded 11 EPERM ' ]
 }
+
+@test "links: many probes at once" {
+	echo '{"quotas": {"links": 2}}' >"$DIR/policy"
+	cat >"$DIR/multi" <<'PY'
+import bpf, sys
+prog = bpf.prog_load(bpf.KPROBE, attach_type=bpf.UPROBE_MULTI)
+offset = bpf.elf_offset(sys.argv[1], "work")
+for count in 3, 2:
+    print(count, bpf.said(bpf.uprobe_multi(prog, sys.argv[1], [offset] * count)))
+PY
+	timeout 30 "$BPFSHIMD" --run --unprivileged --policy "$DIR/policy" -- python3 "$DIR/multi" "$DIR/sample" >"$DIR/out"
+	[ "$(tr '\n' ' ' <"$DIR/out")" = '3 EPERM 2 ok ' ]
+}
