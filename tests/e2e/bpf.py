@@ -8,7 +8,7 @@ import subprocess
 MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, PROG_LOAD, OBJ_PIN, OBJ_GET = 0, 1, 2, 5, 6, 7
 MAP_BY_ID, PROG_TEST_RUN, OBJ_INFO, RAW_TRACEPOINT_OPEN, BTF_LOAD, LINK_CREATE = 14, 10, 15, 17, 18, 28
 HASH, ARRAY, PROG_ARRAY, ARRAY_OF_MAPS = 1, 2, 3, 12
-SOCKET_FILTER, KPROBE, PERF_EVENT, RAW_TRACEPOINT = 1, 2, 7, 17
+SOCKET_FILTER, KPROBE, PERF_EVENT, RAW_TRACEPOINT, TRACING = 1, 2, 7, 17, 26
 SOFTWARE, CPU_CLOCK, PAGE_FAULTS, BPF_OUTPUT = 1, 0, 2, 10
 SAMPLE_RAW = 1 << 10
 UPROBE_MULTI = 48
@@ -58,15 +58,16 @@ EXIT = insn(0x95)
 NOTHING = returns(0) + EXIT
 
 
-def prog_load(kind=SOCKET_FILTER, code=NOTHING, log=None, attach_type=0, btf=0, fds=()):
-    """log: a buffer of ctypes for the verifier's words; btf: its descriptor; fds: what the code names by position"""
+def prog_load(kind=SOCKET_FILTER, code=NOTHING, log=None, attach_type=0, btf=0, fds=(), device=0, target=0):
+    """log: a buffer of ctypes for the verifier's words; btf: its descriptor; fds: what the code names by position;
+    target: descriptor of a program to attach to"""
     code = ctypes.create_string_buffer(code, len(code))
     gpl = ctypes.create_string_buffer(b"GPL")
     array = (ctypes.c_int * max(len(fds), 1))(*fds)
-    return bpf(PROG_LOAD, struct.pack("2I2Q2IQ2I16s3I44xQ", kind, len(code) // 8, ctypes.addressof(code),
+    return bpf(PROG_LOAD, struct.pack("2I2Q2IQ2I16s3I36xI4xQ", kind, len(code) // 8, ctypes.addressof(code),
                                       ctypes.addressof(gpl), 1 if log else 0, len(log) if log else 0,
-                                      ctypes.addressof(log) if log else 0, 0, 0, b"", 0, attach_type, btf,
-                                      ctypes.addressof(array) if fds else 0))
+                                      ctypes.addressof(log) if log else 0, 0, 0, b"", device, attach_type, btf,
+                                      target, ctypes.addressof(array) if fds else 0))
 
 
 def raw_tracepoint(prog, name=b"sched_switch"):
