@@ -157,3 +157,117 @@ EOF
 	refute grep -q handed_on "$DIR/shown2"
 	nothing_left $daemon
 }
+
+@test "calls that fail at the last step leave nothing behind" {
+	cp "$BATS_TEST_DIRNAME/bpf.py" "$DIR/"
+	cat >"$DIR/fails" <<'PY'
+import bpf, ctypes, os, resource, struct
+libc = bpf.libc
+libc.mmap.restype = ctypes.c_void_p
+UNMAPPED = 4096
+def read_only(data):
+    page = libc.mmap(ctypes.c_void_p(), ctypes.c_size_t(4096), 3, 0x22, -1, ctypes.c_long(0))
+    ctypes.memmove(page, data, len(data))
+    assert libc.mprotect(ctypes.c_void_p(page), ctypes.c_size_t(4096), 1) == 0
+    return page
+code, gpl = ctypes.create_string_buffer(bpf.NOTHING), ctypes.create_string_buffer(b"GPL")
+btf = ctypes.create_string_buffer(bpf.BTF, len(bpf.BTF))
+def load_attr(log):
+    return struct.pack("2I2Q2IQ", bpf.SOCKET_FILTER, 2, ctypes.addressof(code), ctypes.addressof(gpl), bool(log),
+                       4096 if log else 0, log).ljust(144, b"\0")
+def btf_attr(log):
+    return struct.pack("2Q6I", ctypes.addressof(btf), log, len(bpf.BTF), 4096 if log else 0, bool(log), 0, 0, 0)
+load, load_btf = read_only(load_attr(0)), read_only(btf_attr(0))
+raw, clock = bpf.prog_load(bpf.RAW_TRACEPOINT), bpf.prog_load(bpf.PERF_EVENT)
+# One each: a link that nobody received lasts a moment longer.
+events, link = [bpf.perf_event_open(bpf.perf_attr()) for _ in range(20)], bpf.raw_tracepoint(raw)
+number = struct.unpack_from("2I", bpf.info(bpf.map_create()))[1]
+pin = f"/sys/fs/bpf/{os.getpid()}"
+assert bpf.obj(bpf.OBJ_PIN, pin, link) == 0
+unwritable = dict(
+    program_log=lambda: bpf.bpf(bpf.PROG_LOAD, load_attr(UNMAPPED)),
+    program_log_size=lambda: bpf.syscall(321, bpf.PROG_LOAD, load, 144),
+    btf_log=lambda: bpf.bpf(bpf.BTF_LOAD, btf_attr(UNMAPPED)),
+    btf_log_size=lambda: bpf.syscall(321, bpf.BTF_LOAD, load_btf, 40),
+)
+no_room = dict(
+    map=bpf.map_create, program=bpf.prog_load, clock_program=lambda: bpf.prog_load(bpf.PERF_EVENT), btf=bpf.btf_load,
+    event=lambda: bpf.perf_event_open(bpf.perf_attr()),
+    output=lambda: bpf.perf_event_open(bpf.perf_attr(config=bpf.BPF_OUTPUT, sample=bpf.SAMPLE_RAW)),
+    raw_tracepoint=lambda: bpf.raw_tracepoint(raw), link=lambda: bpf.link_create(clock, events.pop()),
+    map_by_id=lambda: bpf.bpf(bpf.MAP_BY_ID, struct.pack("3I", number, 0, 0)),
+    pin=lambda: bpf.obj(bpf.OBJ_GET, pin),
+)
+def run(calls, error):
+    for name, call in calls.items():
+        for _ in range(20):
+            result = call()
+            assert result == error, (name, result)
+run(unwritable, "EFAULT")
+free = os.dup(0)
+os.close(free)
+resource.setrlimit(resource.RLIMIT_NOFILE, (free, free))
+run(no_room, "EMFILE")
+os.unlink(pin)
+PY
+	cat >"$DIR/tree" <<EOF
+python3 $DIR/fails && echo first; read -r line <$DIR/gate
+python3 $DIR/fails && echo second; read -r line <$DIR/gate
+EOF
+	mkfifo "$DIR/gate"
+	chmod 666 "$DIR/gate"
+	exec 7<>"$DIR/gate"
+	"$BPFSHIMD" --run --unprivileged -- sh "$DIR/tree" >"$DIR/log" 3>&- 7>&- &
+	local daemon=$! before
+	started $daemon
+	wait_for 20 grep -q first "$DIR/log"
+	wait_for 3 same_objects
+	sleep 0.5
+	before=$(fds_of $daemon)
+	echo >&7
+	wait_for 20 grep -q second "$DIR/log"
+	wait_for 3 same_objects
+	wait_for 3 fds_are $daemon "$before"
+	echo >&7
+	exec 7>&-
+	wait $daemon
+	nothing_left $daemon
+}
+
+@test "a pin that was opened and closed again keeps nothing once it is gone" {
+	cp "$BATS_TEST_DIRNAME/bpf.py" "$DIR/"
+	cat >"$DIR/pins" <<'PY'
+import bpf, os
+path = "/sys/fs/bpf/link"
+raw = bpf.prog_load(bpf.RAW_TRACEPOINT)
+link = bpf.raw_tracepoint(raw)
+assert bpf.obj(bpf.OBJ_PIN, path, link) == 0
+# While others hold the link, and when only the pin does.
+os.close(bpf.obj(bpf.OBJ_GET, path))
+os.close(link)
+for _ in range(3):
+    os.close(bpf.obj(bpf.OBJ_GET, path))
+os.close(raw)
+print("pinned", flush=True)
+PY
+	cat >"$DIR/tree" <<EOF
+python3 $DIR/pins; read -r line <$DIR/gate
+rm /sys/fs/bpf/link; echo gone; read -r line <$DIR/gate
+EOF
+	mkfifo "$DIR/gate"
+	chmod 666 "$DIR/gate"
+	exec 7<>"$DIR/gate"
+	"$BPFSHIMD" --run --unprivileged -- sh "$DIR/tree" >"$DIR/log" 3>&- 7>&- &
+	local daemon=$!
+	started $daemon
+	wait_for 10 grep -q pinned "$DIR/log"
+	sleep 0.5
+	[ "$(new_objects | grep -c '^link')" -eq 1 ]
+	echo >&7
+	wait_for 10 grep -q gone "$DIR/log"
+	wait_for 2 same_objects
+	echo >&7
+	exec 7>&-
+	wait $daemon
+	nothing_left $daemon
+}

@@ -129,3 +129,51 @@ EOF
 	[ "$status" -ne 0 ]
 	[[ "$output" == *host_breakpoints* ]]
 }
+
+@test "a program that asks for no task runs on clocks whoever runs, and on nobody else's page faults" {
+	cp "$BATS_TEST_DIRNAME/bpf.py" "$DIR/"
+	cat >"$DIR/faults.c" <<'EOC'
+#include <sys/mman.h>
+int main(void)
+{
+	for (;;) {
+		char *page = mmap(0, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		madvise(page, 1 << 20, MADV_NOHUGEPAGE);
+		for (int i = 0; i < 1 << 20; i += 4096)
+			page[i] = 1;
+		munmap(page, 1 << 20);
+	}
+}
+EOC
+	gcc -O1 -o "$DIR/faults" "$DIR/faults.c"
+	"$DIR/faults" 3>&- &
+	started $!
+	cat >"$DIR/counts" <<'PY'
+import bpf, ctypes, os, struct, time
+def counter(config, period, attach):
+    """A function that says how often a program ran for the event on any CPU."""
+    map = bpf.map_create(bpf.ARRAY, entries=1)
+    code = (bpf.insn(0x62, 10, off=-4) + bpf.insn(0xbf, 2, 10) + bpf.insn(7, 2, imm=-4) + bpf.load_map(map) + bpf.call(1) +
+            bpf.insn(0x15, off=2) + bpf.insn(0xb7, 1, imm=1) + bpf.insn(0xdb, 0, 1) + bpf.NOTHING)
+    prog = bpf.prog_load(bpf.PERF_EVENT, code)
+    for cpu in range(os.cpu_count()):
+        event = bpf.perf_event_open(bpf.perf_attr(config=config, period=period), cpu=cpu)
+        if attach == "ioctl":
+            assert bpf.ioctl(event, bpf.IOC_SET_BPF, prog) == 0
+        else:
+            assert isinstance(bpf.link_create(prog, event), int)
+    def read():
+        key, value = ctypes.create_string_buffer(4), ctypes.create_string_buffer(8)
+        bpf.bpf(bpf.MAP_LOOKUP, struct.pack("2I3Q", map, 0, ctypes.addressof(key), ctypes.addressof(value), 0))
+        return struct.unpack("Q", value.raw)[0]
+    return read
+for attach in "ioctl", "link":
+    ticks, faults = counter(bpf.CPU_CLOCK, 1000000, attach), counter(bpf.PAGE_FAULTS, 1, attach)
+    before = ticks(), faults()
+    time.sleep(1)
+    print(attach, "many ticks," if ticks() - before[0] > 200 else "few ticks,",
+          "many faults" if faults() - before[1] > 1000 else "few faults")
+PY
+	[ "$(real python3 "$DIR/counts" | tr '\n' ';')" = 'ioctl many ticks, many faults;link many ticks, many faults;' ]
+	[ "$(ours python3 "$DIR/counts" | tr '\n' ';')" = 'ioctl many ticks, few faults;link many ticks, few faults;' ]
+}

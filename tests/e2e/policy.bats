@@ -1,0 +1,154 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# Each way to ask for something, against a policy that refuses just that and against one that does not.
+
+load common
+
+setup()
+{
+	common_setup
+	cp "$BATS_TEST_DIRNAME/bpf.py" "$DIR/"
+	cat >"$DIR/asks" <<'PY'
+import bpf, ctypes, os, struct, sys
+path = os.path.dirname(sys.argv[0]) + "/sample"
+sample = ctypes.create_string_buffer(path.encode())
+function = ctypes.create_string_buffer(b"do_nanosleep")
+watched = ctypes.create_string_buffer(8)
+def number(path):
+    return int(open(path).read())
+def event(kind, config=0, config1=0, config2=0, bp_type=0, pid=-1, cpu=0):
+    attr = bytearray(bpf.perf_attr(kind=kind, config=config, period=1))
+    struct.pack_into("=I2Q", attr, 52, bp_type, config1, config2)
+    return bpf.perf_event_open(bytes(attr), pid, cpu)
+def pmu(name):
+    return number(f"/sys/bus/event_source/devices/{name}/type")
+def scheduler_event():
+    return event(2, number("/sys/kernel/tracing/events/sched/sched_switch/id"))
+def watchpoint(address, **how):
+    # of written words
+    return event(5, bp_type=2, config1=address, config2=4, **how)
+def helper(number):
+    log = ctypes.create_string_buffer(4096)
+    # bpf_probe_read_kernel(stack, 8, stack)
+    code = bpf.insn(0x7a, 10, off=-8) + bpf.insn(0xbf, 1, 10) + bpf.insn(7, 1, imm=-8) + bpf.insn(0xb7, 2, imm=8) + bpf.insn(0xbf, 3, 1)
+    return bpf.prog_load(bpf.KPROBE, code + bpf.call(number) + bpf.NOTHING, log)
+def variable(module=0):
+    return bpf.prog_load(bpf.KPROBE, bpf.insn(0x18, 1, 3, imm=1) + bpf.insn(0, imm=module) + bpf.NOTHING)
+def query():
+    of = scheduler_event()
+    return bpf.ioctl(of, 0xc008240a, struct.pack("2I", 0, 0)) if isinstance(of, int) else of
+asks = dict(
+    kprobe=lambda: event(pmu("kprobe"), config1=ctypes.addressof(function)),
+    kprobe_address=lambda: event(pmu("kprobe"), config2=0xffffffff81000000),
+    uprobe=lambda: event(pmu("uprobe"), config1=ctypes.addressof(sample), config2=bpf.elf_offset(path, "work")),
+    tracepoint=scheduler_event,
+    query=query,
+    clock=lambda: bpf.perf_event_open(bpf.perf_attr()),
+    output=lambda: bpf.perf_event_open(bpf.perf_attr(config=bpf.BPF_OUTPUT, sample=bpf.SAMPLE_RAW)),
+    watchpoint=lambda: watchpoint(ctypes.addressof(watched), pid=os.getpid(), cpu=-1),
+    watchpoint_kernel=lambda: watchpoint(0xffffffff81000000, pid=os.getpid(), cpu=-1),
+    watchpoint_everybody=lambda: watchpoint(ctypes.addressof(watched)),
+    raw_tracepoint=lambda: bpf.raw_tracepoint(bpf.prog_load(bpf.RAW_TRACEPOINT)),
+    probe_read_kernel=lambda: helper(113),
+    variable=variable,
+    variable_of_module=lambda: variable(1),
+    kernel_function=lambda: bpf.prog_load(bpf.KPROBE, bpf.insn(0x85, src=2, imm=1) + bpf.NOTHING),
+    iterator=lambda: bpf.prog_load(bpf.TRACING, attach_type=28),
+    modify_return=lambda: bpf.prog_load(bpf.TRACING, attach_type=26),
+    of_device=lambda: bpf.prog_load(device=1),
+    of_program=lambda: bpf.prog_load(bpf.TRACING, attach_type=24, target=bpf.prog_load()),
+)
+for name in sys.argv[1:] or asks:
+    print(name, bpf.said(asks[name]()))
+PY
+}
+
+teardown() { common_teardown; }
+
+# Not every kernel is built with them.
+has_kprobes()
+{
+	[ -e /sys/bus/event_source/devices/kprobe ]
+}
+
+# asked POLICY NAME...: the answers under the policy are in $DIR/out, the reasons in $DIR/err
+asked()
+{
+	echo "$1" >"$DIR/policy"
+	shift
+	timeout 30 "$BPFSHIMD" --run --unprivileged --policy "$DIR/policy" -- python3 "$DIR/asks" "$@" >"$DIR/out" 2>"$DIR/err"
+	cat "$DIR/out" "$DIR/err"
+}
+
+# refused NAME REASON: with EPERM and for this reason, and nothing else was
+refused()
+{
+	grep -qx "$1 EPERM" "$DIR/out"
+	[ "$(grep -c 'refused: ' "$DIR/err")" -eq 1 ]
+	grep -qE "refused: $2" "$DIR/err"
+}
+
+@test "attach kinds and targets" {
+	local kind kinds='uprobe tracepoint watchpoint raw_tracepoint' others
+	has_kprobes && kinds="kprobe $kinds"
+	asked '{}' $kinds
+	[ "$(grep -c ' ok$' "$DIR/out")" -eq "$(wc -w <<<"$kinds")" ]
+	for kind in $kinds; do
+		others=$(printf '"%s"\n' kprobe uprobe tracepoint perf_event watchpoint raw_tracepoint | grep -v "\"$kind\"" | paste -sd,)
+		asked "{\"attach\": [$others]}" $kind clock
+		grep -qx 'clock ok' "$DIR/out"
+		refused $kind "policy: .*$kind is not in \"attach\""
+	done
+	asked '{"attach": ["uprobe"]}' clock
+	refused clock 'policy: .*perf_event is not in "attach"'
+	asked '{"attach_targets": {"tracepoint": ["syscalls:*"]}}' tracepoint
+	refused tracepoint 'policy: tracepoint sched:sched_switch matches no pattern in "attach_targets"'
+	if has_kprobes; then
+		asked '{"attach_targets": {"kprobe": ["tcp_*"]}}' kprobe
+		refused kprobe 'policy: kprobe do_nanosleep matches no pattern'
+	fi
+	asked '{"attach_targets": {"uprobe": ["/usr/*"]}}' uprobe
+	refused uprobe "policy: uprobe $DIR/sample matches no pattern"
+	asked '{"attach_targets": {"raw_tracepoint": ["sys_*"]}}' raw_tracepoint
+	refused raw_tracepoint 'policy: raw_tracepoint sched_switch matches no pattern'
+}
+
+@test "kernel deny: nothing but output buffers" {
+	asked '{"kernel": "deny"}' uprobe tracepoint clock watchpoint output
+	[ "$(grep -c ' EPERM$' "$DIR/out")" -eq 4 ]
+	grep -qx 'output ok' "$DIR/out"
+	[ "$(grep -c 'programs in the kernel are refused' "$DIR/err")" -eq 4 ]
+}
+
+@test "kernel memory" {
+	asked '{}' probe_read_kernel
+	grep -qx 'probe_read_kernel ok' "$DIR/out"
+	asked '{"kernel_memory": "deny"}' probe_read_kernel
+	refused probe_read_kernel '.*probe_read_kernel'
+	asked '{"kernel_memory": "deny"}' variable
+	refused variable 'policy: reading kernel memory is refused'
+	asked '{"kfuncs": "allow"}' kernel_function
+	refute grep refused "$DIR/err"
+	asked '{}' kernel_function
+	refused kernel_function 'policy: kernel functions are refused'
+}
+
+@test "what no policy allows" {
+	local name reason
+	while IFS=: read -r name reason; do
+		[ "$name" != kprobe_address ] || has_kprobes || continue
+		asked '{}' "$name"
+		refused "$name" "$reason"
+	done <<'EOR'
+kprobe_address:a kprobe by address would confirm guesses
+watchpoint_kernel:watchpoints are for user addresses of one process
+watchpoint_everybody:watchpoints are for user addresses of one process
+variable_of_module:variables of kernel modules are not served
+iterator:iterators and modify_return programs act beyond the tenant
+modify_return:iterators and modify_return programs act beyond the tenant
+of_device:programs for a device are not served
+of_program:tokens, and programs attached to programs, are not served
+EOR
+	asked '{}' query
+	grep -qx 'query EPERM' "$DIR/out"
+}

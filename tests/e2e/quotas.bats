@@ -1,0 +1,92 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# What a tenant may have of each thing, and that it may have it again when it let go.
+
+load common
+
+setup()
+{
+	common_setup
+	cp "$BATS_TEST_DIRNAME/bpf.py" "$DIR/"
+	cat >"$DIR/many" <<'PY'
+import bpf, os, sys, time
+kind = sys.argv[1]
+def event():
+    return bpf.perf_event_open(bpf.perf_attr())
+prog = bpf.prog_load(bpf.RAW_TRACEPOINT) if kind == "links" else None
+clock = bpf.prog_load(bpf.PERF_EVENT) if kind == "perf_links" else None
+events = [event() for _ in range(4)] if kind == "perf_links" else []
+def perf_link():
+    link = bpf.link_create(clock, events[-1])
+    if isinstance(link, int):
+        events.pop()
+    return link
+make = dict(progs=bpf.prog_load, maps=bpf.map_create, links=lambda: bpf.raw_tracepoint(prog), events=event,
+            perf_links=perf_link, btfs=bpf.btf_load,
+            map_bytes=lambda: bpf.map_create(bpf.ARRAY, entries=1, value=40000))[kind]
+def show(fd):
+    print("made" if isinstance(fd, int) else fd, flush=True)
+    return fd
+fds = [show(make()) for _ in range(3)]
+os.close(fds[0])
+# Attachments end a little after their last descriptor. Of the rest the daemon may be closing its own copy just now.
+for _ in range(100 if "links" in kind or kind == "events" else 5):
+    fd = make()
+    if isinstance(fd, int):
+        break
+    time.sleep(0.02)
+show(fd)
+PY
+}
+
+teardown() { common_teardown; }
+
+# two_of QUOTA LIMIT [KIND]: with the limit, two are made and not a third, until one is given back
+two_of()
+{
+	echo "{\"quotas\": {\"$1\": $2}}" >"$DIR/policy"
+	timeout 30 "$BPFSHIMD" --run --unprivileged --policy "$DIR/policy" -- python3 "$DIR/many" "${3:-$1}" >"$DIR/out" 2>"$DIR/err"
+	cat "$DIR/out" "$DIR/err"
+	[ "$(tr '\n' ' ' <"$DIR/out")" = 'made made EPERM made ' ]
+	grep -q 'refused: policy: .* exceed the '"$2"' of "quotas"' "$DIR/err"
+	wait_for 2 same_objects
+}
+
+@test "programs" { two_of progs 2; }
+
+@test "maps" { two_of maps 2; }
+
+@test "bytes in maps" { two_of map_bytes 100000; }
+
+@test "links: raw tracepoints" { two_of links 2; }
+
+@test "links: on perf events" { two_of links 2 perf_links; }
+
+@test "perf events" { two_of events 2; }
+
+@test "BTF objects" { two_of btfs 2; }
+
+@test "instructions of one program" {
+	echo '{"quotas": {"insns": 10}}' >"$DIR/policy"
+	cat >"$DIR/long" <<'PY'
+import bpf
+for count in 9, 10, 11:
+    fd = bpf.prog_load(code=bpf.returns(0) * (count - 1) + bpf.EXIT)
+    print(count, "loaded" if isinstance(fd, int) else fd)
+PY
+	timeout 30 "$BPFSHIMD" --run --unprivileged --policy "$DIR/policy" -- python3 "$DIR/long" >"$DIR/out"
+	[ "$(tr '\n' ' ' <"$DIR/out")" = '9 loaded 10 loaded 11 EPERM ' ]
+}
+
+@test "links: many probes at once" {
+	echo '{"quotas": {"links": 2}}' >"$DIR/policy"
+	cat >"$DIR/multi" <<'PY'
+import bpf, sys
+prog = bpf.prog_load(bpf.KPROBE, attach_type=bpf.UPROBE_MULTI)
+offset = bpf.elf_offset(sys.argv[1], "work")
+for count in 3, 2:
+    print(count, bpf.said(bpf.uprobe_multi(prog, sys.argv[1], [offset] * count)))
+PY
+	timeout 30 "$BPFSHIMD" --run --unprivileged --policy "$DIR/policy" -- python3 "$DIR/multi" "$DIR/sample" >"$DIR/out"
+	[ "$(tr '\n' ' ' <"$DIR/out")" = '3 EPERM 2 ok ' ]
+}
