@@ -32,6 +32,7 @@ int attachment_new(struct tenant *tenant, enum attachment_kind kind, int real_fd
 	}
 	attachment->tenant = tenant;
 	attachment->refs = 1;
+	attachment->weight = 1;
 	attachment->kind = kind;
 	attachment->real_fd = real_fd;
 	pthread_mutex_lock(&tenant->lock);

@@ -31,6 +31,7 @@ struct uspace_prog;
 /**
  * struct attachment - one real event or link held for the tenant
  * @refs: anchors alive plus calls using it
+ * @weight: what it counts for in the quota of links: probes it makes
  * @real_fd: the kernel object, or -1 in USER placement and before a placement was chosen; owned
  * @user: USER placement: the attachment in traced processes; owned
  * @request: a user probe whose placement is not chosen yet: it is when a program comes; owned
@@ -46,7 +47,7 @@ struct attachment {
 	struct list node;
 	struct pool_job job;
 	struct tenant *tenant;
-	unsigned int refs;
+	unsigned int refs, weight;
 	enum attachment_kind kind;
 	int real_fd;
 	struct uspace_link *user;

@@ -104,6 +104,7 @@ void call_run(struct call *call)
 		result = call_dispatch(call);
 	call_log(call, result);
 	call_answer(call, result);
+	tenant_release(call->tenant, call->reserved);
 	/* Closing our copy of an anchor nobody received ends what it stood for. */
 	close_fd(call->reply_fd);
 	guest_deinit(&call->guest);
@@ -212,6 +213,15 @@ int call_add_object(struct call *call, enum kobject_kind kind, int fd, struct ob
 	pthread_mutex_unlock(&tenant->lock);
 	if (r == 0)
 		tenant_watch_objects(tenant);
+	return r;
+}
+
+int call_reserve(struct call *call, enum policy_quota quota, uint64_t more)
+{
+	int r = tenant_reserve(call->tenant, quota, more, &call->reason);
+
+	if (r == 0)
+		call->reserved[quota] += more;
 	return r;
 }
 

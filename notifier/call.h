@@ -26,6 +26,7 @@
  * @attr_size: bytes of @attr that the guest gave and this kernel would read
  * @reply_fd: descriptor to hand over, owned until sent; -1 for none
  * @reply_flags: of that descriptor; O_CLOEXEC unless the call says otherwise
+ * @reserved: what the call has asked quotas for; counts as used until it is answered
  * @reason: why we (not the kernel) refused; ends up in the log buffer and the journal
  */
 struct call {
@@ -37,6 +38,7 @@ struct call {
 	int reply_fd;
 	uint32_t reply_flags;
 	struct reason reason;
+	uint64_t reserved[POLICY_QUOTA_COUNT];
 	char name[32];
 };
 
@@ -53,6 +55,15 @@ void call_run(struct call *call);
 
 /** call_reply_fd() - result is @fd, taken over. Return: 0, for `return call_reply_fd(...)`. */
 int call_reply_fd(struct call *call, int fd);
+
+/**
+ * call_reserve() - ask a quota for what is about to be made
+ *
+ * Reserved until the call is answered: calls of other threads cannot be promised the same room.
+ *
+ * Return: 0 or -EPERM with a reason.
+ */
+int call_reserve(struct call *call, enum policy_quota quota, uint64_t more);
 
 /** call_get_object() - the tenant's object behind the guest's descriptor @guest_fd
  * @kind: what it must be

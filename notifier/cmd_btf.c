@@ -27,7 +27,7 @@ int cmd_btf_load(struct call *call)
 		return -EINVAL;
 	if (attr.btf_size > BTF_SIZE_MAX)
 		return -E2BIG;
-	r = tenant_check_quota(call->tenant, POLICY_QUOTA_BTFS, 1, &call->reason);
+	r = call_reserve(call, POLICY_QUOTA_BTFS, 1);
 	if (r < 0)
 		return r;
 	btf = malloc(attr.btf_size ? attr.btf_size : 1);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/sys.h"
@@ -26,7 +27,7 @@ struct link_plan {
 	enum policy_attach what;
 	char target[256];
 	uint64_t offset;
-	uint32_t fd_type;
+	uint32_t fd_type, weight; /* weight 0: 1 */
 	struct uspace_link *user; /* USER placement; owned until link_reply() */
 	struct reason placement;
 };
@@ -38,7 +39,7 @@ static int link_check(struct call *call, enum policy_attach what, const char *ta
 	if (r == 0)
 		r = policy_check_attach(call->tenant->policy, what, target, &call->reason);
 	if (r == 0)
-		r = tenant_check_quota(call->tenant, POLICY_QUOTA_LINKS, 1, &call->reason);
+		r = call_reserve(call, POLICY_QUOTA_LINKS, 1);
 	return r;
 }
 
@@ -75,6 +76,7 @@ static int link_reply(struct call *call, int fd, const struct link_plan *plan,
 	attachment->what = plan->what;
 	attachment->offset = plan->offset;
 	attachment->fd_type = plan->fd_type;
+	attachment->weight = plan->weight ? plan->weight : 1;
 	attachment->prog_id = object->id;
 	memcpy(attachment->target, plan->target, sizeof(attachment->target));
 	anchor = attachment_anchor(attachment);
@@ -94,6 +96,19 @@ static int link_perf_place(struct call *call, struct attachment *event, int prog
 		return -EINVAL;
 	return place_event(call, event, prog, object, call->attr.link_create.perf_event.cookie,
 			   &plan->user);
+}
+
+/* The tool may just have closed the event's former link, which takes effect here a moment later. */
+static int link_again(struct abi_link_create *attr, uint32_t size)
+{
+	const struct timespec nap = {.tv_nsec = 5000000};
+	int fd = sys_bpf(BPF_LINK_CREATE, attr, size);
+
+	for (int i = 0; i < 40 && fd == -EEXIST; i++) {
+		nanosleep(&nap, NULL);
+		fd = sys_bpf(BPF_LINK_CREATE, attr, size);
+	}
+	return fd;
 }
 
 static int link_perf_event(struct call *call, int prog, const struct object *object)
@@ -119,7 +134,7 @@ static int link_perf_event(struct call *call, int prog, const struct object *obj
 			timer = call_timer_variant(call, object->real_id);
 		attr.prog_fd = (uint32_t)(timer >= 0 ? timer : prog);
 		attr.target_fd = (uint32_t)event->real_fd;
-		fd = sys_bpf(BPF_LINK_CREATE, &attr, size);
+		fd = link_again(&attr, size);
 	}
 	if (fd >= 0) {
 		plan.what = event->what;
@@ -159,7 +174,8 @@ static int link_uprobe_multi(struct call *call, int prog, const struct object *o
 	struct abi_link_create attr = call->attr.link_create;
 	cleanup_free uint64_t *offsets = NULL, *ref_ctrs = NULL, *cookies = NULL;
 	uint32_t cnt = attr.uprobe_multi.cnt;
-	struct link_plan plan = {.what = POLICY_ATTACH_UPROBE, .fd_type = BPF_FD_TYPE_UPROBE};
+	struct link_plan plan = {
+		.what = POLICY_ATTACH_UPROBE, .fd_type = BPF_FD_TYPE_UPROBE, .weight = cnt};
 	struct probe_file file = {.fd = -1};
 	struct place_multi multi = {
 		.file = &file,
@@ -173,7 +189,7 @@ static int link_uprobe_multi(struct call *call, int prog, const struct object *o
 		return -EINVAL;
 	if (cnt > MULTI_MAX)
 		return -E2BIG;
-	r = tenant_check_quota(call->tenant, POLICY_QUOTA_LINKS, cnt, &call->reason);
+	r = call_reserve(call, POLICY_QUOTA_LINKS, cnt);
 	if (r == 0)
 		r = copy_array(call, attr.uprobe_multi.offsets, cnt, (void **)&offsets);
 	if (r == 0)
@@ -263,7 +279,7 @@ int cmd_link_create(struct call *call)
 	switch (attr->attach_type) {
 	case BPF_PERF_EVENT:
 		/* What the event is for was asked when it was opened. */
-		r = tenant_check_quota(call->tenant, POLICY_QUOTA_LINKS, 1, &call->reason);
+		r = call_reserve(call, POLICY_QUOTA_LINKS, 1);
 		return r < 0 ? r : link_perf_event(call, prog, &object);
 	case ABI_BPF_TRACE_UPROBE_MULTI:
 		return link_uprobe_multi(call, prog, &object);

@@ -49,10 +49,9 @@ static int map_check(struct call *call, const struct abi_map_create *attr)
 		return -EINVAL;
 	r = policy_check_map_type(tenant->policy, attr->map_type, &call->reason);
 	if (r == 0)
-		r = tenant_check_quota(tenant, POLICY_QUOTA_MAPS, 1, &call->reason);
+		r = call_reserve(call, POLICY_QUOTA_MAPS, 1);
 	if (r == 0)
-		r = tenant_check_quota(tenant, POLICY_QUOTA_MAP_BYTES, map_bytes(attr),
-				       &call->reason);
+		r = call_reserve(call, POLICY_QUOTA_MAP_BYTES, map_bytes(attr));
 	if (r < 0)
 		return r;
 	if (attr->map_ifindex)

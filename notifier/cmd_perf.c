@@ -35,14 +35,32 @@ struct perf_request {
 	bool deferred; /* the kernel's event is opened, if at all, when the program comes */
 };
 
+/* sizeof(struct perf_event_attr) of the running kernel: it says so when it is given more. */
+static uint32_t perf_attr_size(void)
+{
+	static _Atomic uint32_t found;
+	unsigned char bytes[4096] = {[4095] = 1};
+	struct perf_event_attr *attr = (void *)bytes;
+
+	if (!found) {
+		attr->size = sizeof(bytes);
+		found = sys_perf_event_open(attr, 0, -1, -1, 0) == -E2BIG &&
+					attr->size >= sizeof(*attr) && attr->size < sizeof(bytes)
+				? attr->size
+				: sizeof(*attr);
+	}
+	return found;
+}
+
 /* perf_copy_attr(), kernel/events/core.c: size 0 means the first version; unknown bytes must be 0.
  */
-static int perf_copy_attr(struct call *call, struct perf_event_attr *ret_attr)
+static int perf_copy_attr(struct call *call, struct perf_event_attr *ret_attr, bool *ret_foreign)
 {
 	const uint32_t size_at = offsetof(struct perf_event_attr, size);
 	uint64_t addr = ARG(call, 0);
 	unsigned char bytes[4096] = {0};
-	uint32_t size, own = sizeof(struct perf_event_attr);
+	const uint32_t understood = sizeof(struct perf_event_attr);
+	uint32_t size, own = perf_attr_size();
 	int r;
 
 	r = guest_read(&call->guest, addr + size_at, &size, sizeof(size));
@@ -63,8 +81,11 @@ static int perf_copy_attr(struct call *call, struct perf_event_attr *ret_attr)
 			return r < 0 ? r : -E2BIG;
 		}
 	}
-	memcpy(ret_attr, bytes, own);
+	memcpy(ret_attr, bytes, understood);
 	ret_attr->size = size;
+	/* What the kernel knows and we do not makes it another's business. */
+	for (uint32_t i = understood; i < own && i < size; i++)
+		*ret_foreign |= bytes[i] != 0;
 	return 0;
 }
 
@@ -234,8 +255,10 @@ static int request_open(struct call *call, struct perf_request *req, bool output
 	if (fd < 0 && !req->deferred)
 		return fd;
 	/* Tools map and poll this one; only their own programs can write to it. */
-	if (output)
+	if (output) {
+		tenant_count_output(call->tenant);
 		return call_reply_fd(call, fd);
+	}
 	r = attachment_new(call->tenant, ATTACHMENT_EVENT, fd, &attachment);
 	if (r < 0)
 		return r;
@@ -265,19 +288,19 @@ static bool is_deferrable(const struct call *call, const struct perf_event_attr 
 int call_perf_event_open(struct call *call)
 {
 	struct perf_request req = {.file.fd = -1};
-	bool output;
+	bool output, foreign = false;
 	int r;
 
 	if (!(ARG(call, 4) & PERF_FLAG_FD_CLOEXEC))
 		call->reply_flags = 0;
-	r = perf_copy_attr(call, &req.in);
+	r = perf_copy_attr(call, &req.in, &foreign);
 	if (r < 0)
 		return r;
 	if (!guest_valid(&call->guest))
 		return -ESRCH;
 	req.pid = (int)ARG(call, 1);
 	req.cpu = (int)ARG(call, 2);
-	if (!is_tool_form(&req.in) || (int)ARG(call, 3) != -1 ||
+	if (foreign || !is_tool_form(&req.in) || (int)ARG(call, 3) != -1 ||
 	    (ARG(call, 4) & ~PERF_FLAG_FD_CLOEXEC) || req.pid == 0)
 		return CALL_CONTINUE;
 	output = req.in.type == PERF_TYPE_SOFTWARE && req.in.config == PERF_COUNT_SW_BPF_OUTPUT;
@@ -286,7 +309,7 @@ int call_perf_event_open(struct call *call)
 		    ? 0
 		    : policy_check_kernel(call->tenant->policy, &call->reason);
 	if (r == 0)
-		r = tenant_check_quota(call->tenant, POLICY_QUOTA_EVENTS, 1, &call->reason);
+		r = call_reserve(call, POLICY_QUOTA_EVENTS, 1);
 	if (r < 0)
 		return r;
 	if (req.pid > 0) {

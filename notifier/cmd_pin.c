@@ -44,6 +44,27 @@ static int obj_at(struct call *call, int cmd, int at, const char *name, int bpf_
 	return r;
 }
 
+/* A pin keeps the link alive without any descriptor of ours or the tenant's: it stays in the tables until the
+ * kernel has it no more. */
+static int remember_pinned(struct tenant *tenant, const struct attachment *link)
+{
+	struct object *object;
+	int r = 0;
+
+	pthread_mutex_lock(&tenant->lock);
+	if (!object_by_real_id(&tenant->table, KOBJECT_LINK, link->real_id)) {
+		r = object_add(&tenant->table, KOBJECT_LINK, link->real_id, &object);
+		if (r == 0) {
+			object->id = link->id;
+			object->size = link->weight;
+		}
+	}
+	pthread_mutex_unlock(&tenant->lock);
+	if (r == 0)
+		tenant_watch_objects(tenant);
+	return r;
+}
+
 static int pin_link(struct call *call, const struct attachment *link)
 {
 	char path[PIN_PATH_MAX], *name;
@@ -65,7 +86,9 @@ static int pin_link(struct call *call, const struct attachment *link)
 	if (r == 0 && link->real_fd < 0)
 		r = reason_set(&call->reason, -EOPNOTSUPP,
 			       "links of programs in traced processes cannot be pinned yet");
-	return r < 0 ? r : obj_at(call, BPF_OBJ_PIN, dir, name, link->real_fd);
+	if (r == 0)
+		r = obj_at(call, BPF_OBJ_PIN, dir, name, link->real_fd);
+	return r < 0 ? r : remember_pinned(call->tenant, link);
 }
 
 int cmd_obj_pin(struct call *call)
@@ -90,6 +113,7 @@ static int reply_link(struct call *call, int fd, uint32_t real_id)
 {
 	struct tenant *tenant = call->tenant;
 	struct attachment *attachment, *found = NULL;
+	struct object *pinned;
 	int anchor, r;
 
 	pthread_mutex_lock(&tenant->lock);
@@ -109,7 +133,9 @@ static int reply_link(struct call *call, int fd, uint32_t real_id)
 		if (r < 0)
 			return r;
 		pthread_mutex_lock(&tenant->lock);
-		found->id = object_new_id(&tenant->table, KOBJECT_LINK);
+		pinned = object_by_real_id(&tenant->table, KOBJECT_LINK, real_id);
+		found->id = pinned ? pinned->id : object_new_id(&tenant->table, KOBJECT_LINK);
+		found->weight = pinned ? (unsigned int)pinned->size : 1;
 		found->real_id = real_id;
 		pthread_mutex_unlock(&tenant->lock);
 		snprintf(found->target, sizeof(found->target), "pinned");

@@ -248,7 +248,7 @@ static int check_kind(struct call *call, const struct abi_prog_load *attr)
 	if (r == 0)
 		r = policy_check_prog_type(policy, attr->prog_type, &call->reason);
 	if (r == 0)
-		r = tenant_check_quota(call->tenant, POLICY_QUOTA_PROGS, 1, &call->reason);
+		r = call_reserve(call, POLICY_QUOTA_PROGS, 1);
 	if (r == 0)
 		r = policy_check_quota(policy, POLICY_QUOTA_INSNS, 0, attr->insn_cnt,
 				       &call->reason);

@@ -111,10 +111,21 @@ static void describe_placement(json_object *o, const struct attachment *attachme
 	add_text(o, "reason", reason);
 }
 
+static bool is_attached(struct tenant *tenant, uint32_t real_id)
+{
+	struct attachment *attachment;
+
+	list_for_each(attachment, &tenant->attachments,
+		      node) if (attachment->kind == ATTACHMENT_LINK &&
+				attachment->real_id == real_id) return true;
+	return false;
+}
+
 static json_object *describe_links(struct tenant *tenant)
 {
 	json_object *list = json_object_new_array();
 	struct attachment *attachment;
+	struct object *object;
 
 	list_for_each(attachment, &tenant->attachments, node)
 	{
@@ -127,6 +138,23 @@ static json_object *describe_links(struct tenant *tenant)
 		add_int(o, "offset", attachment->offset);
 		add_int(o, "prog_id", attachment->prog_id);
 		describe_placement(o, attachment);
+		json_object_array_add(list, o);
+	}
+	list_for_each(object, &tenant->table.objects, node)
+	{
+		json_object *o;
+
+		if (object->kind != KOBJECT_LINK || is_attached(tenant, object->real_id))
+			continue;
+		o = json_object_new_object();
+		add_int(o, "id", object->id);
+		add_text(o, "object", "link");
+		add_text(o, "kind", "pinned");
+		add_text(o, "target", "");
+		add_int(o, "offset", 0);
+		add_int(o, "prog_id", 0);
+		add_text(o, "placement", "KERNEL");
+		add_text(o, "reason", "a pin keeps it");
 		json_object_array_add(list, o);
 	}
 	return list;

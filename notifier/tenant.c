@@ -16,6 +16,7 @@
 #include "notifier/cgroup.h"
 #include "notifier/crew.h"
 #include "notifier/listener.h"
+#include "notifier/outputs.h"
 #include "notifier/uspace.h"
 
 /* How long a dead object may stand in the table; its kernel resources went with its last holder. */
@@ -112,6 +113,27 @@ bool tenant_has_pid(const struct tenant *tenant, pid_t pid)
 	return cgroup_has_pid(tenant->cgroup, pid);
 }
 
+/* Links that only a pin keeps alive; those with an attachment are counted by that. */
+static uint64_t count_pinned(struct tenant *tenant)
+{
+	struct attachment *attachment;
+	struct object *object;
+	uint64_t pinned = 0;
+
+	list_for_each(object, &tenant->table.objects, node)
+	{
+		bool held = false;
+
+		if (object->kind != KOBJECT_LINK)
+			continue;
+		list_for_each(attachment, &tenant->attachments, node) held |=
+			attachment->kind == ATTACHMENT_LINK &&
+			attachment->real_id == object->real_id;
+		pinned += held ? 0 : object->size;
+	}
+	return pinned;
+}
+
 /* How much of a quota is used up now; the caller holds the lock. */
 static uint64_t quota_used(struct tenant *tenant, enum policy_quota quota)
 {
@@ -129,30 +151,65 @@ static uint64_t quota_used(struct tenant *tenant, enum policy_quota quota)
 	case POLICY_QUOTA_BTFS:
 		return object_count(&tenant->table, KOBJECT_BTF, NULL);
 	case POLICY_QUOTA_LINKS:
+		list_for_each(attachment, &tenant->attachments, node) used +=
+			attachment->kind == ATTACHMENT_LINK ? attachment->weight : 0;
+		return used + count_pinned(tenant);
 	case POLICY_QUOTA_EVENTS:
 		list_for_each(attachment, &tenant->attachments, node) used +=
-			(attachment->kind == ATTACHMENT_LINK) == (quota == POLICY_QUOTA_LINKS);
-		return used;
+			attachment->kind == ATTACHMENT_EVENT;
+		return used + tenant->outputs;
 	default:
 		return 0;
 	}
 }
 
-int tenant_check_quota(struct tenant *tenant, enum policy_quota quota, uint64_t more,
-		       struct reason *reason)
+/* Not used + reserved as one sum: what a guest asks for may make it wrap around. */
+static int check(struct tenant *tenant, enum policy_quota quota, uint64_t more,
+		 struct reason *reason)
 {
 	uint64_t used;
+
+	if (__builtin_add_overflow(quota_used(tenant, quota), tenant->reserved[quota], &used))
+		used = UINT64_MAX;
+	return policy_check_quota(tenant->policy, quota, used, more, reason);
+}
+
+int tenant_reserve(struct tenant *tenant, enum policy_quota quota, uint64_t more,
+		   struct reason *reason)
+{
+	uint64_t outputs = 0;
 	int r;
 
 	pthread_mutex_lock(&tenant->lock);
-	used = quota_used(tenant, quota);
-	r = policy_check_quota(tenant->policy, quota, used, more, NULL);
+	r = check(tenant, quota, more, NULL);
+	pthread_mutex_unlock(&tenant->lock);
+	/* Some of what is counted may be dead already. */
+	if (r < 0 && quota == POLICY_QUOTA_EVENTS)
+		outputs = outputs_count(tenant->cgroup->fd);
+	pthread_mutex_lock(&tenant->lock);
 	if (r < 0) {
-		/* Some of what is counted may be dead already. */
 		object_sweep(&tenant->table);
-		used = quota_used(tenant, quota);
-		r = policy_check_quota(tenant->policy, quota, used, more, reason);
+		if (quota == POLICY_QUOTA_EVENTS && outputs < tenant->outputs)
+			tenant->outputs = outputs;
 	}
+	r = check(tenant, quota, more, reason);
+	if (r == 0)
+		tenant->reserved[quota] += more;
 	pthread_mutex_unlock(&tenant->lock);
 	return r;
+}
+
+void tenant_release(struct tenant *tenant, const uint64_t *amounts)
+{
+	pthread_mutex_lock(&tenant->lock);
+	for (int quota = 0; quota < POLICY_QUOTA_COUNT; quota++)
+		tenant->reserved[quota] -= amounts[quota];
+	pthread_mutex_unlock(&tenant->lock);
+}
+
+void tenant_count_output(struct tenant *tenant)
+{
+	pthread_mutex_lock(&tenant->lock);
+	tenant->outputs++;
+	pthread_mutex_unlock(&tenant->lock);
 }

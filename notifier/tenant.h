@@ -28,6 +28,7 @@ struct uspace;
  * @uspace: programs in traced processes, or NULL where the policy or the host has none; owned
  * @has_map_in_map: set once the tenant made one: lookups need ids translated
  * @lock: guards the tables below
+ * @outputs: perf events for output that the tenant may hold: its own, so nobody says when one is closed
  */
 struct tenant {
 	char name[64];
@@ -47,6 +48,8 @@ struct tenant {
 	struct object_table table;
 	struct list attachments;
 	struct list anchors;
+	uint64_t reserved[POLICY_QUOTA_COUNT];
+	uint64_t outputs;
 };
 
 /**
@@ -70,12 +73,19 @@ int tenant_deinit(struct tenant *tenant);
 bool tenant_has_pid(const struct tenant *tenant, pid_t pid);
 
 /**
- * tenant_check_quota() - policy_check_quota() against what the tenant holds now
+ * tenant_reserve() - policy_check_quota() against what the tenant holds and has reserved; on success @more
+ * is reserved, until tenant_release()
  *
  * Return: 0 or -EPERM with a reason.
  */
-int tenant_check_quota(struct tenant *tenant, enum policy_quota quota, uint64_t more,
-		       struct reason *reason);
+int tenant_reserve(struct tenant *tenant, enum policy_quota quota, uint64_t more,
+		   struct reason *reason);
+
+/** tenant_release() - what was reserved is there by now, or will not be. @amounts: by quota */
+void tenant_release(struct tenant *tenant, const uint64_t *amounts);
+
+/** tenant_count_output() - a perf event for output was handed over */
+void tenant_count_output(struct tenant *tenant);
 
 /** tenant_watch_objects() - something was added: sweep the table until it is empty again */
 void tenant_watch_objects(struct tenant *tenant);
