@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@
 #include "base/sys.h"
 
 #define PREFIX	  "bpfshim-"
-#define DEPTH_MAX 32
+#define REMOVE_MAX 100000 /* directories of one tree */
 #define FILE_MAX  (1u << 20)
 
 /* The directory of the unified hierarchy's root, mounted for us alone if nobody else did. */
@@ -208,24 +209,61 @@ int cgroup_wait_empty(const struct cgroup *cgroup, int timeout_ms)
 	return 0;
 }
 
-static int remove_tree(int parent_fd, const char *name, int depth)
+/* First directory in @dir_fd. Return: false when there is none. */
+static bool first_child(int dir_fd, char *name, size_t size)
 {
-	int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
+	bool found = false;
 
 	if (!dir) {
 		close_fd(fd);
-		return -errno;
+		return false;
 	}
-	while ((entry = readdir(dir)))
-		if (entry->d_type == DT_DIR && entry->d_name[0] != '.' && depth < DEPTH_MAX)
-			remove_tree(dirfd(dir), entry->d_name, depth + 1);
+	while (!found && (entry = readdir(dir)))
+		found = entry->d_type == DT_DIR && strcmp(entry->d_name, ".") != 0 &&
+			strcmp(entry->d_name, "..") != 0 &&
+			snprintf(name, size, "%s", entry->d_name) < (int)size;
 	closedir(dir);
-	return unlinkat(parent_fd, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+	return found;
+}
+
+/* Remove one directory that holds no other: go down by first children until there is none. */
+static int remove_leaf(int parent_fd, const char *name)
+{
+	cleanup_fd int parent = fcntl(parent_fd, F_DUPFD_CLOEXEC, 0);
+	char at[NAME_MAX + 1], child[NAME_MAX + 1];
+
+	snprintf(at, sizeof(at), "%s", name);
+	for (;;) {
+		cleanup_fd int dir =
+			openat(parent, at, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+		if (dir < 0)
+			return -errno;
+		if (!first_child(dir, child, sizeof(child)))
+			return unlinkat(parent, at, AT_REMOVEDIR) < 0 ? -errno : 0;
+		close_fd(parent);
+		parent = take_fd(&dir);
+		memcpy(at, child, sizeof(at));
+	}
+}
+
+/* However deep a privileged tree made it, two descriptors are enough. */
+static int remove_tree(int parent_fd, const char *name)
+{
+	int r = 0;
+
+	for (int i = 0; i < REMOVE_MAX && r == 0; i++) {
+		r = remove_leaf(parent_fd, name);
+		if (r == 0 && faccessat(parent_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+			return 0;
+	}
+	return r < 0 ? r : -EBUSY;
 }
 
 int cgroup_remove(const struct cgroup *cgroup)
 {
-	return remove_tree(cgroup->parent_fd, cgroup->name, 0);
+	return remove_tree(cgroup->parent_fd, cgroup->name);
 }
