@@ -214,6 +214,8 @@ void uspace_targets_child(const struct uspace_plan *plan, int *keep)
 		dup3(plan->segments[0].fd, 3, O_CLOEXEC);
 	}
 	plan->segments[0].fd = 3;
+	/* Whoever kills it in the middle leaves a target with our registers in it. */
+	write_file(AT_FDCWD, "/proc/self/oom_score_adj", "-1000");
 	close_range(first, ~0u, 0);
 	prctl(PR_SET_NAME, "bpfshim-shim");
 	/* Nobody may be left to listen, and a target to let go of. */
