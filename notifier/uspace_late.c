@@ -65,6 +65,8 @@ static int patch_stopped(const struct late_stop *stop, struct reason *reason, vo
 	if (!plan || stop->fds[0] < 0)
 		return -EBADF;
 	plan->segments[0].fd = stop->fds[0];
+	/* As in uspace_targets_child(). */
+	write_file(AT_FDCWD, "/proc/self/oom_score_adj", "-1000");
 	if (stop->threaded) {
 		r = late_stop_others(stop, &others);
 		if (r < 0)

@@ -234,32 +234,28 @@ int tracee_stop(pid_t pid, int armed_fd, struct tracee *ret_tracee, struct reaso
 	return 0;
 }
 
-/* Run to the next system call stop. Stops of a group stop that began meanwhile are passed over: the
- * kernel keeps it pending until we let go. */
+/*
+ * Run to the next system call stop. Stops of a group stop that began meanwhile are passed over: the kernel
+ * keeps it pending until we let go.
+ *
+ * Without a time limit: the thread has our registers, and giving up would leave it with them. A call that
+ * waits for the daemon returns at the latest when that ends.
+ */
 static int run_to_syscall_stop(pid_t tid)
 {
-	int64_t deadline = now_ms() + STOP_MS;
-
-	if (ptrace(PTRACE_SYSCALL, tid, NULL, 0) < 0)
-		return -ESRCH;
 	for (;;) {
 		int status;
-		pid_t r = waitpid(tid, &status, __WALL | WNOHANG);
+		pid_t r;
 
-		if (r < 0 || (r > 0 && !WIFSTOPPED(status)))
-			return -ESRCH;
-		if (r == 0) {
-			struct timespec nap = {.tv_nsec = 20000};
-
-			if (now_ms() > deadline)
-				return -ETIMEDOUT;
-			nanosleep(&nap, NULL);
-			continue;
-		}
-		if (WSTOPSIG(status) == SYSGOOD)
-			return 0;
 		if (ptrace(PTRACE_SYSCALL, tid, NULL, 0) < 0)
 			return -ESRCH;
+		do
+			r = waitpid(tid, &status, __WALL);
+		while (r < 0 && errno == EINTR);
+		if (r < 0 || !WIFSTOPPED(status))
+			return -ESRCH;
+		if (WSTOPSIG(status) == SYSGOOD)
+			return 0;
 	}
 }
 
@@ -341,7 +337,7 @@ static void end_calls(struct tracee *tracee)
 	tracee->calling = false;
 	ptrace(PTRACE_INTERRUPT, thread->tid, NULL, NULL);
 	ptrace(PTRACE_CONT, thread->tid, NULL, 0);
-	wait_event_stop(thread->tid, now_ms() + STOP_MS);
+	wait_event_stop(thread->tid, INT64_MAX);
 	ptrace(PTRACE_SETREGS, thread->tid, NULL, &thread->regs);
 	set_mask(thread->tid, tracee->sigmask);
 }
