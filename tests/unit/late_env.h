@@ -216,8 +216,8 @@ static inline struct late_env_file *env_copy(const char *name, const char *as)
 	char *marker;
 	int fd;
 
-	snprintf(from, sizeof(from), "%s%s%s", name[0] == '/' ? "" : LATE_PROGRAMS,
-		 name[0] == '/' ? "" : "/", name);
+	snprintf(from, sizeof(from), "%s%s%s", strchr("/.", name[0]) ? "" : LATE_PROGRAMS,
+		 strchr("/.", name[0]) ? "" : "/", name);
 	snprintf(file->path, sizeof(file->path), "%s/%s", env_dir, as);
 	assert_int_equal(read_file(AT_FDCWD, from, 1 << 26, &text, &len), 0);
 	fd = open(file->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
