@@ -103,8 +103,10 @@ void call_run(struct call *call)
 	else
 		result = call_dispatch(call);
 	call_log(call, result);
-	call_answer(call, result);
+	/* Before the answer: what was made is counted by itself by now, and the caller's next call
+	 * may come at once. */
 	tenant_release(call->tenant, call->reserved);
+	call_answer(call, result);
 	/* Closing our copy of an anchor nobody received ends what it stood for. */
 	close_fd(call->reply_fd);
 	guest_deinit(&call->guest);

@@ -20,9 +20,9 @@
 #include "base/cleanup.h"
 #include "base/sys.h"
 
-#define PREFIX	  "bpfshim-"
+#define PREFIX	   "bpfshim-"
 #define REMOVE_MAX 100000 /* directories of one tree */
-#define FILE_MAX  (1u << 20)
+#define FILE_MAX   (1u << 20)
 
 /* The directory of the unified hierarchy's root, mounted for us alone if nobody else did. */
 static int open_cgroup_root(void)

@@ -44,8 +44,8 @@ static int obj_at(struct call *call, int cmd, int at, const char *name, int bpf_
 	return r;
 }
 
-/* A pin keeps the link alive without any descriptor of ours or the tenant's: it stays in the tables until the
- * kernel has it no more. */
+/* A pin keeps the link alive without any descriptor of ours or the tenant's: it stays in the tables
+ * until the kernel has it no more. */
 static int remember_pinned(struct tenant *tenant, const struct attachment *link)
 {
 	struct object *object;

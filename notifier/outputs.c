@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Looks through /proc/PID/fd. Descriptors of one event are told from others by kcmp(2), which also orders
- * them.
+ * Looks through /proc/PID/fd. Descriptors of one event are told from others by kcmp(2), which also
+ * orders them.
  */
 #include "notifier/outputs.h"
 
@@ -53,8 +53,7 @@ static int look_at(pid_t pid, void *data)
 	dir = opendir(path);
 	while (dir && found->cnt < FOUND_MAX && (entry = readdir(dir))) {
 		char target[64];
-		ssize_t len =
-			readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
+		ssize_t len = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
 
 		if (len <= 0)
 			continue;

@@ -28,7 +28,8 @@ struct uspace;
  * @uspace: programs in traced processes, or NULL where the policy or the host has none; owned
  * @has_map_in_map: set once the tenant made one: lookups need ids translated
  * @lock: guards the tables below
- * @outputs: perf events for output that the tenant may hold: its own, so nobody says when one is closed
+ * @outputs: perf events for output that the tenant may hold: its own, so nobody says when one is
+ * closed
  */
 struct tenant {
 	char name[64];
@@ -73,8 +74,8 @@ int tenant_deinit(struct tenant *tenant);
 bool tenant_has_pid(const struct tenant *tenant, pid_t pid);
 
 /**
- * tenant_reserve() - policy_check_quota() against what the tenant holds and has reserved; on success @more
- * is reserved, until tenant_release()
+ * tenant_reserve() - policy_check_quota() against what the tenant holds and has reserved; on
+ * success @more is reserved, until tenant_release()
  *
  * Return: 0 or -EPERM with a reason.
  */

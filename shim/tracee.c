@@ -235,11 +235,11 @@ int tracee_stop(pid_t pid, int armed_fd, struct tracee *ret_tracee, struct reaso
 }
 
 /*
- * Run to the next system call stop. Stops of a group stop that began meanwhile are passed over: the kernel
- * keeps it pending until we let go.
+ * Run to the next system call stop. Stops of a group stop that began meanwhile are passed over: the
+ * kernel keeps it pending until we let go.
  *
- * Without a time limit: the thread has our registers, and giving up would leave it with them. A call that
- * waits for the daemon returns at the latest when that ends.
+ * Without a time limit: the thread has our registers, and giving up would leave it with them. A
+ * call that waits for the daemon returns at the latest when that ends.
  */
 static int run_to_syscall_stop(pid_t tid)
 {

@@ -113,11 +113,14 @@ refused()
 	refused raw_tracepoint 'policy: raw_tracepoint sched_switch matches no pattern'
 }
 
-@test "kernel deny: nothing but output buffers" {
-	asked '{"kernel": "deny"}' uprobe tracepoint clock watchpoint output
+@test "kernel deny: nothing but output buffers, and uprobes only where programs may run in processes" {
+	asked '{"kernel": "deny", "user": "deny"}' uprobe tracepoint clock watchpoint output
 	[ "$(grep -c ' EPERM$' "$DIR/out")" -eq 4 ]
 	grep -qx 'output ok' "$DIR/out"
 	[ "$(grep -c 'programs in the kernel are refused' "$DIR/err")" -eq 4 ]
+	asked '{"kernel": "deny"}' uprobe tracepoint clock watchpoint output
+	[ "$(grep -c ' EPERM$' "$DIR/out")" -eq 3 ]
+	grep -qx 'uprobe ok' "$DIR/out"
 }
 
 @test "kernel memory" {

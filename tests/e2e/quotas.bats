@@ -23,6 +23,7 @@ def perf_link():
     return link
 make = dict(progs=bpf.prog_load, maps=bpf.map_create, links=lambda: bpf.raw_tracepoint(prog), events=event,
             perf_links=perf_link, btfs=bpf.btf_load,
+            outputs=lambda: bpf.perf_event_open(bpf.perf_attr(config=10, period=1, sample=1 << 10)),
             map_bytes=lambda: bpf.map_create(bpf.ARRAY, entries=1, value=40000))[kind]
 def show(fd):
     print("made" if isinstance(fd, int) else fd, flush=True)
@@ -30,7 +31,7 @@ def show(fd):
 fds = [show(make()) for _ in range(3)]
 os.close(fds[0])
 # Attachments end a little after their last descriptor. Of the rest the daemon may be closing its own copy just now.
-for _ in range(100 if "links" in kind or kind == "events" else 5):
+for _ in range(100 if "links" in kind or kind in ("events", "outputs") else 5):
     fd = make()
     if isinstance(fd, int):
         break
@@ -64,7 +65,44 @@ two_of()
 
 @test "perf events" { two_of events 2; }
 
+@test "perf events for output, which are the tool's own" { two_of events 2 outputs; }
+
 @test "BTF objects" { two_of btfs 2; }
+
+@test "links that only their pins keep, and calls at the same time" {
+	echo '{"quotas": {"links": 2}}' >"$DIR/policy"
+	cat >"$DIR/pins" <<'PY'
+import bpf, os
+PIN = 6
+prog = bpf.prog_load(bpf.RAW_TRACEPOINT)
+for name in "a", "b", "c":
+    link = bpf.raw_tracepoint(prog)
+    print(name, bpf.said(link))
+    if isinstance(link, int):
+        print("pinned", bpf.said(bpf.obj(PIN, "/sys/fs/bpf/" + name, link)))
+        os.close(link)
+PY
+	timeout 30 "$BPFSHIMD" --run --unprivileged --policy "$DIR/policy" -- python3 "$DIR/pins" >"$DIR/out" 2>"$DIR/err"
+	cat "$DIR/out"
+	[ "$(grep -c 'pinned ok' "$DIR/out")" -eq 2 ]
+	grep -qx 'c EPERM' "$DIR/out"
+	echo '{"quotas": {"maps": 2}}' >"$DIR/policy"
+	cat >"$DIR/parallel" <<'PY'
+import bpf, threading
+fds, ready = [], threading.Barrier(8)
+def make():
+    ready.wait()
+    for _ in range(20):
+        fds.append(bpf.map_create())
+threads = [threading.Thread(target=make) for _ in range(8)]
+for t in threads: t.start()
+for t in threads: t.join()
+print(sum(isinstance(fd, int) for fd in fds))
+PY
+	for try in 1 2 3; do
+		[ "$(timeout 30 "$BPFSHIMD" --run --unprivileged --policy "$DIR/policy" -- python3 "$DIR/parallel" 2>/dev/null)" -le 2 ]
+	done
+}
 
 @test "instructions of one program" {
 	echo '{"quotas": {"insns": 10}}' >"$DIR/policy"

@@ -315,7 +315,8 @@ static void test_loader_itself(void **state)
 static void in_container(int go, int ready)
 {
 	const char *argv[] = {"merged/late-target", NULL};
-	/* The build may lie where host uid 65534 may not look; the directory's own copy does not. */
+	/* The build may lie where host uid 65534 may not look; the directory's own copy does not.
+	 */
 	int outside = open(env_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	char byte;
 
@@ -327,9 +328,8 @@ static void in_container(int go, int ready)
 	if (fchdir(outside) < 0)
 		_exit(101);
 	env_copy("./late-target", "lower/late-target");
-	if (chdir(env_dir) < 0 ||
-	    mount("overlay", "merged", "overlay", 0,
-		  "lowerdir=lower,upperdir=upper,workdir=work") < 0)
+	if (chdir(env_dir) < 0 || mount("overlay", "merged", "overlay", 0,
+					"lowerdir=lower,upperdir=upper,workdir=work") < 0)
 		_exit(102);
 	if (write(ready, "r", 1) != 1 || read(go, &byte, 1) != 1)
 		_exit(103);
