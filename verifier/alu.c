@@ -166,6 +166,13 @@ static int check_fields(struct walk *walk, const struct bpf_insn *insn, bool *re
 	return 0;
 }
 
+static bool known_amount(const struct reg *src, bool wide)
+{
+	const struct range *amount = wide ? &src->r64 : &src->r32;
+
+	return range_is_const(amount) && amount->umin < (wide ? 64 : 32);
+}
+
 int alu_insn(struct walk *walk, const struct bpf_insn *insn)
 {
 	struct reg *dst = &walk->state.regs[insn->dst_reg], left, src;
@@ -193,6 +200,11 @@ int alu_insn(struct walk *walk, const struct bpf_insn *insn)
 	left = *dst;
 	if (reg_is_pointer(dst) || reg_is_pointer(&src))
 		return pointer_alu(walk, insn, &left, &src);
+	/* As the kernel: nothing is known of what is shifted by an amount that is not known. */
+	if ((op == BPF_LSH || op == BPF_RSH || op == BPF_ARSH) && !known_amount(&src, wide)) {
+		reg_set_unknown(dst);
+		return 0;
+	}
 	out = wide ? range_alu(op, &dst->r64, &src.r64, 64, is_signed)
 		   : range_alu(op, &dst->r32, &src.r32, 32, is_signed);
 	if (wide)

@@ -52,6 +52,16 @@ static int stack_offset(struct walk *walk, const struct reg *reg, uint32_t regno
 	return 0;
 }
 
+/* The kernel insists on it for the stack, so that slots are spilled and filled whole. */
+static int stack_access(struct walk *walk, const struct reg *reg, uint32_t regno, int insn_off,
+			unsigned int size, bool write, int *ret_off)
+{
+	if ((reg->off + insn_off) % (int)size)
+		return walk_fail(walk, -EACCES, "misaligned stack access off %d+%d size %u\n",
+				 reg->off, insn_off, size);
+	return stack_offset(walk, reg, regno, insn_off, size, write, ret_off);
+}
+
 static uint8_t *stack_byte(struct state *state, int off)
 {
 	struct slot *slot = state_slot(state, off);
@@ -89,6 +99,8 @@ static int stack_store(struct walk *walk, int off, unsigned int size, const stru
 	struct slot *slot;
 	bool zero = value->type == REG_SCALAR && range_is_const(&value->r64) && !value->r64.umin;
 
+	if (size != 8 && reg_is_pointer(value))
+		return walk_fail(walk, -EACCES, "invalid size of register spill\n");
 	if (size != 8 || off % 8)
 		return stack_set(walk, off, size, zero ? BYTE_ZERO : BYTE_MISC);
 	slot = state_slot(&walk->state, off);
@@ -111,6 +123,8 @@ static int stack_load(struct walk *walk, int off, unsigned int size, bool is_sig
 		*ret = slot->spilled;
 		return 0;
 	}
+	if (slot->bytes[0] == BYTE_SPILL && reg_is_pointer(&slot->spilled))
+		return walk_fail(walk, -EACCES, "invalid size of register fill\n");
 	for (unsigned int i = 0; i < size; i++) {
 		const uint8_t *byte = stack_byte(&walk->state, off + (int)i);
 
@@ -149,6 +163,12 @@ static int value_access(struct walk *walk, const struct reg *reg, uint32_t regno
 		return walk_fail(walk, -EACCES,
 				 "R%u min value is negative, either use unsigned index or do a if "
 				 "(index >=0) check.\n",
+				 regno);
+	/* An offset that may be negative is too much for the kernel, whatever is added to it. */
+	if (reg->r64.umax >= VAR_OFF_MAX)
+		return walk_fail(walk, -EACCES,
+				 "R%u unbounded memory access, make sure to bounds check any such "
+				 "access\n",
 				 regno);
 	if (max + (int64_t)size > (int64_t)map->value_size)
 		return walk_fail(walk, -EACCES,
@@ -197,7 +217,7 @@ int memory_load(struct walk *walk, const struct bpf_insn *insn)
 					 size);
 		return context_load(walk, &reg, insn->off, size, dst);
 	case REG_STACK:
-		r = stack_offset(walk, &reg, insn->src_reg, insn->off, size, false, &off);
+		r = stack_access(walk, &reg, insn->src_reg, insn->off, size, false, &off);
 		return r < 0 ? r : stack_load(walk, off, size, is_signed, dst);
 	case REG_VALUE:
 		r = value_access(walk, &reg, insn->src_reg, insn->off, size, false);
@@ -229,7 +249,7 @@ int memory_store(struct walk *walk, const struct bpf_insn *insn)
 	reg = walk->state.regs[insn->dst_reg];
 	switch (reg.type) {
 	case REG_STACK:
-		r = stack_offset(walk, &reg, insn->dst_reg, insn->off, size, true, &off);
+		r = stack_access(walk, &reg, insn->dst_reg, insn->off, size, true, &off);
 		return r < 0 ? r : stack_store(walk, off, size, &value);
 	case REG_VALUE:
 		return value_access(walk, &reg, insn->dst_reg, insn->off, size, true);
@@ -270,10 +290,7 @@ static int atomic_place(struct walk *walk, const struct bpf_insn *insn, unsigned
 
 	switch (reg.type) {
 	case REG_STACK:
-		r = stack_offset(walk, &reg, insn->dst_reg, insn->off, size, true, &off);
-		if (r == 0 && off % (int)size)
-			return walk_fail(walk, -EACCES, "misaligned stack access off %d size %u\n",
-					 off, size);
+		r = stack_access(walk, &reg, insn->dst_reg, insn->off, size, true, &off);
 		if (r == 0)
 			r = stack_load(walk, off, size, false, &old);
 		return r < 0 ? r : stack_set(walk, off, size, BYTE_MISC);
@@ -359,8 +376,6 @@ int memory_range(struct walk *walk, uint32_t regno, uint64_t min, uint64_t max, 
 		return 0;
 	switch (reg.type) {
 	case REG_STACK:
-		if (!max)
-			return 0;
 		return stack_range(walk, &reg, regno, min, max, write);
 	case REG_VALUE:
 		return value_access(walk, &reg, regno, 0, max, write);

@@ -99,16 +99,14 @@ static struct range alu_xor(const struct range *a, const struct range *b, unsign
 	return alu_bits(tnum_xor(a->t, b->t), 0, width_mask(width), width);
 }
 
-/* eBPF masks the amount; with one that is not a single number only little is known. */
+/* eBPF masks the amount. Like the kernel we take nothing for known of one that is not a single number, or
+ * that only the mask makes sense of. */
 static bool shift_amount(const struct range *b, unsigned int width, unsigned int *ret_shift)
 {
-	const uint64_t mask = width == 64 ? 63 : width == 32 ? 31 : width - 1;
-
-	/* The mask is what eBPF has for widths of a power of two. */
-	if (b->t.mask & mask)
+	if (!range_is_const(b) || b->umin >= width)
 		return false;
-	*ret_shift = (unsigned int)(b->t.value & mask);
-	return *ret_shift < width;
+	*ret_shift = (unsigned int)b->umin;
+	return true;
 }
 
 static struct range alu_lsh(const struct range *a, const struct range *b, unsigned int width)
