@@ -142,12 +142,13 @@ static int check_branches(const unsigned char *bytes, const struct function *fun
 	return 0;
 }
 
-static bool is_padding(const unsigned char *bytes, uint64_t len)
+/* Whether what begins at @bytes is padding for @wanted bytes at least; @len may be looked at. */
+static bool is_padding(const unsigned char *bytes, uint64_t len, uint64_t wanted)
 {
 	ZydisDecoder decoder;
 
 	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-	for (uint64_t at = 0; at < len;) {
+	for (uint64_t at = 0; at < wanted;) {
 		ZydisDecodedInstruction insn;
 
 		if (bytes[at] == 0xcc || bytes[at] == 0x00) {
@@ -186,7 +187,7 @@ static int count_displaced(const unsigned char *bytes, uint64_t in_function, uin
 	if (!ends)
 		return reason_set(reason, -EOPNOTSUPP,
 				  "the function is shorter than a jump and runs on");
-	if (available < JUMP_SIZE || !is_padding(bytes + len, JUMP_SIZE - len))
+	if (available < JUMP_SIZE || !is_padding(bytes + len, available - len, JUMP_SIZE - len))
 		return reason_set(reason, -EOPNOTSUPP,
 				  "%u bytes to the end of the function's code: no room for a jump",
 				  len);

@@ -244,3 +244,43 @@ EOF
 	echo 1 >"$(find /sys/fs/cgroup -maxdepth 6 -type d -name "bpfshim-$daemon" | head -1)/cgroup.kill"
 	nothing_left $daemon
 }
+
+# sites SITE...: a program that counts entries of each, and returns of those that come back in odd ways
+sites()
+{
+	local site
+	for site in "$@"; do
+		echo "uprobe:$DIR/sites:$site { @[probe] = count(); }"
+	done
+	for site in recursive tail behind_tail leaper site_padded site_called; do
+		echo "uretprobe:$DIR/sites:$site { @r[probe] = count(); @s[probe] = sum(retval); }"
+	done
+}
+
+PATCHABLE="site_next site_padded site_relative site_called recursive tail behind_tail leaper"
+
+@test "odd sites and returns: padding, relative operands, calls, recursion, tail calls, longjmp" {
+	sites $PATCHABLE >"$DIR/script.bt"
+	real bpftrace "$DIR/script.bt" -c "$DIR/sites 50" >"$DIR/real" 2>&1
+	inside bpftrace "$DIR/script.bt" -c "$DIR/sites 50" >"$DIR/inside" 2>&1
+	diff <(result <"$DIR/real") <(result <"$DIR/inside")
+	grep -q "recursive\]: 250" "$DIR/inside"
+}
+
+@test "sites without room: a clear error, or the kernel where the policy lets it" {
+	for site in site_tight site_looped; do
+		run inside bpftrace -e "uprobe:$DIR/sites:$site { @ = count(); }" -c "$DIR/sites 50"
+		[ "$status" -ne 0 ]
+		[[ "$output" == *'cannot run in the traced process'* ]]
+	done
+	sites $PATCHABLE site_tight site_looped >"$DIR/script.bt"
+	echo '{"prefer": "user"}' >"$DIR/prefer.json"
+	real bpftrace "$DIR/script.bt" -c "$DIR/sites 50" >"$DIR/real" 2>&1
+	timeout 60 "$BPFSHIMD" --run --unprivileged --policy "$DIR/prefer.json" -- \
+		bpftrace -e "$(for s in $PATCHABLE; do echo "uprobe:$DIR/sites:$s { @u[probe] = count(); }"; done)
+			uprobe:$DIR/sites:site_tight { @k[probe] = count(); } uprobe:$DIR/sites:site_looped { @k[probe] = count(); }" \
+		-c "$DIR/sites 50" >"$DIR/mixed" 2>&1
+	cat "$DIR/mixed"
+	[ "$(grep -cE '^@k\[.*\]: 50$' "$DIR/mixed")" -eq 2 ]
+	[ "$(grep -cE '^@u\[.*\]: (50|100|250)$' "$DIR/mixed")" -eq 8 ]
+}
