@@ -284,3 +284,31 @@ PATCHABLE="site_next site_padded site_relative site_called recursive tail behind
 	[ "$(grep -cE '^@k\[.*\]: 50$' "$DIR/mixed")" -eq 2 ]
 	[ "$(grep -cE '^@u\[.*\]: (50|100|250)$' "$DIR/mixed")" -eq 8 ]
 }
+
+@test "a library that is loaded by dlopen after the attach: counted from the first call" {
+	cp "$PROGRAMS/liblate-lib.so" "$DIR/lib.so"
+	touch "$DIR/bt"
+	chmod 666 "$DIR/bt"
+	cat >"$DIR/load" <<EOF
+import ctypes, threading
+def calls():
+    lib = ctypes.CDLL("$DIR/lib.so")
+    for _ in range(7):
+        lib.late_lib_status()
+threads = [threading.Thread(target=calls) for _ in range(3)]
+for t in threads: t.start()
+for t in threads: t.join()
+EOF
+	cat >"$DIR/tree" <<EOF
+bpftrace -e 'uprobe:$DIR/lib.so:late_lib_status { @ = count(); } uretprobe:$DIR/lib.so:late_lib_status { @r = count(); }' >$DIR/bt 2>&1 & tool=\$!
+while ! grep -q Attaching $DIR/bt; do sleep 0.05; done
+sleep 1.5
+for i in \$(seq 20); do python3 $DIR/load; done
+kill -INT \$tool
+wait \$tool
+EOF
+	inside sh "$DIR/tree" 2>"$DIR/err"
+	cat "$DIR/err" "$DIR/bt"
+	grep -q '^@: 420$' "$DIR/bt"
+	grep -q '^@r: 420$' "$DIR/bt"
+}
