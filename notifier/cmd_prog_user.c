@@ -154,7 +154,8 @@ int prog_user_load(struct call *call, const struct abi_prog_load *attr,
 	r = ask(call, attr, copy, fd_array, license, log, ret_user);
 	if (r == 0 && ret_user->answer.verdict == 0)
 		check_helpers(call, ret_user);
-	return r == -EOPNOTSUPP ? 0 : r;
+	/* No room or no worker: it may still run in the kernel. */
+	return r == -EOPNOTSUPP || r == -ENOSPC || r == -EIO || r == -ETIMEDOUT ? 0 : r;
 }
 
 /* Copy the worker's text to where the tool's log is kept. */

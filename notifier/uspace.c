@@ -149,10 +149,10 @@ int uspace_new(struct tenant *tenant, struct uspace **ret_uspace, struct reason 
 		.code_fd = -1,
 		.code_rw_fd = -1,
 		.shared_fd = -1,
-		.code_next = REGION_CODE,
-		.map_next = REGION_MAPS,
-		.array_next = REGION_ARRAYS,
 	};
+	uspace_space_init(&uspace->code, REGION_CODE, REGION_CODE_SIZE, 64);
+	uspace_space_init(&uspace->map_memory, REGION_MAPS, REGION_MAPS_SIZE, 4096);
+	uspace_space_init(&uspace->arrays, REGION_ARRAYS, REGION_ARRAYS_SIZE, 4096);
 	list_init(&uspace->maps);
 	list_init(&uspace->sites);
 	pthread_mutex_init(&uspace->lock, NULL);
@@ -184,6 +184,9 @@ struct uspace *uspace_free(struct uspace *uspace)
 	uspace_targets_deinit(uspace);
 	uspace_events_stop(uspace);
 	worker_free(uspace->worker);
+	uspace_space_deinit(&uspace->code);
+	uspace_space_deinit(&uspace->map_memory);
+	uspace_space_deinit(&uspace->arrays);
 	close_fd(uspace->code_fd);
 	close_fd(uspace->code_rw_fd);
 	close_fd(uspace->shared_fd);
@@ -191,26 +194,4 @@ struct uspace *uspace_free(struct uspace *uspace)
 		munmap(uspace->base, REGION_SIZE);
 	free(uspace);
 	return NULL;
-}
-
-uint64_t uspace_code_alloc(struct uspace *uspace, uint64_t size)
-{
-	uint64_t at = 0;
-
-	size = (size + 63) & ~63ull;
-	pthread_mutex_lock(&uspace->lock);
-	if (size && size <= REGION_CODE + REGION_CODE_SIZE - uspace->code_next) {
-		at = uspace->code_next;
-		uspace->code_next += size;
-	}
-	pthread_mutex_unlock(&uspace->lock);
-	return at;
-}
-
-void uspace_code_trim(struct uspace *uspace, uint64_t at, uint64_t size, uint64_t used)
-{
-	pthread_mutex_lock(&uspace->lock);
-	if (uspace->code_next == at + ((size + 63) & ~63ull))
-		uspace->code_next = at + ((used + 63) & ~63ull);
-	pthread_mutex_unlock(&uspace->lock);
 }

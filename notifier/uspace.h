@@ -3,6 +3,7 @@
  * USER placement of one tenant: its region (shim/region.h), and the maps, programs and attachments
  * that live in it.
  *
+ * uspace_alloc.c	addresses in it
  * uspace.c	the region itself: memory files, our mapping, what targets map
  * uspace_map.c	maps: a record each, contents here or in the kernel
  * uspace_prog.c	programs: verified and compiled by the worker
@@ -37,6 +38,17 @@ struct uspace_plan;
 #define USPACE_FD_CMD 0x62700001
 
 /**
+ * struct uspace_space - addresses of one kind (uspace_alloc.c)
+ * @next: what was never used begins here
+ * @unit: sizes are multiples of it
+ * @free: extents given back
+ */
+struct uspace_space {
+	uint64_t next, end, unit;
+	struct list free;
+};
+
+/**
  * struct uspace
  * @base: our mapping: text, code, shared part and maps at their offsets
  * @code_fd: read-only descriptor of text and code, for targets
@@ -58,7 +70,7 @@ struct uspace {
 	int code_fd, code_rw_fd, shared_fd;
 	uint64_t nonce;
 	uint32_t seccomp_filters;
-	uint64_t code_next, map_next, array_next;
+	struct uspace_space code, map_memory, arrays;
 	uint32_t last_map_id;
 	uint64_t counters_used[REGION_ATTACH_MAX / 64];
 	atomic_uint resident;
@@ -99,11 +111,12 @@ struct uspace_map {
 
 /**
  * uspace_prog - a program as far as USER placement is concerned; counted
- * @code: where it stands in the region, 0 when it cannot be placed there: see @why_not
+ * @code, @size: where it stands in the region, 0 when it cannot be placed there: see @why_not
  */
 struct uspace_prog {
 	unsigned int refs;
-	uint64_t code;
+	struct uspace *uspace;
+	uint64_t code, size;
 	uint32_t map_cnt;
 	struct uspace_map *maps[VERIFIER_MAPS_MAX];
 	struct reason why_not;
@@ -121,15 +134,19 @@ int uspace_new(struct tenant *tenant, struct uspace **ret_uspace, struct reason 
 /** uspace_free() - detach from all targets, end the worker. Accepts NULL. Return: NULL. */
 struct uspace *uspace_free(struct uspace *uspace);
 
-/** uspace_code_alloc() - @size bytes of the code part, 64-byte aligned. Return: offset or 0. */
-uint64_t uspace_code_alloc(struct uspace *uspace, uint64_t size);
-
-/** uspace_code_trim() - give back what @used bytes leave of @size, if nothing was allocated since
- */
-void uspace_code_trim(struct uspace *uspace, uint64_t at, uint64_t size, uint64_t used);
-
 /** uspace_give_fd() - answer to USPACE_FD_CMD */
 int uspace_give_fd(struct call *call);
+
+/* uspace_alloc.c */
+
+void uspace_space_init(struct uspace_space *space, uint64_t start, uint64_t size, uint64_t unit);
+void uspace_space_deinit(struct uspace_space *space);
+/** uspace_space_take() - Return: offset in the region, or 0 when there is no room */
+uint64_t uspace_space_take(struct uspace *uspace, struct uspace_space *space, uint64_t size);
+/** uspace_space_give() - nobody is sent there any more; it is used again once nobody can be there.
+ *  @at: 0 is nothing */
+void uspace_space_give(struct uspace *uspace, struct uspace_space *space, uint64_t at,
+		       uint64_t size);
 
 /* uspace_map.c */
 

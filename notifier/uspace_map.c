@@ -19,19 +19,12 @@
 #include "notifier/uspace.h"
 #include "vm/runtime/runtime.h"
 
-#define PAGE 4096ull
 /* What a kernel array is asked for so that targets can map it; hidden from the tool again. */
 #define ARRAY_FLAGS (BPF_F_MMAPABLE | BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)
 
-static uint64_t take(uint64_t *next, uint64_t end, uint64_t size)
+static struct uspace_space *space_of(struct uspace *uspace, const struct region_map *record)
 {
-	uint64_t at = *next;
-
-	size = (size + PAGE - 1) & ~(PAGE - 1);
-	if (size > end - at)
-		return 0;
-	*next = at + size;
-	return at;
+	return record->type == BPF_MAP_TYPE_ARRAY ? &uspace->arrays : &uspace->map_memory;
 }
 
 /* Addresses for the contents. Per-CPU and hash maps are memory of ours, arrays are the kernel's. */
@@ -39,12 +32,7 @@ static int place(struct uspace *uspace, struct region_map *record)
 {
 	if (record->type == BPF_MAP_TYPE_PERF_EVENT_ARRAY)
 		return 0;
-	if (record->type == BPF_MAP_TYPE_ARRAY)
-		record->data = take(&uspace->array_next, REGION_ARRAYS + REGION_ARRAYS_SIZE,
-				    record->data_size);
-	else
-		record->data =
-			take(&uspace->map_next, REGION_MAPS + REGION_MAPS_SIZE, record->data_size);
+	record->data = uspace_space_take(uspace, space_of(uspace, record), record->data_size);
 	return record->data ? 0 : -ENOSPC;
 }
 
@@ -89,18 +77,21 @@ int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uin
 	(void)!getrandom(&map->record.seed, sizeof(map->record.seed), 0);
 	if (attr->map_type != BPF_MAP_TYPE_PERF_EVENT_ARRAY)
 		r = rt_map_layout(&map->record, header->slots);
-	map->record_offset = r == 0 ? uspace_code_alloc(uspace, sizeof(map->record)) : 0;
+	if (r == 0)
+		r = place(uspace, &map->record);
+	if (r == 0)
+		map->record_offset = uspace_space_take(uspace, &uspace->code, sizeof(map->record));
 	if (r == 0 && !map->record_offset)
 		r = -ENOSPC;
 	pthread_mutex_lock(&uspace->lock);
-	if (r == 0)
-		r = place(uspace, &map->record);
 	if (r == 0) {
 		map->record.id = ++uspace->last_map_id;
 		list_append(&uspace->maps, &map->node);
 	}
 	pthread_mutex_unlock(&uspace->lock);
 	if (r < 0) {
+		uspace_space_give(uspace, space_of(uspace, &map->record), map->record.data,
+				  map->record.data_size);
 		free(map);
 		return r;
 	}
@@ -126,10 +117,12 @@ struct uspace_map *uspace_map_unref(struct uspace_map *map)
 	list_remove(&map->node);
 	pthread_mutex_unlock(&uspace->lock);
 	if (map->resident) {
-		/* The addresses are not used again, the memory is. */
 		madvise(uspace->base + map->record.data, map->record.data_size, MADV_REMOVE);
 		atomic_fetch_sub(&uspace->resident, 1);
 	}
+	uspace_space_give(uspace, space_of(uspace, &map->record), map->record.data,
+			  map->record.data_size);
+	uspace_space_give(uspace, &uspace->code, map->record_offset, sizeof(map->record));
 	forward_free(map->forward);
 	free(map);
 	return NULL;

@@ -93,6 +93,38 @@ static bool has_point(const struct uspace_point *point, pid_t pid, bool returns)
 	return (point->pid <= 0 || point->pid == pid) && (returns || !point->at_return);
 }
 
+static uint64_t record_size(uint32_t cnt)
+{
+	return sizeof(struct region_site) + cnt * sizeof(struct region_attach);
+}
+
+static void free_record(struct uspace *uspace, uint64_t at)
+{
+	const struct region_site *record = (void *)(uspace->base + at);
+
+	if (at)
+		uspace_space_give(uspace, &uspace->code, at, record_size(record->cnt));
+}
+
+static void free_records(struct uspace *uspace, uint64_t record, uint64_t without)
+{
+	free_record(uspace, record);
+	if (without != record)
+		free_record(uspace, without);
+}
+
+void plan_site_free(struct uspace *uspace, struct plan_site *site)
+{
+	if (!site)
+		return;
+	if (uspace)
+		free_records(uspace, site->want.site, site->want.without_returns);
+	for (uint32_t i = 0; uspace && i < site->filter_cnt; i++)
+		free_records(uspace, site->filters[i].record, site->filters[i].without_returns);
+	free(site->filters);
+	free(site);
+}
+
 /* Write the record of the points that a process has. */
 static int write_record(struct uspace *uspace, const struct uspace_site *site, pid_t pid,
 			bool returns, uint64_t *ret_offset, struct reason *reason)
@@ -106,10 +138,11 @@ static int write_record(struct uspace *uspace, const struct uspace_site *site, p
 	*ret_offset = 0;
 	if (!cnt)
 		return 0;
-	at = uspace_code_alloc(uspace, sizeof(*record) + cnt * sizeof(record->attach[0]));
+	at = uspace_space_take(uspace, &uspace->code, record_size(cnt));
 	if (!at)
 		return reason_set(reason, -ENOSPC, "the tenant's code part is full");
 	record = (void *)(uspace->base + at);
+	*record = (struct region_site){0};
 	list_for_each(point, &site->points, node)
 	{
 		if (!has_point(point, pid, returns))
@@ -149,10 +182,10 @@ static bool has_filter(const struct plan_site *site, pid_t pid)
 	return false;
 }
 
-static int add_site(struct uspace *uspace, struct uspace_plan *plan, const struct uspace_site *site,
-		    struct reason *reason)
+/* Records of a site as its points are now. */
+static int make_site(struct uspace *uspace, const struct uspace_site *site, struct plan_site *made,
+		     struct reason *reason)
 {
-	struct plan_site *made = &plan->sites[plan->site_cnt++];
 	const struct uspace_point *point;
 	uint32_t cnt = 0;
 	int r;
@@ -174,13 +207,55 @@ static int add_site(struct uspace *uspace, struct uspace_plan *plan, const struc
 		r = write_records(uspace, site, point->pid, &filter->record,
 				  &filter->without_returns, reason);
 	}
+	return r;
+}
+
+/* A plan has copies; the site keeps what belongs to them. */
+static int copy_site(struct plan_site *to, const struct plan_site *from)
+{
+	*to = *from;
+	to->filters = NULL;
+	if (!from->filter_cnt)
+		return 0;
+	to->filters = calloc(from->filter_cnt, sizeof(*to->filters));
+	if (!to->filters)
+		return -ENOMEM;
+	memcpy(to->filters, from->filters, from->filter_cnt * sizeof(*to->filters));
+	return 0;
+}
+
+static int rewrite_site(struct uspace *uspace, struct uspace_site *site, struct reason *reason)
+{
+	struct plan_site *made = calloc(1, sizeof(*made));
+	int r = made ? make_site(uspace, site, made, reason) : -ENOMEM;
+
+	if (r < 0) {
+		plan_site_free(uspace, made);
+		return r;
+	}
+	/* Records of a change that failed on its way were never sent to anybody. */
+	if (site->retired)
+		plan_site_free(uspace, site->records);
+	else
+		site->retired = site->records;
+	site->records = made;
+	return 0;
+}
+
+static int add_site(struct uspace *uspace, struct uspace_plan *plan, struct uspace_site *site,
+		    struct reason *reason)
+{
+	int r = site->changed || !site->records ? rewrite_site(uspace, site, reason) : 0;
+
+	if (r == 0)
+		r = copy_site(&plan->sites[plan->site_cnt++], site->records);
 	return r < 0 ? r : add_arrays(plan, site);
 }
 
 static int add_sites(struct uspace *uspace, struct uspace_plan *plan, bool changed,
 		     struct reason *reason)
 {
-	const struct uspace_site *site;
+	struct uspace_site *site;
 	int r = 0;
 
 	list_for_each(site, &uspace->sites, node) if (site->changed == changed && r == 0) r =

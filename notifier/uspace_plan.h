@@ -42,6 +42,10 @@ struct uspace_plan {
 	uint32_t site_cnt, changed_cnt;
 };
 
+/** plan_site_free() - a site's records, which nobody is sent to any more. @uspace NULL: some
+ * process may be, so their room is not used again. Accepts NULL. */
+void plan_site_free(struct uspace *uspace, struct plan_site *site);
+
 /** uspace_plan_new() - of the sites as they are now. Errors: -ENOMEM, -ENOSPC with a reason. */
 int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct reason *reason);
 

@@ -17,7 +17,7 @@ static uint64_t code_room(uint32_t insns)
 {
 	uint64_t room = (uint64_t)insns * sizeof(struct bpf_insn) * CODE_FACTOR;
 
-	return room < CODE_MIN ? CODE_MIN : room;
+	return room < CODE_MIN ? CODE_MIN : (room + 63) & ~63ull;
 }
 
 /* Put the worker's code where it was compiled for. */
@@ -38,7 +38,9 @@ static void install(struct uspace *uspace, struct uspace_prog *prog, uint64_t at
 		memcpy(uspace->base + at, answer->code, answer->code_len);
 		prog->code = at;
 	}
-	uspace_code_trim(uspace, at, room, prog->code ? answer->code_len : 0);
+	/* What it does not fill is given back. */
+	prog->size = prog->code ? (answer->code_len + 63) & ~63ull : 0;
+	uspace_space_give(uspace, &uspace->code, at + prog->size, room - prog->size);
 }
 
 int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
@@ -59,15 +61,16 @@ int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 
 	if (prog->map_cnt > VERIFIER_MAPS_MAX)
 		return -E2BIG;
-	request.code_offset = uspace_code_alloc(uspace, room);
+	request.code_offset = uspace_space_take(uspace, &uspace->code, room);
 	if (!request.code_offset)
-		return reason_set(reason, -ENOSPC,
-				  "the tenant's code part is full; it empties when its processes "
-				  "end");
+		return reason_set(reason, -ENOSPC, "the tenant's code part is full");
 	made = calloc(1, sizeof(*made));
-	if (!made)
+	if (!made) {
+		uspace_space_give(uspace, &uspace->code, request.code_offset, room);
 		return -ENOMEM;
+	}
 	made->refs = 1;
+	made->uspace = uspace;
 	for (uint32_t i = 0; i < prog->map_cnt; i++) {
 		records[i] = maps[i]->record;
 		offsets[i] = maps[i]->record_offset;
@@ -75,6 +78,7 @@ int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 	}
 	r = worker_ask(uspace->worker, &request, TIMEOUT_MS, ret_answer, reason);
 	if (r < 0) {
+		uspace_space_give(uspace, &uspace->code, request.code_offset, room);
 		uspace_prog_unref(made);
 		return r;
 	}
@@ -85,6 +89,7 @@ int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 
 void uspace_prog_refuse(struct uspace_prog *prog, const struct reason *why)
 {
+	uspace_space_give(prog->uspace, &prog->uspace->code, prog->code, prog->size);
 	prog->code = 0;
 	prog->why_not = *why;
 }
@@ -101,6 +106,7 @@ struct uspace_prog *uspace_prog_unref(struct uspace_prog *prog)
 		return NULL;
 	for (uint32_t i = 0; i < prog->map_cnt; i++)
 		uspace_map_unref(prog->maps[i]);
+	uspace_space_give(prog->uspace, &prog->uspace->code, prog->code, prog->size);
 	free(prog);
 	return NULL;
 }

@@ -340,21 +340,26 @@ static int visit_all(struct uspace *uspace, const struct uspace_plan *plan, pid_
 	reap_callers(uspace, uspace->caller_cnt == ARRAY_SIZE(uspace->callers));
 	if (r == 0 && caller_maps) {
 		r = visit_caller(uspace, plan, caller);
+		reach->unsure = true;
 		reach->targets += r == 0;
 	}
 	return r;
 }
 
 /* What is as it should be is not changed any more; sites without points are forgotten. */
-static void settle_sites(struct uspace *uspace)
+static void settle_sites(struct uspace *uspace, bool reached)
 {
 	struct uspace_site *site, *tmp;
 
 	list_for_each_safe(site, tmp, &uspace->sites, node)
 	{
 		site->changed = false;
+		/* A process that could not be changed still has the old ones. */
+		plan_site_free(reached ? uspace : NULL, site->retired);
+		site->retired = NULL;
 		if (!list_empty(&site->points))
 			continue;
+		plan_site_free(reached ? uspace : NULL, site->records);
 		uspace_late_unwatch(uspace, site->file_fd);
 		close_fd(site->file_fd);
 		list_remove(&site->node);
@@ -378,7 +383,7 @@ int uspace_targets_apply(struct uspace *uspace, pid_t caller, struct uspace_reac
 	pthread_mutex_unlock(&uspace->lock);
 	uspace_plan_free(old);
 	r = visit_all(uspace, plan, caller, ret_reach);
-	settle_sites(uspace);
+	settle_sites(uspace, r == 0 && !ret_reach->failed && !ret_reach->unsure);
 	return r;
 }
 
@@ -428,6 +433,8 @@ void uspace_targets_deinit(struct uspace *uspace)
 	list_for_each_safe(site, tmp, &uspace->sites, node)
 	{
 		list_remove(&site->node);
+		plan_site_free(NULL, site->records);
+		plan_site_free(NULL, site->retired);
 		close_fd(site->file_fd);
 		free(site);
 	}

@@ -15,10 +15,14 @@
 #include "notifier/uspace.h"
 #include "shim/apply.h"
 
+struct plan_site;
+
 /**
  * struct uspace_site - one probed instruction of one file
  * @want: dev, ino, offset, original bytes; what shim_site_check() found
  * @file_fd: the file, O_PATH; owned
+ * @records: what its points were written as; owned
+ * @retired: what they were before the change that is under way; owned
  * @changed: differs from what targets have
  */
 struct uspace_site {
@@ -27,6 +31,7 @@ struct uspace_site {
 	struct shim_want want;
 	int file_fd;
 	bool changed;
+	struct plan_site *records, *retired;
 };
 
 /**
@@ -47,6 +52,7 @@ struct uspace_point {
 
 struct uspace_reach {
 	uint32_t targets;     /* processes that have it now */
+	bool unsure;	      /* one was left to a child that works on after the answer */
 	uint32_t failed;      /* that map the file and do not */
 	struct reason reason; /* of the first of them */
 };
