@@ -8,7 +8,7 @@
 
 static const char *op_name(uint8_t op)
 {
-	static const char *const names[] = {"+=", "-=", "*=",  "/=",  "|=", "&=", "<<=",
+	static const char *const names[] = {"+=",  "-=",  "*=", "/=", "|=", "&=",   "<<=",
 					    ">>=", "neg", "%=", "^=", "=",  "s>>=", "end"};
 
 	return op >> 4 < sizeof(names) / sizeof(names[0]) ? names[op >> 4] : "?";
@@ -41,13 +41,16 @@ static int pointer_add(struct walk *walk, uint32_t regno, struct reg pointer,
 				 "null-check it first\n",
 				 regno);
 	if (pointer.type == REG_MAP)
-		return walk_fail(walk, -EACCES,
-				 "R%u pointer arithmetic on map_ptr prohibited\n", regno);
+		return walk_fail(walk, -EACCES, "R%u pointer arithmetic on map_ptr prohibited\n",
+				 regno);
 	if (range_is_const(&scalar->r64)) {
-		off = pointer.off + (subtract ? -scalar->r64.smin : scalar->r64.smin);
-		if (scalar->r64.smin <= -VAR_OFF_MAX || scalar->r64.smin >= VAR_OFF_MAX ||
-		    off <= -VAR_OFF_MAX || off >= VAR_OFF_MAX)
-			return walk_fail(walk, -EACCES, "value %lld makes %s pointer be out of bounds\n",
+		/* The number first: from one of any size it could not be computed. */
+		off = scalar->r64.smin;
+		if (off > -VAR_OFF_MAX && off < VAR_OFF_MAX)
+			off = pointer.off + (subtract ? -off : off);
+		if (off <= -VAR_OFF_MAX || off >= VAR_OFF_MAX)
+			return walk_fail(walk, -EACCES,
+					 "value %lld makes %s pointer be out of bounds\n",
 					 (long long)scalar->r64.smin, reg_type_name(pointer.type));
 		pointer.off = (int32_t)off;
 		*dst = pointer;
@@ -61,8 +64,8 @@ static int pointer_add(struct walk *walk, uint32_t regno, struct reg pointer,
 		return walk_fail(walk, -EACCES,
 				 "math between map_value pointer and register with unbounded min "
 				 "value is not allowed\n");
-	pointer.r64 = range_alu(subtract ? BPF_SUB : BPF_ADD, &pointer.r64, &scalar->r64, 64,
-				false);
+	pointer.r64 =
+		range_alu(subtract ? BPF_SUB : BPF_ADD, &pointer.r64, &scalar->r64, 64, false);
 	if (pointer.r64.smin <= -VAR_OFF_MAX || pointer.r64.smax >= VAR_OFF_MAX)
 		return walk_fail(walk, -EACCES, "map_value pointer offset is out of bounds\n");
 	*dst = pointer;
@@ -101,11 +104,11 @@ static int mov_insn(struct walk *walk, const struct bpf_insn *insn)
 	struct reg src, *dst = &walk->state.regs[insn->dst_reg];
 	int r = operand(walk, insn, &src);
 
+	if ((BPF_SRC(insn->code) == BPF_K ? insn->src_reg || bits : insn->imm) ||
+	    (bits && bits != 8 && bits != 16 && !(bits == 32 && wide)))
+		return walk_fail(walk, -EINVAL, "BPF_MOV uses reserved fields\n");
 	if (r < 0)
 		return r;
-	if (bits && (BPF_SRC(insn->code) == BPF_K ||
-		     !(bits == 8 || bits == 16 || (bits == 32 && wide))))
-		return walk_fail(walk, -EINVAL, "BPF_MOV uses reserved fields\n");
 	if (reg_is_pointer(&src)) {
 		if (!wide || bits)
 			return walk_fail(walk, -EACCES, "R%d partial copy of pointer\n",
@@ -137,9 +140,7 @@ static int end_insn(struct walk *walk, const struct bpf_insn *insn)
 
 	if (r < 0)
 		return r;
-	if (insn->src_reg || insn->off ||
-	    (insn->imm != 16 && insn->imm != 32 && insn->imm != 64) ||
-	    (BPF_CLASS(insn->code) == BPF_ALU64 && BPF_SRC(insn->code) != BPF_TO_LE))
+	if (insn->src_reg || insn->off || (insn->imm != 16 && insn->imm != 32 && insn->imm != 64))
 		return walk_fail(walk, -EINVAL, "BPF_END uses reserved fields\n");
 	if (reg_is_pointer(dst))
 		return walk_fail(walk, -EACCES, "R%d pointer arithmetic prohibited\n",
@@ -154,10 +155,8 @@ static int check_fields(struct walk *walk, const struct bpf_insn *insn, bool *re
 	bool x = BPF_SRC(insn->code) == BPF_X, wide = BPF_CLASS(insn->code) == BPF_ALU64;
 
 	*ret_signed = insn->off == 1 && (op == BPF_DIV || op == BPF_MOD);
-	if (op > BPF_END || (x && insn->imm) || (!x && insn->src_reg) ||
-	    (insn->off && !*ret_signed))
-		return walk_fail(walk, -EINVAL, "%s uses reserved fields\n",
-				 op > BPF_END ? "BPF_ALU" : "BPF_ALU opcode");
+	if ((x && insn->imm) || (!x && insn->src_reg) || (insn->off && !*ret_signed))
+		return walk_fail(walk, -EINVAL, "BPF_ALU uses reserved fields\n");
 	if ((op == BPF_DIV || op == BPF_MOD) && !x && insn->imm == 0)
 		return walk_fail(walk, -EINVAL, "div by zero\n");
 	if ((op == BPF_LSH || op == BPF_RSH || op == BPF_ARSH) && !x &&
@@ -180,7 +179,7 @@ int alu_insn(struct walk *walk, const struct bpf_insn *insn)
 		return end_insn(walk, insn);
 	if (op == BPF_MOV)
 		return mov_insn(walk, insn);
-	if (op == BPF_NEG && (BPF_SRC(insn->code) != BPF_K || insn->src_reg || insn->off || insn->imm))
+	if (op == BPF_NEG && (insn->src_reg || insn->off || insn->imm))
 		return walk_fail(walk, -EINVAL, "BPF_NEG uses reserved fields\n");
 	r = check_fields(walk, insn, &is_signed);
 	if (r == 0)

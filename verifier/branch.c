@@ -65,13 +65,13 @@ struct way {
 	struct reg dst, src;
 };
 
-static void try_way(struct way *way, const struct bpf_insn *insn, bool holds,
-		    const struct reg *dst, const struct reg *src)
+static void try_way(struct way *way, const struct bpf_insn *insn, bool holds, const struct reg *dst,
+		    const struct reg *src)
 {
 	way->dst = *dst;
 	way->src = *src;
-	way->open = narrow(BPF_OP(insn->code), holds, BPF_CLASS(insn->code) == BPF_JMP,
-			   &way->dst, &way->src);
+	way->open = narrow(BPF_OP(insn->code), holds, BPF_CLASS(insn->code) == BPF_JMP, &way->dst,
+			   &way->src);
 }
 
 static void enter_way(struct state *state, const struct bpf_insn *insn, const struct way *way)

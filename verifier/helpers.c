@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Helpers as data. Source of arguments and licenses: struct bpf_func_proto of each, kernel/bpf/helpers.c
- * and kernel/trace/bpf_trace.c, Linux 6.12.
+ * Helpers as data. Source of arguments and licenses: struct bpf_func_proto of each,
+ * kernel/bpf/helpers.c and kernel/trace/bpf_trace.c, Linux 6.12.
  */
 #include "verifier/helpers.h"
 
 #include <linux/bpf.h>
 #include <stddef.h>
 
-#define TYPE(t) (1ull << BPF_MAP_TYPE_##t)
+#define TYPE(t)	 (1ull << BPF_MAP_TYPE_##t)
 #define ELEMENTS (TYPE(HASH) | TYPE(ARRAY) | TYPE(PERCPU_HASH) | TYPE(PERCPU_ARRAY))
 #define READ_ARGS                                                                                  \
 	{                                                                                          \
@@ -40,29 +40,18 @@ static const struct helper_row rows[] = {
 					{ARG_CTX, ARG_MAP, ARG_ANY, ARG_MEM, ARG_SIZE_OR_0},
 					.map_types = TYPE(PERF_EVENT_ARRAY),
 					.gpl = true},
-	[BPF_FUNC_get_current_task] = {"get_current_task",
-				       RET_SCALAR,
-				       {ARG_NONE},
-				       .gpl = true,
-				       .kernel_only = true},
+	[BPF_FUNC_get_current_task] =
+		{"get_current_task", RET_SCALAR, {ARG_NONE}, .gpl = true, .kernel_only = true},
 	[BPF_FUNC_get_numa_node_id] = {"get_numa_node_id", RET_SCALAR, {ARG_NONE}},
 	[BPF_FUNC_probe_read_str] = {"probe_read_str", RET_SCALAR, READ_ARGS, .gpl = true},
 	[BPF_FUNC_get_current_cgroup_id] = {"get_current_cgroup_id", RET_SCALAR, {ARG_NONE}},
 	[BPF_FUNC_probe_read_user] = {"probe_read_user", RET_SCALAR, READ_ARGS, .gpl = true},
-	[BPF_FUNC_probe_read_kernel] = {"probe_read_kernel",
-					RET_SCALAR,
-					READ_ARGS,
-					.gpl = true,
+	[BPF_FUNC_probe_read_kernel] = {"probe_read_kernel", RET_SCALAR, READ_ARGS, .gpl = true,
 					.kernel_only = true},
-	[BPF_FUNC_probe_read_user_str] = {"probe_read_user_str",
-					  RET_SCALAR,
-					  READ_ARGS,
+	[BPF_FUNC_probe_read_user_str] = {"probe_read_user_str", RET_SCALAR, READ_ARGS,
 					  .gpl = true},
-	[BPF_FUNC_probe_read_kernel_str] = {"probe_read_kernel_str",
-					    RET_SCALAR,
-					    READ_ARGS,
-					    .gpl = true,
-					    .kernel_only = true},
+	[BPF_FUNC_probe_read_kernel_str] = {"probe_read_kernel_str", RET_SCALAR, READ_ARGS,
+					    .gpl = true, .kernel_only = true},
 	[BPF_FUNC_ktime_get_boot_ns] = {"ktime_get_boot_ns", RET_SCALAR, {ARG_NONE}},
 	[BPF_FUNC_get_func_ip] = {"get_func_ip", RET_SCALAR, {ARG_CTX}, .gpl = true},
 	[BPF_FUNC_get_attach_cookie] = {"get_attach_cookie", RET_SCALAR, {ARG_CTX}},

@@ -29,6 +29,7 @@ struct explored {
  * struct walk - one verification
  * @at: instruction at hand; @state: of the path at hand
  * @live: per instruction, registers that may be read later
+ * @order, @order_cnt: instructions, each behind all that it leads to
  * @target: per instruction, jumps or falls of a branch lead here: states are compared
  */
 struct walk {
@@ -42,6 +43,7 @@ struct walk {
 	uint32_t pending_cnt, pending_cap;
 	struct explored **explored;
 	uint16_t *live;
+	uint32_t *order, order_cnt;
 	uint8_t *target;
 	uint32_t states, peak;
 };
@@ -51,6 +53,10 @@ void walk_say(struct walk *walk, const char *fmt, ...) __attribute__((format(pri
 /** walk_fail() - say why and return @error */
 int walk_fail(struct walk *walk, int error, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/** opcode_check() - opcodes.c: that there is such an instruction; its fields are left to the walk
+ */
+int opcode_check(struct walk *walk, const struct bpf_insn *insn);
 
 /* cfg.c */
 int cfg_check(struct walk *walk);
@@ -71,7 +77,8 @@ int alu_insn(struct walk *walk, const struct bpf_insn *insn);
 /* call.c */
 int call_insn(struct walk *walk, const struct bpf_insn *insn);
 
-/* branch.c: Return 0, or -errno; @ret_next is where the path goes on, the other way may be pending */
+/* branch.c: Return 0, or -errno; @ret_next is where the path goes on, the other way may be pending
+ */
 int branch_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_next);
 /** walk_push() - walk @state from @at later; takes a copy */
 int walk_push(struct walk *walk, const struct state *state, uint32_t at);

@@ -9,8 +9,8 @@
 
 const char *reg_type_name(enum reg_type type)
 {
-	static const char *const names[] = {"?",       "scalar",    "ctx", "fp",
-					    "map_ptr", "map_value", "map_value_or_null"};
+	static const char *const names[] = {"?",	 "scalar",	     "ctx", "fp", "map_ptr",
+					    "map_value", "map_value_or_null"};
 
 	return names[type];
 }
@@ -50,6 +50,18 @@ static int stack_offset(struct walk *walk, const struct reg *reg, uint32_t regno
 		walk->facts->stack_depth = (uint32_t)-off;
 	*ret_off = (int)off;
 	return 0;
+}
+
+/* The same for an instruction: a slot's bytes are looked at in their natural groups. */
+static int stack_access(struct walk *walk, uint32_t regno, int insn_off, unsigned int size,
+			bool write, int *ret_off)
+{
+	int r = stack_offset(walk, &walk->state.regs[regno], regno, insn_off, size, write, ret_off);
+
+	if (r == 0 && *ret_off % (int)size)
+		return walk_fail(walk, -EACCES, "misaligned stack access off %d size %u\n",
+				 *ret_off, size);
+	return r;
 }
 
 static uint8_t *stack_byte(struct state *state, int off)
@@ -162,6 +174,9 @@ static int context_load(struct walk *walk, const struct reg *reg, int insn_off, 
 {
 	int64_t off = (int64_t)reg->off + insn_off;
 
+	if (reg->off)
+		return walk_fail(walk, -EACCES,
+				 "dereference of modified ctx ptr off=%d disallowed\n", reg->off);
 	if (off < 0 || off % size || off + size > CTX_SIZE)
 		return walk_fail(walk, -EACCES, "invalid bpf_context access off=%lld size=%u\n",
 				 (long long)off, size);
@@ -192,11 +207,12 @@ int memory_load(struct walk *walk, const struct bpf_insn *insn)
 	switch (reg.type) {
 	case REG_CTX:
 		if (is_signed)
-			return walk_fail(walk, -EACCES, "invalid bpf_context access off=%d size=%u\n",
-					 insn->off, size);
+			return walk_fail(walk, -EACCES,
+					 "invalid bpf_context access off=%d size=%u\n", insn->off,
+					 size);
 		return context_load(walk, &reg, insn->off, size, dst);
 	case REG_STACK:
-		r = stack_offset(walk, &reg, insn->src_reg, insn->off, size, false, &off);
+		r = stack_access(walk, insn->src_reg, insn->off, size, false, &off);
 		return r < 0 ? r : stack_load(walk, off, size, is_signed, dst);
 	case REG_VALUE:
 		r = value_access(walk, &reg, insn->src_reg, insn->off, size, false);
@@ -228,7 +244,7 @@ int memory_store(struct walk *walk, const struct bpf_insn *insn)
 	reg = walk->state.regs[insn->dst_reg];
 	switch (reg.type) {
 	case REG_STACK:
-		r = stack_offset(walk, &reg, insn->dst_reg, insn->off, size, true, &off);
+		r = stack_access(walk, insn->dst_reg, insn->off, size, true, &off);
 		return r < 0 ? r : stack_store(walk, off, size, &value);
 	case REG_VALUE:
 		return value_access(walk, &reg, insn->dst_reg, insn->off, size, true);
@@ -240,8 +256,14 @@ int memory_store(struct walk *walk, const struct bpf_insn *insn)
 	}
 }
 
+#define LOAD_ACQUIRE  0x100
+#define STORE_RELEASE 0x110
+
 static int check_atomic_op(struct walk *walk, const struct bpf_insn *insn, bool *ret_fetch)
 {
+	if (insn->imm == LOAD_ACQUIRE || insn->imm == STORE_RELEASE)
+		return walk_fail(walk, -EOPNOTSUPP, "not supported by this verifier: %s\n",
+				 insn->imm == LOAD_ACQUIRE ? "load-acquire" : "store-release");
 	switch (insn->imm & ~BPF_FETCH) {
 	case BPF_ADD:
 	case BPF_AND:
@@ -269,25 +291,20 @@ static int atomic_place(struct walk *walk, const struct bpf_insn *insn, unsigned
 
 	switch (reg.type) {
 	case REG_STACK:
-		r = stack_offset(walk, &reg, insn->dst_reg, insn->off, size, true, &off);
-		if (r == 0 && off % (int)size)
-			return walk_fail(walk, -EACCES, "misaligned stack access off %d size %u\n",
-					 off, size);
+		r = stack_access(walk, insn->dst_reg, insn->off, size, true, &off);
 		if (r == 0)
 			r = stack_load(walk, off, size, false, &old);
 		return r < 0 ? r : stack_set(walk, off, size, BYTE_MISC);
 	case REG_VALUE:
 		if ((reg.off + insn->off) % (int)size ||
 		    ((reg.r64.t.value | reg.r64.t.mask) & (size - 1)))
-			return walk_fail(walk, -EACCES,
-					 "misaligned value access off %d size %u\n",
+			return walk_fail(walk, -EACCES, "misaligned value access off %d size %u\n",
 					 reg.off + insn->off, size);
 		r = value_access(walk, &reg, insn->dst_reg, insn->off, size, true);
-		return r < 0 ? r
-			     : value_access(walk, &reg, insn->dst_reg, insn->off, size, false);
+		return r < 0 ? r : value_access(walk, &reg, insn->dst_reg, insn->off, size, false);
 	case REG_CTX:
-		return walk_fail(walk, -EACCES,
-				 "BPF_ATOMIC stores into R%d ctx is not allowed\n", insn->dst_reg);
+		return walk_fail(walk, -EACCES, "BPF_ATOMIC stores into R%d ctx is not allowed\n",
+				 insn->dst_reg);
 	default:
 		return bad_access(walk, insn->dst_reg, reg.type);
 	}
@@ -300,9 +317,9 @@ int memory_atomic(struct walk *walk, const struct bpf_insn *insn)
 	struct reg *out = &walk->state.regs[exchange ? 0 : insn->src_reg];
 	int r;
 
-	if (size < 4)
-		return walk_fail(walk, -EINVAL, "invalid atomic operand size\n");
 	r = check_atomic_op(walk, insn, &fetch);
+	if (r == 0 && size < 4)
+		r = walk_fail(walk, -EINVAL, "invalid atomic operand size\n");
 	if (r == 0)
 		r = read_reg(walk, insn->src_reg);
 	if (r == 0)
@@ -355,9 +372,6 @@ int memory_range(struct walk *walk, uint32_t regno, uint64_t min, uint64_t max, 
 {
 	const struct reg reg = walk->state.regs[regno];
 
-	/* A size of zero may come with a null pointer. */
-	if (reg.type == REG_SCALAR && range_is_const(&reg.r64) && !reg.r64.umin && !max)
-		return 0;
 	switch (reg.type) {
 	case REG_STACK:
 		if (!max)

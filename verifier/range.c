@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Representation of ranges and conversions between widths; arithmetic is in range_alu.c, comparisons in
- * range_branch.c.
+ * Representation of ranges and conversions between widths; arithmetic is in range_alu.c,
+ * comparisons in range_branch.c.
  */
 #include "verifier/range.h"
 

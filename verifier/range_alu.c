@@ -169,8 +169,8 @@ static struct range alu_mod(const struct range *a, const struct range *b, unsign
 	return out;
 }
 
-struct range range_alu(uint8_t op, const struct range *a, const struct range *b,
-		       unsigned int width, bool is_signed)
+struct range range_alu(uint8_t op, const struct range *a, const struct range *b, unsigned int width,
+		       bool is_signed)
 {
 	const struct range zero = range_const(0, width);
 

@@ -15,21 +15,18 @@ void reg_set_none(struct reg *reg)
 
 void reg_set_unknown(struct reg *reg)
 {
-	*reg = (struct reg){
-		.type = REG_SCALAR, .r64 = range_unknown(64), .r32 = range_unknown(32)};
+	*reg = (struct reg){.type = REG_SCALAR, .r64 = range_unknown(64), .r32 = range_unknown(32)};
 }
 
 void reg_set_const(struct reg *reg, uint64_t value)
 {
-	*reg = (struct reg){.type = REG_SCALAR,
-			    .r64 = range_const(value, 64),
-			    .r32 = range_const(value, 32)};
+	*reg = (struct reg){
+		.type = REG_SCALAR, .r64 = range_const(value, 64), .r32 = range_const(value, 32)};
 }
 
 void reg_set_r64(struct reg *reg, const struct range *r64)
 {
-	*reg = (struct reg){
-		.type = REG_SCALAR, .r64 = *r64, .r32 = range_truncate(r64, 64, 32)};
+	*reg = (struct reg){.type = REG_SCALAR, .r64 = *r64, .r32 = range_truncate(r64, 64, 32)};
 }
 
 void reg_set_r32(struct reg *reg, const struct range *r32)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The walk: every path of the program, depth first, until each has ended or is covered by one that was
- * walked before.
+ * The walk: every path of the program, depth first, until each has ended or is covered by one that
+ * was walked before.
  */
 #include "verifier/verifier.h"
 
@@ -99,10 +99,12 @@ static int map_insn(struct walk *walk, const struct bpf_insn *insn)
 	if (insn->src_reg == BPF_PSEUDO_MAP_FD)
 		return off ? walk_fail(walk, -EINVAL, "unrecognized bpf_ld_imm64 insn\n") : 0;
 	if (map->type != BPF_MAP_TYPE_ARRAY || map->max_entries != 1)
-		return walk_fail(walk, -EINVAL, "direct value access on this map is not supported\n");
+		return walk_fail(walk, -EINVAL,
+				 "direct value access on this map is not supported\n");
 	if (off >= map->value_size)
-		return walk_fail(walk, -EINVAL, "invalid access to map value pointer, value_size=%u "
-						"off=%u\n",
+		return walk_fail(walk, -EINVAL,
+				 "invalid access to map value pointer, value_size=%u "
+				 "off=%u\n",
 				 map->value_size, off);
 	dst->type = REG_VALUE;
 	dst->off = (int32_t)off;
@@ -111,6 +113,8 @@ static int map_insn(struct walk *walk, const struct bpf_insn *insn)
 
 static int ld_imm64(struct walk *walk, const struct bpf_insn *insn)
 {
+	if (insn->off)
+		return walk_fail(walk, -EINVAL, "BPF_LD_IMM64 uses reserved fields\n");
 	if (insn->dst_reg == 10)
 		return walk_fail(walk, -EACCES, "frame pointer is read only\n");
 	switch (insn->src_reg) {
@@ -131,23 +135,16 @@ static int ld_imm64(struct walk *walk, const struct bpf_insn *insn)
 static int load_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *next)
 {
 	if (BPF_CLASS(insn->code) == BPF_LD) {
-		if (insn->code != (BPF_LD | BPF_IMM | BPF_DW))
-			return walk_fail(walk, -EOPNOTSUPP,
-					 "not supported by this verifier: packet loads\n");
 		*next = walk->at + 2;
 		return ld_imm64(walk, insn);
 	}
-	if (BPF_MODE(insn->code) != BPF_MEM && BPF_MODE(insn->code) != 0x80)
-		return walk_fail(walk, -EINVAL, "unknown opcode %02x\n", insn->code);
 	return memory_load(walk, insn);
 }
 
 static int store_insn(struct walk *walk, const struct bpf_insn *insn)
 {
-	if (BPF_MODE(insn->code) == BPF_ATOMIC && BPF_CLASS(insn->code) == BPF_STX)
+	if (BPF_MODE(insn->code) == BPF_ATOMIC)
 		return memory_atomic(walk, insn);
-	if (BPF_MODE(insn->code) != BPF_MEM)
-		return walk_fail(walk, -EINVAL, "unknown opcode %02x\n", insn->code);
 	return memory_store(walk, insn);
 }
 
@@ -158,22 +155,18 @@ static int jump_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *n
 	uint8_t op = BPF_OP(insn->code);
 
 	if (op == BPF_EXIT && wide) {
-		if (insn->imm || insn->src_reg || insn->dst_reg || insn->off ||
-		    BPF_SRC(insn->code) != BPF_K)
+		if (insn->imm || insn->src_reg || insn->dst_reg || insn->off)
 			return walk_fail(walk, -EINVAL, "BPF_EXIT uses reserved fields\n");
 		return read_reg(walk, 0) < 0 ? -EACCES : 1;
 	}
 	if (op == BPF_CALL && wide)
 		return call_insn(walk, insn);
 	if (op == BPF_JA) {
-		if (BPF_SRC(insn->code) != BPF_K || insn->src_reg || insn->dst_reg ||
-		    (wide ? insn->imm : insn->off))
+		if (insn->src_reg || insn->dst_reg || (wide ? insn->imm : insn->off))
 			return walk_fail(walk, -EINVAL, "BPF_JA uses reserved fields\n");
 		*next = (uint32_t)((int64_t)walk->at + 1 + (wide ? insn->off : insn->imm));
 		return 0;
 	}
-	if (op > BPF_JSLE || op == BPF_CALL || op == BPF_EXIT)
-		return walk_fail(walk, -EINVAL, "unknown opcode %02x\n", insn->code);
 	return branch_insn(walk, insn, next);
 }
 
@@ -293,9 +286,11 @@ static int prepare(struct walk *walk)
 	uint32_t cnt = walk->prog->cnt;
 
 	walk->live = calloc(cnt, sizeof(*walk->live));
+	walk->order = calloc(cnt, sizeof(*walk->order));
 	walk->target = calloc(cnt, 1);
 	walk->explored = calloc(cnt, sizeof(*walk->explored));
-	return walk->live && walk->target && walk->explored ? cfg_check(walk) : -ENOMEM;
+	return walk->live && walk->order && walk->target && walk->explored ? cfg_check(walk)
+									   : -ENOMEM;
 }
 
 static void walk_deinit(struct walk *walk)
@@ -315,6 +310,7 @@ static void walk_deinit(struct walk *walk)
 	free(walk->pending);
 	free(walk->explored);
 	free(walk->live);
+	free(walk->order);
 	free(walk->target);
 	free(walk->text.bytes);
 }

@@ -109,7 +109,7 @@ static const struct verifier_case verifier_cases[] = {
 	 PROG(INSN_RAW(BPF_LD | BPF_IMM | BPF_DW, 0, 0, 1, 0), INSN_RAW(0, 0, 0, 0, 0),
 	      INSN_EXIT()),
 	 .error = -EINVAL, .log = "reserved fields"},
-	{"endless loop", PROG(INSN_MOV64_IMM(0, 0), INSN_JA(-2), INSN_EXIT()), .error = -EINVAL},
+	{"endless loop", PROG(INSN_MOV64_IMM(0, 0), INSN_JA(-2)), .error = -EOPNOTSUPP},
 	{"loop",
 	 PROG(INSN_MOV64_IMM(0, 0), INSN_ALU64_IMM(BPF_ADD, 0, 1), INSN_JMP_IMM(BPF_JLT, 0, 10, -2),
 	      INSN_EXIT()),
