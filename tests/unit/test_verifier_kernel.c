@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The verifier against the kernel's: what is accepted here the kernel accepts as well, for the programs of
+ * the tables and for thousands of generated ones. The other way round the kernel knows more; how often is
+ * printed. Needs root (and fails without).
+ *
+ * With a number as its argument it shows that generated program and both logs.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "base/sys.h"
+#include "tests/unit/verifier_cases.h"
+#include "tests/unit/verifier_gen.h"
+#include "tests/unit/verifier_values.h"
+
+#define PROGRAMS 12000
+#define SECONDS	 12 /* at most; a slow machine does fewer programs */
+#define LOG_SIZE (1u << 20)
+
+static int map_fds[CASE_MAPS];
+static char kernel_log[LOG_SIZE], own_log[1u << 16];
+
+static int make_maps(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < CASE_MAPS; i++) {
+		const struct verifier_map *map = &case_maps[i];
+		union bpf_attr attr = {
+			.map_type = map->type,
+			.key_size = map->key_size,
+			.value_size = map->value_size,
+			.max_entries = map->max_entries,
+			.map_flags = map->flags,
+		};
+
+		map_fds[i] = sys_bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
+		assert_true(map_fds[i] >= 0);
+	}
+	return 0;
+}
+
+static int drop_maps(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < CASE_MAPS; i++)
+		close_fd(map_fds[i]);
+	return 0;
+}
+
+/* Return: 0 when the kernel accepts it, or its -errno. */
+static int ask_kernel(const struct bpf_insn *insns, uint32_t cnt, bool gpl, uint32_t level)
+{
+	struct bpf_insn copy[GEN_INSNS];
+	union bpf_attr attr = {
+		.prog_type = BPF_PROG_TYPE_KPROBE,
+		.insns = (uintptr_t)copy,
+		.insn_cnt = cnt,
+		.license = (uintptr_t)(gpl ? "GPL" : "Proprietary"),
+		.log_level = level,
+		.log_buf = level ? (uintptr_t)kernel_log : 0,
+		.log_size = level ? LOG_SIZE : 0,
+	};
+	int fd;
+
+	assert_true(cnt <= GEN_INSNS);
+	memcpy(copy, insns, cnt * sizeof(*copy));
+	for (uint32_t i = 0; i < cnt; i++)
+		if (copy[i].code == (BPF_LD | BPF_IMM | BPF_DW) && copy[i].src_reg &&
+		    (uint32_t)copy[i].imm < CASE_MAPS)
+			copy[i].imm = map_fds[copy[i].imm];
+	kernel_log[0] = '\0';
+	fd = sys_bpf(BPF_PROG_LOAD, &attr, sizeof(attr));
+	if (fd < 0)
+		return fd;
+	close_fd(fd);
+	return 0;
+}
+
+static int ask_verifier(const struct bpf_insn *insns, uint32_t cnt, bool gpl)
+{
+	const struct verifier_prog prog = {
+		.insns = insns,
+		.cnt = cnt,
+		.type = BPF_PROG_TYPE_KPROBE,
+		.gpl = gpl,
+		.maps = case_maps,
+		.map_cnt = CASE_MAPS,
+	};
+	struct verifier_log log = {.level = 1, .buf = own_log, .size = sizeof(own_log)};
+	struct verifier_facts facts;
+
+	own_log[0] = '\0';
+	return verifier_check(&prog, &log, &facts);
+}
+
+/* Return: number of programs on which the kernel is stricter. */
+static int compare_cases(const struct verifier_case *cases, size_t cnt)
+{
+	int wrong = 0, stricter = 0, errnos = 0;
+
+	for (size_t i = 0; i < cnt; i++) {
+		const struct verifier_case *test = &cases[i];
+		uint32_t len = case_cnt(test);
+		int own = ask_verifier(test->insns, len, !test->no_gpl);
+		int kernel = ask_kernel(test->insns, len, !test->no_gpl, 1);
+
+		if (own == 0 && kernel < 0) {
+			print_error("%s: the kernel says %d: %s\n", test->name, kernel, kernel_log);
+			wrong++;
+		} else if (own < 0 && kernel == 0) {
+			print_message("stricter than the kernel: %s\n", test->name);
+			stricter++;
+		} else if (own != kernel && own != -EOPNOTSUPP) {
+			print_message("%s: %d, the kernel %d: %s\n", test->name, own, kernel,
+				      kernel_log);
+			errnos++;
+		}
+	}
+	print_message("%zu programs, stricter %d, another errno %d\n", cnt, stricter, errnos);
+	return wrong;
+}
+
+static void test_cases(void **state)
+{
+	(void)state;
+	assert_int_equal(compare_cases(verifier_cases, ARRAY_SIZE(verifier_cases)), 0);
+	assert_int_equal(compare_cases(verifier_value_cases, ARRAY_SIZE(verifier_value_cases)), 0);
+}
+
+static void test_generated(void **state)
+{
+	uint32_t both = 0, neither = 0, stricter = 0, wrong = 0, number;
+	time_t end = time(NULL) + SECONDS;
+
+	(void)state;
+	for (number = 0; number < PROGRAMS && time(NULL) <= end; number++) {
+		struct gen gen;
+		int own, kernel;
+
+		gen_program(&gen, number);
+		own = ask_verifier(gen.insns, gen.cnt, true);
+		kernel = ask_kernel(gen.insns, gen.cnt, true, 0);
+		assert_true(own != -EFAULT && own != -ENOMEM && own != -EOPNOTSUPP);
+		both += own == 0 && kernel == 0;
+		neither += own < 0 && kernel < 0;
+		if (own < 0 && kernel == 0) {
+			stricter++;
+		} else if (own == 0 && kernel < 0) {
+			wrong++;
+			print_error("program %u: the kernel says %d\n", number, kernel);
+		}
+	}
+	print_message("%u programs: both accept %u, both refuse %u, stricter than the kernel %u\n",
+		      number, both, neither, stricter);
+	assert_int_equal(wrong, 0);
+	assert_true(both > number / 10 && neither > number / 10);
+}
+
+static void show(uint32_t number)
+{
+	struct gen gen;
+	int own, kernel;
+
+	gen_program(&gen, number);
+	own = ask_verifier(gen.insns, gen.cnt, true);
+	kernel = ask_kernel(gen.insns, gen.cnt, true, 2);
+	printf("%s\nhere %d: %skernel %d\n", kernel_log, own, own_log, kernel);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_cases),
+		cmocka_unit_test(test_generated),
+	};
+
+	if (argc < 2)
+		return cmocka_run_group_tests(tests, make_maps, drop_maps);
+	make_maps(NULL);
+	show((uint32_t)strtoul(argv[1], NULL, 0));
+	return drop_maps(NULL);
+}
