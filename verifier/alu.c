@@ -61,13 +61,13 @@ static int pointer_add(struct walk *walk, uint32_t regno, struct reg pointer,
 				 "not supported by this verifier: R%u variable offset from %s\n",
 				 regno, reg_type_name(pointer.type));
 	if (scalar->r64.smin <= -VAR_OFF_MAX || scalar->r64.smax >= VAR_OFF_MAX)
-		return walk_fail(walk, -EACCES,
+		return walk_fail(walk, -EINVAL,
 				 "math between map_value pointer and register with unbounded min "
 				 "value is not allowed\n");
 	pointer.r64 =
 		range_alu(subtract ? BPF_SUB : BPF_ADD, &pointer.r64, &scalar->r64, 64, false);
 	if (pointer.r64.smin <= -VAR_OFF_MAX || pointer.r64.smax >= VAR_OFF_MAX)
-		return walk_fail(walk, -EACCES, "map_value pointer offset is out of bounds\n");
+		return walk_fail(walk, -EINVAL, "map_value pointer offset is out of bounds\n");
 	*dst = pointer;
 	return 0;
 }

@@ -194,6 +194,34 @@ static void find_live(struct walk *walk)
 	}
 }
 
+/* The map that an ld_imm64 names, on whatever path. */
+static int check_map(struct walk *walk, const struct bpf_insn *insn)
+{
+	const struct verifier_map *map;
+	uint32_t off = (uint32_t)insn[1].imm;
+
+	if (!insn->src_reg)
+		return 0;
+	if (insn->src_reg != BPF_PSEUDO_MAP_FD && insn->src_reg != BPF_PSEUDO_MAP_VALUE)
+		return walk_fail(walk, -EOPNOTSUPP,
+				 "not supported by this verifier: ld_imm64 of kind %d\n",
+				 insn->src_reg);
+	if ((uint32_t)insn->imm >= walk->prog->map_cnt ||
+	    (insn->src_reg == BPF_PSEUDO_MAP_FD && off))
+		return walk_fail(walk, -EINVAL, "unrecognized bpf_ld_imm64 insn\n");
+	map = &walk->prog->maps[insn->imm];
+	if (insn->src_reg == BPF_PSEUDO_MAP_FD)
+		return 0;
+	if (map->type != BPF_MAP_TYPE_ARRAY || map->max_entries != 1)
+		return walk_fail(walk, -EINVAL,
+				 "direct value access on this map is not supported\n");
+	if (off >= VAR_OFF_MAX || off >= map->value_size)
+		return walk_fail(walk, -EINVAL,
+				 "invalid access to map value pointer, value_size=%u off=%u\n",
+				 map->value_size, off);
+	return 0;
+}
+
 static int check_insns(struct walk *walk)
 {
 	const struct verifier_prog *prog = walk->prog;
@@ -208,8 +236,12 @@ static int check_insns(struct walk *walk)
 			return walk_fail(walk, -EINVAL, "R%d is invalid\n", insn->dst_reg);
 		if (insn->src_reg >= REGS && !is_ld_imm64(insn))
 			return walk_fail(walk, -EINVAL, "R%d is invalid\n", insn->src_reg);
-		if (is_ld_imm64(insn))
-			i++;
+		if (!is_ld_imm64(insn))
+			continue;
+		r = check_map(walk, insn);
+		if (r < 0)
+			return r;
+		i++;
 	}
 	return 0;
 }

@@ -43,7 +43,8 @@ static int stack_offset(struct walk *walk, const struct reg *reg, uint32_t regno
 	int64_t off = (int64_t)reg->off + insn_off;
 
 	if (off >= 0 || off < -STACK_MAX || off + (int64_t)size > 0)
-		return walk_fail(walk, -EACCES, "invalid %s stack R%u off=%lld size=%llu\n",
+		return walk_fail(walk, off >= 0 || off < -STACK_MAX ? -EACCES : -EINVAL,
+				 "invalid %s stack R%u off=%lld size=%llu\n",
 				 write ? "write to" : "read from", regno, (long long)off,
 				 (unsigned long long)size);
 	if ((uint32_t)-off > walk->facts->stack_depth)
@@ -123,6 +124,8 @@ static int stack_load(struct walk *walk, int off, unsigned int size, bool is_sig
 		*ret = slot->spilled;
 		return 0;
 	}
+	if (slot->bytes[0] == BYTE_SPILL && reg_is_pointer(&slot->spilled))
+		return walk_fail(walk, -EACCES, "invalid size of register fill\n");
 	for (unsigned int i = 0; i < size; i++) {
 		const uint8_t *byte = stack_byte(&walk->state, off + (int)i);
 
@@ -147,7 +150,7 @@ static int value_access(struct walk *walk, const struct reg *reg, uint32_t regno
 {
 	const struct verifier_map *map = &walk->prog->maps[reg->map];
 	int64_t min = reg->off + insn_off + reg->r64.smin;
-	int64_t max = reg->off + insn_off + reg->r64.smax;
+	int64_t max = (int64_t)((uint64_t)(reg->off + insn_off) + reg->r64.umax);
 
 	if (write && (map->flags & BPF_F_RDONLY_PROG))
 		return walk_fail(walk, -EACCES,
@@ -161,6 +164,13 @@ static int value_access(struct walk *walk, const struct reg *reg, uint32_t regno
 		return walk_fail(walk, -EACCES,
 				 "R%u min value is negative, either use unsigned index or do a if "
 				 "(index >=0) check.\n",
+				 regno);
+	/* An offset that may be below zero, made good by a constant: the kernel does not see that.
+	 */
+	if (reg->r64.umax >= VAR_OFF_MAX)
+		return walk_fail(walk, -EACCES,
+				 "R%u unbounded memory access, make sure to bounds check any such "
+				 "access\n",
 				 regno);
 	if (max + (int64_t)size > (int64_t)map->value_size)
 		return walk_fail(walk, -EACCES,

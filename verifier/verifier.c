@@ -85,30 +85,17 @@ static int deliver(const struct walk *walk, struct verifier_log *log)
 	return len > room ? -ENOSPC : 0;
 }
 
-static int map_insn(struct walk *walk, const struct bpf_insn *insn)
+static void map_insn(struct walk *walk, const struct bpf_insn *insn)
 {
 	struct reg *dst = &walk->state.regs[insn->dst_reg];
-	const struct verifier_map *map;
-	uint32_t index = (uint32_t)insn->imm, off = (uint32_t)insn[1].imm;
+	uint32_t index = (uint32_t)insn->imm;
 
-	if (index >= walk->prog->map_cnt)
-		return walk_fail(walk, -EINVAL, "unrecognized bpf_ld_imm64 insn\n");
-	map = &walk->prog->maps[index];
 	walk->facts->maps |= 1ull << index;
 	*dst = (struct reg){.type = REG_MAP, .map = index, .r64 = range_const(0, 64)};
 	if (insn->src_reg == BPF_PSEUDO_MAP_FD)
-		return off ? walk_fail(walk, -EINVAL, "unrecognized bpf_ld_imm64 insn\n") : 0;
-	if (map->type != BPF_MAP_TYPE_ARRAY || map->max_entries != 1)
-		return walk_fail(walk, -EINVAL,
-				 "direct value access on this map is not supported\n");
-	if (off >= map->value_size)
-		return walk_fail(walk, -EINVAL,
-				 "invalid access to map value pointer, value_size=%u "
-				 "off=%u\n",
-				 map->value_size, off);
+		return;
 	dst->type = REG_VALUE;
-	dst->off = (int32_t)off;
-	return 0;
+	dst->off = insn[1].imm;
 }
 
 static int ld_imm64(struct walk *walk, const struct bpf_insn *insn)
@@ -117,19 +104,12 @@ static int ld_imm64(struct walk *walk, const struct bpf_insn *insn)
 		return walk_fail(walk, -EINVAL, "BPF_LD_IMM64 uses reserved fields\n");
 	if (insn->dst_reg == 10)
 		return walk_fail(walk, -EACCES, "frame pointer is read only\n");
-	switch (insn->src_reg) {
-	case 0:
+	if (insn->src_reg)
+		map_insn(walk, insn);
+	else
 		reg_set_const(&walk->state.regs[insn->dst_reg],
 			      (uint64_t)(uint32_t)insn[1].imm << 32 | (uint32_t)insn->imm);
-		return 0;
-	case BPF_PSEUDO_MAP_FD:
-	case BPF_PSEUDO_MAP_VALUE:
-		return map_insn(walk, insn);
-	default:
-		return walk_fail(walk, -EOPNOTSUPP,
-				 "not supported by this verifier: ld_imm64 of kind %d\n",
-				 insn->src_reg);
-	}
+	return 0;
 }
 
 static int load_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *next)

@@ -219,7 +219,7 @@ static const struct verifier_case verifier_cases[] = {
 	{"half a spilled pointer",
 	 PROG(INSN_STX(BPF_DW, 10, 1, -8), INSN_LDX(BPF_W, 2, 10, -8), INSN_LDX(BPF_DW, 0, 2, 0),
 	      INSN_EXIT()),
-	 .error = -EACCES, .log = "R2 invalid mem access 'scalar'"},
+	 .error = -EACCES, .log = "invalid size of register fill"},
 	{"spilled pointer that a helper wrote over",
 	 PROG(INSN_STX(BPF_DW, 10, 1, -16), READ_TO(BPF_FUNC_get_current_comm, -16, 16),
 	      INSN_LDX(BPF_DW, 2, 10, -16), INSN_LDX(BPF_DW, 0, 2, 0), INSN_EXIT()),
