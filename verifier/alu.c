@@ -46,8 +46,11 @@ static int pointer_add(struct walk *walk, uint32_t regno, struct reg pointer,
 	if (range_is_const(&scalar->r64)) {
 		/* The number first: from one of any size it could not be computed. */
 		off = scalar->r64.smin;
-		if (off > -VAR_OFF_MAX && off < VAR_OFF_MAX)
-			off = pointer.off + (subtract ? -off : off);
+		if (off <= -VAR_OFF_MAX || off >= VAR_OFF_MAX)
+			return walk_fail(walk, -EINVAL,
+					 "math between %s pointer and %lld is not allowed\n",
+					 reg_type_name(pointer.type), (long long)off);
+		off = pointer.off + (subtract ? -off : off);
 		if (off <= -VAR_OFF_MAX || off >= VAR_OFF_MAX)
 			return walk_fail(walk, -EACCES,
 					 "value %lld makes %s pointer be out of bounds\n",

@@ -57,12 +57,12 @@ static int stack_offset(struct walk *walk, const struct reg *reg, uint32_t regno
 static int stack_access(struct walk *walk, uint32_t regno, int insn_off, unsigned int size,
 			bool write, int *ret_off)
 {
-	int r = stack_offset(walk, &walk->state.regs[regno], regno, insn_off, size, write, ret_off);
+	const struct reg *reg = &walk->state.regs[regno];
 
-	if (r == 0 && *ret_off % (int)size)
+	if ((reg->off + insn_off) % (int)size)
 		return walk_fail(walk, -EACCES, "misaligned stack access off %d size %u\n",
-				 *ret_off, size);
-	return r;
+				 reg->off + insn_off, size);
+	return stack_offset(walk, reg, regno, insn_off, size, write, ret_off);
 }
 
 static uint8_t *stack_byte(struct state *state, int off)
@@ -102,6 +102,8 @@ static int stack_store(struct walk *walk, int off, unsigned int size, const stru
 	struct slot *slot;
 	bool zero = value->type == REG_SCALAR && range_is_const(&value->r64) && !value->r64.umin;
 
+	if (size != 8 && reg_is_pointer(value))
+		return walk_fail(walk, -EACCES, "invalid size of register spill\n");
 	if (size != 8 || off % 8)
 		return stack_set(walk, off, size, zero ? BYTE_ZERO : BYTE_MISC);
 	slot = state_slot(&walk->state, off);

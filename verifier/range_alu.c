@@ -99,16 +99,14 @@ static struct range alu_xor(const struct range *a, const struct range *b, unsign
 	return alu_bits(tnum_xor(a->t, b->t), 0, width_mask(width), width);
 }
 
-/* eBPF masks the amount; with one that is not a single number only little is known. */
+/*
+ * Of an amount that is not a single number, or one that eBPF would mask, nothing is said of the
+ * outcome. Source: is_safe_to_compute_dst_reg_range(), Linux 6.12.
+ */
 static bool shift_amount(const struct range *b, unsigned int width, unsigned int *ret_shift)
 {
-	const uint64_t mask = width == 64 ? 63 : width == 32 ? 31 : width - 1;
-
-	/* The mask is what eBPF has for widths of a power of two. */
-	if (b->t.mask & mask)
-		return false;
-	*ret_shift = (unsigned int)(b->t.value & mask);
-	return *ret_shift < width;
+	*ret_shift = (unsigned int)b->umin;
+	return range_is_const(b) && b->umin < width;
 }
 
 static struct range alu_lsh(const struct range *a, const struct range *b, unsigned int width)
@@ -127,7 +125,7 @@ static struct range alu_rsh(const struct range *a, const struct range *b, unsign
 	unsigned int shift;
 
 	if (!shift_amount(b, width, &shift))
-		return range_bounded(a->umax, width);
+		return range_unknown(width);
 	return alu_bits(tnum_rshift(a->t, shift), a->umin >> shift, a->umax >> shift, width);
 }
 

@@ -210,7 +210,7 @@ static inline void gen_move(struct gen *gen)
 	uint32_t size = gen_value_size(gen, value);
 	int32_t room = (int32_t)gen_random(gen, size) - 1;
 
-	switch (gen_random(gen, 6)) {
+	switch (gen_random(gen, 5)) {
 	case 0:
 		gen_put(gen, INSN_ALU64_IMM(BPF_AND, number, room < 0 ? 7 : room));
 		break;
@@ -228,9 +228,6 @@ static inline void gen_move(struct gen *gen)
 		break;
 	case 3:
 		gen_put(gen, INSN_ALU32_IMM(BPF_AND, number, room < 0 ? 7 : room));
-		break;
-	case 4:
-		gen_put(gen, INSN_ALU64_IMM(BPF_MOD, number, room < 1 ? 7 : room));
 		break;
 	default:
 		gen_put(gen, INSN_ALU64_IMM(BPF_RSH, number, 56 + (int32_t)gen_random(gen, 8)));

@@ -106,7 +106,7 @@ static const struct verifier_case verifier_value_cases[] = {
 	 PROG(UNKNOWN(3), INSN_ALU32_REG(BPF_MOV, 3, 3), LD_VALUE(2, DATA, 0),
 	      INSN_JMP32_IMM(BPF_JSGT, 3, 56, 2), INSN_ALU64_REG(BPF_ADD, 2, 3),
 	      INSN_LDX(BPF_DW, 0, 2, 0), RET0),
-	 .error = -EACCES},
+	 .error = -EINVAL},
 	{"bits that are not set",
 	 PROG(UNKNOWN(3), LD_VALUE(2, DATA, 0), INSN_JMP_IMM(BPF_JSET, 3, -64, 2),
 	      INSN_ALU64_REG(BPF_ADD, 2, 3), INSN_LDX(BPF_B, 0, 2, 0), RET0),
@@ -126,7 +126,7 @@ static const struct verifier_case verifier_value_cases[] = {
 	{"index too large to add",
 	 PROG(INSN_LD_IMM64(3, 0x8000000000000000ull), LD_VALUE(2, DATA, 0),
 	      INSN_ALU64_REG(BPF_SUB, 2, 3), RET0),
-	 .error = -EINVAL, .log = "makes map_value pointer be out of bounds"},
+	 .error = -EINVAL, .log = "is not allowed"},
 
 	/* pointers as numbers */
 	{"multiplied pointer", PROG(LD_VALUE(2, DATA, 0), INSN_ALU64_IMM(BPF_MUL, 2, 2), RET0),
