@@ -202,6 +202,19 @@ static int bad_access(struct walk *walk, uint32_t regno, enum reg_type type)
 			 reg_type_name(type));
 }
 
+/* The context may be of another shape than memory is: one instruction is for the one or the other.
+ */
+static int touch(struct walk *walk, enum reg_type type)
+{
+	uint8_t what = type == REG_CTX ? TOUCHED_CTX : TOUCHED_MEMORY;
+
+	if (walk->touched[walk->at] && walk->touched[walk->at] != what)
+		return walk_fail(walk, -EINVAL,
+				 "same insn cannot be used with different pointers\n");
+	walk->touched[walk->at] = what;
+	return 0;
+}
+
 int memory_load(struct walk *walk, const struct bpf_insn *insn)
 {
 	bool is_signed = BPF_MODE(insn->code) == 0x80; /* BPF_MEMSX */
@@ -216,6 +229,9 @@ int memory_load(struct walk *walk, const struct bpf_insn *insn)
 	if (insn->dst_reg == 10)
 		return walk_fail(walk, -EACCES, "frame pointer is read only\n");
 	reg = walk->state.regs[insn->src_reg];
+	r = touch(walk, reg.type);
+	if (r < 0)
+		return r;
 	switch (reg.type) {
 	case REG_CTX:
 		if (is_signed)

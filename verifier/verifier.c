@@ -268,9 +268,11 @@ static int prepare(struct walk *walk)
 	walk->live = calloc(cnt, sizeof(*walk->live));
 	walk->order = calloc(cnt, sizeof(*walk->order));
 	walk->target = calloc(cnt, 1);
+	walk->touched = calloc(cnt, 1);
 	walk->explored = calloc(cnt, sizeof(*walk->explored));
-	return walk->live && walk->order && walk->target && walk->explored ? cfg_check(walk)
-									   : -ENOMEM;
+	if (!walk->live || !walk->order || !walk->target || !walk->touched || !walk->explored)
+		return -ENOMEM;
+	return cfg_check(walk);
 }
 
 static void walk_deinit(struct walk *walk)
@@ -292,6 +294,7 @@ static void walk_deinit(struct walk *walk)
 	free(walk->live);
 	free(walk->order);
 	free(walk->target);
+	free(walk->touched);
 	free(walk->text.bytes);
 }
 

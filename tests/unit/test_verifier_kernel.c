@@ -4,8 +4,8 @@
  * programs of the tables and for thousands of generated ones. The other way round the kernel knows
  * more; how often is printed. Needs root (and fails without).
  *
- * With a number as its argument it shows that generated program and both logs, with -v the logs of those
- * that are only refused here.
+ * With a number as its argument it shows that generated program and both logs, with -v the logs of
+ * those that are only refused here.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -105,9 +105,10 @@ static int ask_verifier(const struct bpf_insn *insns, uint32_t cnt, bool gpl)
 }
 
 /*
- * What is better known here than by the kernel: bounds of a quotient and of a remainder, that a
- * 32-bit shift by a register leaves the upper half zero, and bits that survive a sign extension in
- * a register.
+ * What is better known here than by the kernel: bounds of a quotient and of a remainder, signed
+ * bounds of a shift to the left, that a 32-bit shift by a register leaves the upper half zero, bits
+ * that survive a sign extension in a register, and that there may be no multiple of a number within
+ * some bounds.
  */
 static bool is_known_better(const struct bpf_insn *insn)
 {
@@ -120,6 +121,7 @@ static bool is_known_better(const struct bpf_insn *insn)
 	case BPF_DIV:
 	case BPF_MOD:
 	case BPF_LSH:
+	case BPF_MUL:
 		return true;
 	case BPF_RSH:
 	case BPF_ARSH:
