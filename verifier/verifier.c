@@ -13,6 +13,12 @@
 
 #include "verifier/internal.h"
 
+/*
+ * States remembered per instruction. Forgetting one costs time, which INSNS_MAX bounds; without a
+ * limit each new state is compared with all the others, and time grows with the square.
+ */
+#define STATES_MAX 64
+
 #define TEXT_MAX (1u << 24) /* bytes of log kept; the kernel's UINT_MAX >> 8 */
 
 static void text_add(struct text *text, const char *bytes, size_t len)
@@ -80,7 +86,9 @@ static int deliver(const struct walk *walk, struct verifier_log *log)
 	if (!log->buf || !log->size)
 		return 0;
 	room = log->size - 1;
-	memcpy(log->buf, walk->text.bytes + (len > room ? len - room : 0), len > room ? room : len);
+	if (len)
+		memcpy(log->buf, walk->text.bytes + (len > room ? len - room : 0),
+		       len > room ? room : len);
 	log->buf[len > room ? room : len] = '\0';
 	return len > room ? -ENOSPC : 0;
 }
@@ -178,17 +186,10 @@ static void forget_dead(struct walk *walk)
 			reg_set_none(&walk->state.regs[i]);
 }
 
-/* Return: 1 when this state was walked before, 0 and it is remembered, or -ENOMEM. */
-static int seen_before(struct walk *walk)
+static int remember(struct walk *walk)
 {
-	struct explored *known;
-	uint32_t depth = 0;
+	struct explored *known = malloc(sizeof(*known));
 
-	forget_dead(walk);
-	for (known = walk->explored[walk->at]; known; known = known->next, depth++)
-		if (state_covers(&known->state, &walk->state))
-			return 1;
-	known = malloc(sizeof(*known));
 	if (!known)
 		return -ENOMEM;
 	if (state_copy(&known->state, &walk->state) < 0) {
@@ -198,9 +199,43 @@ static int seen_before(struct walk *walk)
 	known->next = walk->explored[walk->at];
 	walk->explored[walk->at] = known;
 	walk->states++;
-	if (depth + 1 > walk->peak)
-		walk->peak = depth + 1;
 	return 0;
+}
+
+/* The one that covered nothing for the longest time. */
+static void forget_oldest(struct explored *known)
+{
+	struct explored *last;
+
+	while (known->next->next)
+		known = known->next;
+	last = known->next;
+	known->next = NULL;
+	state_deinit(&last->state);
+	free(last);
+}
+
+/* Return: 1 when this state was walked before, 0 and it is remembered, or -ENOMEM. */
+static int seen_before(struct walk *walk)
+{
+	struct explored **link = &walk->explored[walk->at], *known;
+	uint32_t cnt = 0;
+
+	forget_dead(walk);
+	for (; (known = *link); link = &known->next, cnt++) {
+		if (!state_covers(&known->state, &walk->state))
+			continue;
+		/* What covers once covers again: to the front. */
+		*link = known->next;
+		known->next = walk->explored[walk->at];
+		walk->explored[walk->at] = known;
+		return 1;
+	}
+	if (cnt == STATES_MAX)
+		forget_oldest(walk->explored[walk->at]);
+	else if (cnt + 1 > walk->peak)
+		walk->peak = cnt + 1;
+	return remember(walk);
 }
 
 /* Walk one path to its end. */
