@@ -107,33 +107,31 @@ static int ask_verifier(const struct bpf_insn *insns, uint32_t cnt, bool gpl)
 /*
  * What is better known here than by the kernel: bounds of a quotient and of a remainder, signed
  * bounds of a shift to the left, that a 32-bit shift by a register leaves the upper half zero, bits
- * that survive a sign extension in a register, and that there may be no multiple of a number within
- * some bounds.
+ * that survive a sign extension in a register, bits that two registers have in common, and that
+ * there may be no multiple of a number within some bounds. Each such instruction is replaced by one
+ * that tells nothing.
  */
-static bool is_known_better(const struct bpf_insn *insn)
+static void know_less(struct bpf_insn *insn)
 {
 	uint8_t class = BPF_CLASS(insn->code), op = BPF_OP(insn->code);
 	bool x = BPF_SRC(insn->code) == BPF_X;
 
-	if (class != BPF_ALU && class != BPF_ALU64)
-		return false;
-	switch (op) {
-	case BPF_DIV:
-	case BPF_MOD:
-	case BPF_LSH:
-	case BPF_MUL:
-		return true;
-	case BPF_RSH:
-	case BPF_ARSH:
-		return x && class == BPF_ALU;
-	case BPF_MOV:
-		return x && insn->off;
-	default:
-		return false;
+	if (class == BPF_JMP || class == BPF_JMP32) {
+		if (op == BPF_JSET && x)
+			*insn = INSN_JMP_REG(BPF_JEQ, 10, 10, insn->off);
+		return;
 	}
+	if (class != BPF_ALU && class != BPF_ALU64)
+		return;
+	if (op == BPF_MOV && x && insn->off)
+		*insn = INSN_LDX(BPF_DW, insn->dst_reg, 10, -512);
+	else if (op == BPF_DIV || op == BPF_MOD || op == BPF_LSH || op == BPF_MUL ||
+		 ((op == BPF_RSH || op == BPF_ARSH) && x && class == BPF_ALU))
+		*insn = INSN_RAW(BPF_ALU64 | BPF_DIV | BPF_SRC(insn->code), insn->dst_reg,
+				 insn->src_reg, 1, x ? 0 : 1);
 }
 
-/* With each of those replaced by a number nobody knows the program must be refused here as well. */
+/* With that the program must be refused here as well. */
 static bool is_explained(const struct bpf_insn *insns, uint32_t cnt, bool gpl)
 {
 	struct bpf_insn copy[GEN_INSNS + 3] = {
@@ -144,8 +142,7 @@ static bool is_explained(const struct bpf_insn *insns, uint32_t cnt, bool gpl)
 
 	memcpy(copy + 3, insns, cnt * sizeof(*copy));
 	for (uint32_t i = 3; i < cnt + 3; i++)
-		if (is_known_better(&copy[i]))
-			copy[i] = INSN_LDX(BPF_DW, copy[i].dst_reg, 10, -512);
+		know_less(&copy[i]);
 	return ask_verifier(copy, cnt + 3, gpl) < 0;
 }
 
