@@ -44,9 +44,14 @@ static int pointer_add(struct walk *walk, uint32_t regno, struct reg pointer,
 		return walk_fail(walk, -EACCES, "R%u pointer arithmetic on map_ptr prohibited\n",
 				 regno);
 	if (range_is_const(&scalar->r64)) {
-		off = pointer.off + (subtract ? -scalar->r64.smin : scalar->r64.smin);
-		if (scalar->r64.smin <= -VAR_OFF_MAX || scalar->r64.smin >= VAR_OFF_MAX ||
-		    off <= -VAR_OFF_MAX || off >= VAR_OFF_MAX)
+		/* The number first: from one of any size it could not be computed. */
+		off = scalar->r64.smin;
+		if (off <= -VAR_OFF_MAX || off >= VAR_OFF_MAX)
+			return walk_fail(walk, -EINVAL,
+					 "math between %s pointer and %lld is not allowed\n",
+					 reg_type_name(pointer.type), (long long)off);
+		off = pointer.off + (subtract ? -off : off);
+		if (off <= -VAR_OFF_MAX || off >= VAR_OFF_MAX)
 			return walk_fail(walk, -EACCES,
 					 "value %lld makes %s pointer be out of bounds\n",
 					 (long long)scalar->r64.smin, reg_type_name(pointer.type));
@@ -59,13 +64,13 @@ static int pointer_add(struct walk *walk, uint32_t regno, struct reg pointer,
 				 "not supported by this verifier: R%u variable offset from %s\n",
 				 regno, reg_type_name(pointer.type));
 	if (scalar->r64.smin <= -VAR_OFF_MAX || scalar->r64.smax >= VAR_OFF_MAX)
-		return walk_fail(walk, -EACCES,
+		return walk_fail(walk, -EINVAL,
 				 "math between map_value pointer and register with unbounded min "
 				 "value is not allowed\n");
 	pointer.r64 =
 		range_alu(subtract ? BPF_SUB : BPF_ADD, &pointer.r64, &scalar->r64, 64, false);
 	if (pointer.r64.smin <= -VAR_OFF_MAX || pointer.r64.smax >= VAR_OFF_MAX)
-		return walk_fail(walk, -EACCES, "map_value pointer offset is out of bounds\n");
+		return walk_fail(walk, -EINVAL, "map_value pointer offset is out of bounds\n");
 	*dst = pointer;
 	return 0;
 }
@@ -102,11 +107,11 @@ static int mov_insn(struct walk *walk, const struct bpf_insn *insn)
 	struct reg src, *dst = &walk->state.regs[insn->dst_reg];
 	int r = operand(walk, insn, &src);
 
+	if ((BPF_SRC(insn->code) == BPF_K ? insn->src_reg || bits : insn->imm) ||
+	    (bits && bits != 8 && bits != 16 && !(bits == 32 && wide)))
+		return walk_fail(walk, -EINVAL, "BPF_MOV uses reserved fields\n");
 	if (r < 0)
 		return r;
-	if (bits &&
-	    (BPF_SRC(insn->code) == BPF_K || !(bits == 8 || bits == 16 || (bits == 32 && wide))))
-		return walk_fail(walk, -EINVAL, "BPF_MOV uses reserved fields\n");
 	if (reg_is_pointer(&src)) {
 		if (!wide || bits)
 			return walk_fail(walk, -EACCES, "R%d partial copy of pointer\n",
@@ -138,8 +143,7 @@ static int end_insn(struct walk *walk, const struct bpf_insn *insn)
 
 	if (r < 0)
 		return r;
-	if (insn->src_reg || insn->off || (insn->imm != 16 && insn->imm != 32 && insn->imm != 64) ||
-	    (BPF_CLASS(insn->code) == BPF_ALU64 && BPF_SRC(insn->code) != BPF_TO_LE))
+	if (insn->src_reg || insn->off || (insn->imm != 16 && insn->imm != 32 && insn->imm != 64))
 		return walk_fail(walk, -EINVAL, "BPF_END uses reserved fields\n");
 	if (reg_is_pointer(dst))
 		return walk_fail(walk, -EACCES, "R%d pointer arithmetic prohibited\n",
@@ -154,23 +158,14 @@ static int check_fields(struct walk *walk, const struct bpf_insn *insn, bool *re
 	bool x = BPF_SRC(insn->code) == BPF_X, wide = BPF_CLASS(insn->code) == BPF_ALU64;
 
 	*ret_signed = insn->off == 1 && (op == BPF_DIV || op == BPF_MOD);
-	if (op > BPF_END || (x && insn->imm) || (!x && insn->src_reg) ||
-	    (insn->off && !*ret_signed))
-		return walk_fail(walk, -EINVAL, "%s uses reserved fields\n",
-				 op > BPF_END ? "BPF_ALU" : "BPF_ALU opcode");
+	if ((x && insn->imm) || (!x && insn->src_reg) || (insn->off && !*ret_signed))
+		return walk_fail(walk, -EINVAL, "BPF_ALU uses reserved fields\n");
 	if ((op == BPF_DIV || op == BPF_MOD) && !x && insn->imm == 0)
 		return walk_fail(walk, -EINVAL, "div by zero\n");
 	if ((op == BPF_LSH || op == BPF_RSH || op == BPF_ARSH) && !x &&
 	    (insn->imm < 0 || insn->imm >= (wide ? 64 : 32)))
 		return walk_fail(walk, -EINVAL, "invalid shift %d\n", insn->imm);
 	return 0;
-}
-
-static bool known_amount(const struct reg *src, bool wide)
-{
-	const struct range *amount = wide ? &src->r64 : &src->r32;
-
-	return range_is_const(amount) && amount->umin < (wide ? 64 : 32);
 }
 
 int alu_insn(struct walk *walk, const struct bpf_insn *insn)
@@ -187,8 +182,7 @@ int alu_insn(struct walk *walk, const struct bpf_insn *insn)
 		return end_insn(walk, insn);
 	if (op == BPF_MOV)
 		return mov_insn(walk, insn);
-	if (op == BPF_NEG &&
-	    (BPF_SRC(insn->code) != BPF_K || insn->src_reg || insn->off || insn->imm))
+	if (op == BPF_NEG && (insn->src_reg || insn->off || insn->imm))
 		return walk_fail(walk, -EINVAL, "BPF_NEG uses reserved fields\n");
 	r = check_fields(walk, insn, &is_signed);
 	if (r == 0)
@@ -200,11 +194,6 @@ int alu_insn(struct walk *walk, const struct bpf_insn *insn)
 	left = *dst;
 	if (reg_is_pointer(dst) || reg_is_pointer(&src))
 		return pointer_alu(walk, insn, &left, &src);
-	/* As the kernel: nothing is known of what is shifted by an amount that is not known. */
-	if ((op == BPF_LSH || op == BPF_RSH || op == BPF_ARSH) && !known_amount(&src, wide)) {
-		reg_set_unknown(dst);
-		return 0;
-	}
 	out = wide ? range_alu(op, &dst->r64, &src.r64, 64, is_signed)
 		   : range_alu(op, &dst->r32, &src.r32, 32, is_signed);
 	if (wide)

@@ -81,6 +81,13 @@ static void enter_way(struct state *state, const struct bpf_insn *insn, const st
 		state->regs[insn->src_reg] = way->src;
 }
 
+/* Addresses: nothing is learnt, both ways are open. */
+static int branch_unknown(struct walk *walk, uint32_t taken, uint32_t *ret_next)
+{
+	*ret_next = walk->at + 1;
+	return walk_push(walk, &walk->state, taken);
+}
+
 static int branch_scalars(struct walk *walk, const struct bpf_insn *insn, const struct reg *src,
 			  uint32_t taken, uint32_t *ret_next)
 {
@@ -90,10 +97,12 @@ static int branch_scalars(struct walk *walk, const struct bpf_insn *insn, const 
 
 	try_way(&jump, insn, true, &dst, src);
 	try_way(&fall, insn, false, &dst, src);
-	/* A register compared with itself: both say the same of it, and one of them is empty at
-	 * most; what remains is sound, and neither can be told dead by the other. */
+	/*
+	 * Some number in it goes one way or the other. When there is none this path is one that
+	 * cannot be, which showed only now; nothing is made of that.
+	 */
 	if (!jump.open && !fall.open)
-		return walk_fail(walk, -EFAULT, "verifier bug: no way out of insn %u\n", walk->at);
+		return branch_unknown(walk, taken, ret_next);
 	if (jump.open && fall.open) {
 		struct state other;
 
@@ -132,13 +141,6 @@ static int branch_null(struct walk *walk, const struct bpf_insn *insn, uint32_t 
 	settle_null(&walk->state, reg.id, !jump_if_null);
 	*ret_next = walk->at + 1;
 	return r;
-}
-
-/* Addresses: nothing is learnt, both ways are open. */
-static int branch_unknown(struct walk *walk, uint32_t taken, uint32_t *ret_next)
-{
-	*ret_next = walk->at + 1;
-	return walk_push(walk, &walk->state, taken);
 }
 
 static int get_operands(struct walk *walk, const struct bpf_insn *insn, struct reg *ret_src)

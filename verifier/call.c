@@ -132,13 +132,7 @@ int call_insn(struct walk *walk, const struct bpf_insn *insn)
 	struct call_check check = {.id = (uint32_t)insn->imm};
 	bool has_map = false;
 
-	if (insn->src_reg == BPF_PSEUDO_CALL)
-		return walk_fail(walk, -EOPNOTSUPP,
-				 "not supported by this verifier: subprograms\n");
-	if (insn->src_reg == BPF_PSEUDO_KFUNC_CALL)
-		return walk_fail(walk, -EOPNOTSUPP,
-				 "not supported by this verifier: kernel functions\n");
-	if (BPF_SRC(insn->code) != BPF_K || insn->src_reg || insn->dst_reg || insn->off)
+	if (insn->src_reg || insn->dst_reg || insn->off)
 		return walk_fail(walk, -EINVAL, "BPF_CALL uses reserved fields\n");
 	check.row = helper_row(check.id);
 	if (!check.row)

@@ -72,8 +72,10 @@ static int check_edge(struct walk *walk, uint32_t from, int64_t to, const uint8_
 		return walk_fail(walk, -EINVAL, "jump into the middle of ldimm64 insn %lld\n",
 				 (long long)to);
 	if (colour[to] == GREY)
-		return walk_fail(walk, -EINVAL, "back-edge from insn %u to %lld\n", from,
-				 (long long)to);
+		return walk_fail(walk, -EOPNOTSUPP,
+				 "not supported by this verifier: loops, back-edge from insn %u to "
+				 "%lld\n",
+				 from, (long long)to);
 	return 0;
 }
 
@@ -92,6 +94,7 @@ static int walk_edges(struct walk *walk, uint8_t *colour, uint32_t *stack, uint8
 
 		if (next[at] == cnt) {
 			colour[at] = BLACK;
+			walk->order[walk->order_cnt++] = at;
 			depth--;
 			continue;
 		}
@@ -173,44 +176,72 @@ static void uses(const struct bpf_insn *insn, uint16_t *ret_reads, uint16_t *ret
 	}
 }
 
-/* Without cycles one pass from the end reaches everything: successors come first only where jumps
- * go forward, so passes are repeated until nothing changes. */
+/* There are no cycles: in this order what an instruction leads to is done before it. */
 static void find_live(struct walk *walk)
 {
-	const struct verifier_prog *prog = walk->prog;
-	bool changed = true;
+	const struct bpf_insn *insns = walk->prog->insns;
 
-	while (changed) {
-		changed = false;
-		for (uint32_t i = prog->cnt; i-- > 0;) {
-			uint16_t reads, writes, live = 0;
-			int64_t to[2];
-			uint32_t cnt = successors(prog->insns, i, to);
+	for (uint32_t i = 0; i < walk->order_cnt; i++) {
+		uint32_t at = walk->order[i];
+		uint16_t reads, writes, live = 0;
+		int64_t to[2];
+		uint32_t cnt = successors(insns, at, to);
 
-			for (uint32_t k = 0; k < cnt; k++)
-				if (to[k] >= 0 && to[k] < prog->cnt)
-					live |= walk->live[to[k]];
-			uses(&prog->insns[i], &reads, &writes);
-			live = (uint16_t)((live & ~writes) | reads);
-			changed |= live != walk->live[i];
-			walk->live[i] = live;
-		}
+		for (uint32_t k = 0; k < cnt; k++)
+			live |= walk->live[to[k]];
+		uses(&insns[at], &reads, &writes);
+		walk->live[at] = (uint16_t)((live & ~writes) | reads);
 	}
 }
 
-static int check_registers(struct walk *walk)
+/* The map that an ld_imm64 names, on whatever path. */
+static int check_map(struct walk *walk, const struct bpf_insn *insn)
+{
+	const struct verifier_map *map;
+	uint32_t off = (uint32_t)insn[1].imm;
+
+	if (!insn->src_reg)
+		return 0;
+	if (insn->src_reg != BPF_PSEUDO_MAP_FD && insn->src_reg != BPF_PSEUDO_MAP_VALUE)
+		return walk_fail(walk, -EOPNOTSUPP,
+				 "not supported by this verifier: ld_imm64 of kind %d\n",
+				 insn->src_reg);
+	if ((uint32_t)insn->imm >= walk->prog->map_cnt ||
+	    (insn->src_reg == BPF_PSEUDO_MAP_FD && off))
+		return walk_fail(walk, -EINVAL, "unrecognized bpf_ld_imm64 insn\n");
+	map = &walk->prog->maps[insn->imm];
+	if (insn->src_reg == BPF_PSEUDO_MAP_FD)
+		return 0;
+	if (map->type != BPF_MAP_TYPE_ARRAY || map->max_entries != 1)
+		return walk_fail(walk, -EINVAL,
+				 "direct value access on this map is not supported\n");
+	if (off >= VAR_OFF_MAX || off >= map->value_size)
+		return walk_fail(walk, -EINVAL,
+				 "invalid access to map value pointer, value_size=%u off=%u\n",
+				 map->value_size, off);
+	return 0;
+}
+
+static int check_insns(struct walk *walk)
 {
 	const struct verifier_prog *prog = walk->prog;
 
 	for (uint32_t i = 0; i < prog->cnt; i++) {
 		const struct bpf_insn *insn = &prog->insns[i];
+		int r = opcode_check(walk, insn);
 
+		if (r < 0)
+			return r;
 		if (insn->dst_reg >= REGS)
 			return walk_fail(walk, -EINVAL, "R%d is invalid\n", insn->dst_reg);
 		if (insn->src_reg >= REGS && !is_ld_imm64(insn))
 			return walk_fail(walk, -EINVAL, "R%d is invalid\n", insn->src_reg);
-		if (is_ld_imm64(insn))
-			i++;
+		if (!is_ld_imm64(insn))
+			continue;
+		r = check_map(walk, insn);
+		if (r < 0)
+			return r;
+		i++;
 	}
 	return 0;
 }
@@ -220,7 +251,7 @@ static int check_with(struct walk *walk, uint8_t *colour, uint32_t *stack, uint8
 	int r = mark_halves(walk, colour);
 
 	if (r == 0)
-		r = check_registers(walk);
+		r = check_insns(walk);
 	if (r == 0)
 		r = walk_edges(walk, colour, stack, next);
 	for (uint32_t i = 0; i < walk->prog->cnt && r == 0; i++)

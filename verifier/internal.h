@@ -25,10 +25,14 @@ struct explored {
 	struct state state;
 };
 
+enum touched { TOUCHED_NONE, TOUCHED_CTX, TOUCHED_MEMORY };
+
 /**
  * struct walk - one verification
  * @at: instruction at hand; @state: of the path at hand
  * @live: per instruction, registers that may be read later
+ * @touched: per instruction, what it accessed on the paths so far
+ * @order, @order_cnt: instructions, each behind all that it leads to
  * @target: per instruction, jumps or falls of a branch lead here: states are compared
  */
 struct walk {
@@ -42,7 +46,8 @@ struct walk {
 	uint32_t pending_cnt, pending_cap;
 	struct explored **explored;
 	uint16_t *live;
-	uint8_t *target;
+	uint32_t *order, order_cnt;
+	uint8_t *target, *touched;
 	uint32_t states, peak;
 };
 
@@ -51,6 +56,9 @@ void walk_say(struct walk *walk, const char *fmt, ...) __attribute__((format(pri
 /** walk_fail() - say why and return @error */
 int walk_fail(struct walk *walk, int error, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/** opcode_check() - opcodes.c: that there is such an instruction */
+int opcode_check(struct walk *walk, const struct bpf_insn *insn);
 
 /* cfg.c */
 int cfg_check(struct walk *walk);

@@ -43,7 +43,8 @@ static int stack_offset(struct walk *walk, const struct reg *reg, uint32_t regno
 	int64_t off = (int64_t)reg->off + insn_off;
 
 	if (off >= 0 || off < -STACK_MAX || off + (int64_t)size > 0)
-		return walk_fail(walk, -EACCES, "invalid %s stack R%u off=%lld size=%llu\n",
+		return walk_fail(walk, off >= 0 || off < -STACK_MAX ? -EACCES : -EINVAL,
+				 "invalid %s stack R%u off=%lld size=%llu\n",
 				 write ? "write to" : "read from", regno, (long long)off,
 				 (unsigned long long)size);
 	if ((uint32_t)-off > walk->facts->stack_depth)
@@ -52,13 +53,15 @@ static int stack_offset(struct walk *walk, const struct reg *reg, uint32_t regno
 	return 0;
 }
 
-/* The kernel insists on it for the stack, so that slots are spilled and filled whole. */
-static int stack_access(struct walk *walk, const struct reg *reg, uint32_t regno, int insn_off,
-			unsigned int size, bool write, int *ret_off)
+/* The same for an instruction: a slot's bytes are looked at in their natural groups. */
+static int stack_access(struct walk *walk, uint32_t regno, int insn_off, unsigned int size,
+			bool write, int *ret_off)
 {
+	const struct reg *reg = &walk->state.regs[regno];
+
 	if ((reg->off + insn_off) % (int)size)
-		return walk_fail(walk, -EACCES, "misaligned stack access off %d+%d size %u\n",
-				 reg->off, insn_off, size);
+		return walk_fail(walk, -EACCES, "misaligned stack access off %d size %u\n",
+				 reg->off + insn_off, size);
 	return stack_offset(walk, reg, regno, insn_off, size, write, ret_off);
 }
 
@@ -149,7 +152,7 @@ static int value_access(struct walk *walk, const struct reg *reg, uint32_t regno
 {
 	const struct verifier_map *map = &walk->prog->maps[reg->map];
 	int64_t min = reg->off + insn_off + reg->r64.smin;
-	int64_t max = reg->off + insn_off + reg->r64.smax;
+	int64_t max = (int64_t)((uint64_t)(reg->off + insn_off) + reg->r64.umax);
 
 	if (write && (map->flags & BPF_F_RDONLY_PROG))
 		return walk_fail(walk, -EACCES,
@@ -164,7 +167,8 @@ static int value_access(struct walk *walk, const struct reg *reg, uint32_t regno
 				 "R%u min value is negative, either use unsigned index or do a if "
 				 "(index >=0) check.\n",
 				 regno);
-	/* An offset that may be negative is too much for the kernel, whatever is added to it. */
+	/* An offset that may be below zero, made good by a constant: the kernel does not see that.
+	 */
 	if (reg->r64.umax >= VAR_OFF_MAX)
 		return walk_fail(walk, -EACCES,
 				 "R%u unbounded memory access, make sure to bounds check any such "
@@ -182,6 +186,9 @@ static int context_load(struct walk *walk, const struct reg *reg, int insn_off, 
 {
 	int64_t off = (int64_t)reg->off + insn_off;
 
+	if (reg->off)
+		return walk_fail(walk, -EACCES,
+				 "dereference of modified ctx ptr off=%d disallowed\n", reg->off);
 	if (off < 0 || off % size || off + size > CTX_SIZE)
 		return walk_fail(walk, -EACCES, "invalid bpf_context access off=%lld size=%u\n",
 				 (long long)off, size);
@@ -193,6 +200,19 @@ static int bad_access(struct walk *walk, uint32_t regno, enum reg_type type)
 {
 	return walk_fail(walk, -EACCES, "R%u invalid mem access '%s'\n", regno,
 			 reg_type_name(type));
+}
+
+/* The context may be of another shape than memory is: one instruction is for the one or the other.
+ */
+static int touch(struct walk *walk, enum reg_type type)
+{
+	uint8_t what = type == REG_CTX ? TOUCHED_CTX : TOUCHED_MEMORY;
+
+	if (walk->touched[walk->at] && walk->touched[walk->at] != what)
+		return walk_fail(walk, -EINVAL,
+				 "same insn cannot be used with different pointers\n");
+	walk->touched[walk->at] = what;
+	return 0;
 }
 
 int memory_load(struct walk *walk, const struct bpf_insn *insn)
@@ -209,6 +229,9 @@ int memory_load(struct walk *walk, const struct bpf_insn *insn)
 	if (insn->dst_reg == 10)
 		return walk_fail(walk, -EACCES, "frame pointer is read only\n");
 	reg = walk->state.regs[insn->src_reg];
+	r = touch(walk, reg.type);
+	if (r < 0)
+		return r;
 	switch (reg.type) {
 	case REG_CTX:
 		if (is_signed)
@@ -217,7 +240,7 @@ int memory_load(struct walk *walk, const struct bpf_insn *insn)
 					 size);
 		return context_load(walk, &reg, insn->off, size, dst);
 	case REG_STACK:
-		r = stack_access(walk, &reg, insn->src_reg, insn->off, size, false, &off);
+		r = stack_access(walk, insn->src_reg, insn->off, size, false, &off);
 		return r < 0 ? r : stack_load(walk, off, size, is_signed, dst);
 	case REG_VALUE:
 		r = value_access(walk, &reg, insn->src_reg, insn->off, size, false);
@@ -249,7 +272,7 @@ int memory_store(struct walk *walk, const struct bpf_insn *insn)
 	reg = walk->state.regs[insn->dst_reg];
 	switch (reg.type) {
 	case REG_STACK:
-		r = stack_access(walk, &reg, insn->dst_reg, insn->off, size, true, &off);
+		r = stack_access(walk, insn->dst_reg, insn->off, size, true, &off);
 		return r < 0 ? r : stack_store(walk, off, size, &value);
 	case REG_VALUE:
 		return value_access(walk, &reg, insn->dst_reg, insn->off, size, true);
@@ -261,8 +284,14 @@ int memory_store(struct walk *walk, const struct bpf_insn *insn)
 	}
 }
 
+#define LOAD_ACQUIRE  0x100
+#define STORE_RELEASE 0x110
+
 static int check_atomic_op(struct walk *walk, const struct bpf_insn *insn, bool *ret_fetch)
 {
+	if (insn->imm == LOAD_ACQUIRE || insn->imm == STORE_RELEASE)
+		return walk_fail(walk, -EOPNOTSUPP, "not supported by this verifier: %s\n",
+				 insn->imm == LOAD_ACQUIRE ? "load-acquire" : "store-release");
 	switch (insn->imm & ~BPF_FETCH) {
 	case BPF_ADD:
 	case BPF_AND:
@@ -290,7 +319,7 @@ static int atomic_place(struct walk *walk, const struct bpf_insn *insn, unsigned
 
 	switch (reg.type) {
 	case REG_STACK:
-		r = stack_access(walk, &reg, insn->dst_reg, insn->off, size, true, &off);
+		r = stack_access(walk, insn->dst_reg, insn->off, size, true, &off);
 		if (r == 0)
 			r = stack_load(walk, off, size, false, &old);
 		return r < 0 ? r : stack_set(walk, off, size, BYTE_MISC);
@@ -316,9 +345,9 @@ int memory_atomic(struct walk *walk, const struct bpf_insn *insn)
 	struct reg *out = &walk->state.regs[exchange ? 0 : insn->src_reg];
 	int r;
 
-	if (size < 4)
-		return walk_fail(walk, -EINVAL, "invalid atomic operand size\n");
 	r = check_atomic_op(walk, insn, &fetch);
+	if (r == 0 && size < 4)
+		r = walk_fail(walk, -EINVAL, "invalid atomic operand size\n");
 	if (r == 0)
 		r = read_reg(walk, insn->src_reg);
 	if (r == 0)
@@ -371,11 +400,10 @@ int memory_range(struct walk *walk, uint32_t regno, uint64_t min, uint64_t max, 
 {
 	const struct reg reg = walk->state.regs[regno];
 
-	/* A size of zero may come with a null pointer. */
-	if (reg.type == REG_SCALAR && range_is_const(&reg.r64) && !reg.r64.umin && !max)
-		return 0;
 	switch (reg.type) {
 	case REG_STACK:
+		if (!max)
+			return 0;
 		return stack_range(walk, &reg, regno, min, max, write);
 	case REG_VALUE:
 		return value_access(walk, &reg, regno, 0, max, write);

@@ -99,14 +99,14 @@ static struct range alu_xor(const struct range *a, const struct range *b, unsign
 	return alu_bits(tnum_xor(a->t, b->t), 0, width_mask(width), width);
 }
 
-/* eBPF masks the amount. Like the kernel we take nothing for known of one that is not a single number, or
- * that only the mask makes sense of. */
+/*
+ * Of an amount that is not a single number, or one that eBPF would mask, nothing is said of the
+ * outcome. Source: is_safe_to_compute_dst_reg_range(), Linux 6.12.
+ */
 static bool shift_amount(const struct range *b, unsigned int width, unsigned int *ret_shift)
 {
-	if (!range_is_const(b) || b->umin >= width)
-		return false;
 	*ret_shift = (unsigned int)b->umin;
-	return true;
+	return range_is_const(b) && b->umin < width;
 }
 
 static struct range alu_lsh(const struct range *a, const struct range *b, unsigned int width)
@@ -125,7 +125,7 @@ static struct range alu_rsh(const struct range *a, const struct range *b, unsign
 	unsigned int shift;
 
 	if (!shift_amount(b, width, &shift))
-		return range_bounded(a->umax, width);
+		return range_unknown(width);
 	return alu_bits(tnum_rshift(a->t, shift), a->umin >> shift, a->umax >> shift, width);
 }
 

@@ -11,13 +11,13 @@
 #include "verifier/range.h"
 #include "verifier/verifier.h"
 
-#define REGS	    11u
-#define STACK_MAX   512
-#define SLOTS	    (STACK_MAX / 8)
-#define INSNS_MAX   1000000u  /* processed; BPF_COMPLEXITY_LIMIT_INSNS, Linux 6.12 */
-#define JUMPS_MAX   8192u     /* BPF_COMPLEXITY_LIMIT_JMP_SEQ */
+#define REGS	   11u
+#define STACK_MAX  512
+#define SLOTS	   (STACK_MAX / 8)
+#define INSNS_MAX  1000000u /* processed; BPF_COMPLEXITY_LIMIT_INSNS, Linux 6.12 */
+#define JUMPS_MAX  8192u    /* BPF_COMPLEXITY_LIMIT_JMP_SEQ */
 #define VAR_OFF_MAX (1 << 29) /* BPF_MAX_VAR_OFF */
-#define CTX_SIZE    168	      /* struct pt_regs of x86-64 */
+#define CTX_SIZE   168	      /* struct pt_regs of x86-64 */
 
 enum reg_type {
 	REG_NONE, /* never written, or of no use any more */
@@ -31,8 +31,7 @@ enum reg_type {
 
 /**
  * struct reg
- * @r64, @r32: scalar: the value and its lower half. Pointers: @r64 is the variable part of the
- * offset
+ * @r64, @r32: scalar: the value and its lower half. Pointers: @r64 is the variable part of the offset
  * @off: pointers: constant part of the offset
  * @map: index of the map, for the last three types
  * @id: REG_VALUE_OR_NULL: which lookup
@@ -62,8 +61,7 @@ struct state {
 /** state_copy() - Return: 0 or -ENOMEM */
 int state_copy(struct state *to, const struct state *from);
 void state_deinit(struct state *state);
-/** state_slot() - slot of byte offset @off (negative), made if there is none yet; NULL without
- * memory */
+/** state_slot() - slot of byte offset @off (negative), made if there is none yet; NULL without memory */
 struct slot *state_slot(struct state *state, int off);
 /** state_covers() - all that @b can be, @a can be: what was proved from @a holds from @b */
 bool state_covers(const struct state *a, const struct state *b);
@@ -78,8 +76,7 @@ void reg_set_const(struct reg *reg, uint64_t value);
 /** reg_set_bounded() - a value read from memory, of @size bytes */
 void reg_set_bounded(struct reg *reg, unsigned int size, bool is_signed);
 void reg_set_none(struct reg *reg);
-/** reg_set_r64(), reg_set_r32() - a scalar; the other half follows. A 32-bit result is
- * zero-extended. */
+/** reg_set_r64(), reg_set_r32() - a scalar; the other half follows. A 32-bit result is zero-extended. */
 void reg_set_r64(struct reg *reg, const struct range *r64);
 void reg_set_r32(struct reg *reg, const struct range *r32);
 /** reg_narrow() - carry what one half says to the other. Return: false when nothing is left. */

@@ -13,6 +13,12 @@
 
 #include "verifier/internal.h"
 
+/*
+ * States remembered per instruction. Forgetting one costs time, which INSNS_MAX bounds; without a
+ * limit each new state is compared with all the others, and time grows with the square.
+ */
+#define STATES_MAX 64
+
 #define TEXT_MAX (1u << 24) /* bytes of log kept; the kernel's UINT_MAX >> 8 */
 
 static void text_add(struct text *text, const char *bytes, size_t len)
@@ -80,76 +86,53 @@ static int deliver(const struct walk *walk, struct verifier_log *log)
 	if (!log->buf || !log->size)
 		return 0;
 	room = log->size - 1;
-	memcpy(log->buf, walk->text.bytes + (len > room ? len - room : 0), len > room ? room : len);
+	if (len)
+		memcpy(log->buf, walk->text.bytes + (len > room ? len - room : 0),
+		       len > room ? room : len);
 	log->buf[len > room ? room : len] = '\0';
 	return len > room ? -ENOSPC : 0;
 }
 
-static int map_insn(struct walk *walk, const struct bpf_insn *insn)
+static void map_insn(struct walk *walk, const struct bpf_insn *insn)
 {
 	struct reg *dst = &walk->state.regs[insn->dst_reg];
-	const struct verifier_map *map;
-	uint32_t index = (uint32_t)insn->imm, off = (uint32_t)insn[1].imm;
+	uint32_t index = (uint32_t)insn->imm;
 
-	if (index >= walk->prog->map_cnt)
-		return walk_fail(walk, -EINVAL, "unrecognized bpf_ld_imm64 insn\n");
-	map = &walk->prog->maps[index];
 	walk->facts->maps |= 1ull << index;
 	*dst = (struct reg){.type = REG_MAP, .map = index, .r64 = range_const(0, 64)};
 	if (insn->src_reg == BPF_PSEUDO_MAP_FD)
-		return off ? walk_fail(walk, -EINVAL, "unrecognized bpf_ld_imm64 insn\n") : 0;
-	if (map->type != BPF_MAP_TYPE_ARRAY || map->max_entries != 1)
-		return walk_fail(walk, -EINVAL,
-				 "direct value access on this map is not supported\n");
-	if (off >= map->value_size)
-		return walk_fail(walk, -EINVAL,
-				 "invalid access to map value pointer, value_size=%u "
-				 "off=%u\n",
-				 map->value_size, off);
+		return;
 	dst->type = REG_VALUE;
-	dst->off = (int32_t)off;
-	return 0;
+	dst->off = insn[1].imm;
 }
 
 static int ld_imm64(struct walk *walk, const struct bpf_insn *insn)
 {
+	if (insn->off)
+		return walk_fail(walk, -EINVAL, "BPF_LD_IMM64 uses reserved fields\n");
 	if (insn->dst_reg == 10)
 		return walk_fail(walk, -EACCES, "frame pointer is read only\n");
-	switch (insn->src_reg) {
-	case 0:
+	if (insn->src_reg)
+		map_insn(walk, insn);
+	else
 		reg_set_const(&walk->state.regs[insn->dst_reg],
 			      (uint64_t)(uint32_t)insn[1].imm << 32 | (uint32_t)insn->imm);
-		return 0;
-	case BPF_PSEUDO_MAP_FD:
-	case BPF_PSEUDO_MAP_VALUE:
-		return map_insn(walk, insn);
-	default:
-		return walk_fail(walk, -EOPNOTSUPP,
-				 "not supported by this verifier: ld_imm64 of kind %d\n",
-				 insn->src_reg);
-	}
+	return 0;
 }
 
 static int load_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *next)
 {
 	if (BPF_CLASS(insn->code) == BPF_LD) {
-		if (insn->code != (BPF_LD | BPF_IMM | BPF_DW))
-			return walk_fail(walk, -EOPNOTSUPP,
-					 "not supported by this verifier: packet loads\n");
 		*next = walk->at + 2;
 		return ld_imm64(walk, insn);
 	}
-	if (BPF_MODE(insn->code) != BPF_MEM && BPF_MODE(insn->code) != 0x80)
-		return walk_fail(walk, -EINVAL, "unknown opcode %02x\n", insn->code);
 	return memory_load(walk, insn);
 }
 
 static int store_insn(struct walk *walk, const struct bpf_insn *insn)
 {
-	if (BPF_MODE(insn->code) == BPF_ATOMIC && BPF_CLASS(insn->code) == BPF_STX)
+	if (BPF_MODE(insn->code) == BPF_ATOMIC)
 		return memory_atomic(walk, insn);
-	if (BPF_MODE(insn->code) != BPF_MEM)
-		return walk_fail(walk, -EINVAL, "unknown opcode %02x\n", insn->code);
 	return memory_store(walk, insn);
 }
 
@@ -160,22 +143,18 @@ static int jump_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *n
 	uint8_t op = BPF_OP(insn->code);
 
 	if (op == BPF_EXIT && wide) {
-		if (insn->imm || insn->src_reg || insn->dst_reg || insn->off ||
-		    BPF_SRC(insn->code) != BPF_K)
+		if (insn->imm || insn->src_reg || insn->dst_reg || insn->off)
 			return walk_fail(walk, -EINVAL, "BPF_EXIT uses reserved fields\n");
 		return read_reg(walk, 0) < 0 ? -EACCES : 1;
 	}
 	if (op == BPF_CALL && wide)
 		return call_insn(walk, insn);
 	if (op == BPF_JA) {
-		if (BPF_SRC(insn->code) != BPF_K || insn->src_reg || insn->dst_reg ||
-		    (wide ? insn->imm : insn->off))
+		if (insn->src_reg || insn->dst_reg || (wide ? insn->imm : insn->off))
 			return walk_fail(walk, -EINVAL, "BPF_JA uses reserved fields\n");
 		*next = (uint32_t)((int64_t)walk->at + 1 + (wide ? insn->off : insn->imm));
 		return 0;
 	}
-	if (op > BPF_JSLE || op == BPF_CALL || op == BPF_EXIT)
-		return walk_fail(walk, -EINVAL, "unknown opcode %02x\n", insn->code);
 	return branch_insn(walk, insn, next);
 }
 
@@ -207,17 +186,10 @@ static void forget_dead(struct walk *walk)
 			reg_set_none(&walk->state.regs[i]);
 }
 
-/* Return: 1 when this state was walked before, 0 and it is remembered, or -ENOMEM. */
-static int seen_before(struct walk *walk)
+static int remember(struct walk *walk)
 {
-	struct explored *known;
-	uint32_t depth = 0;
+	struct explored *known = malloc(sizeof(*known));
 
-	forget_dead(walk);
-	for (known = walk->explored[walk->at]; known; known = known->next, depth++)
-		if (state_covers(&known->state, &walk->state))
-			return 1;
-	known = malloc(sizeof(*known));
 	if (!known)
 		return -ENOMEM;
 	if (state_copy(&known->state, &walk->state) < 0) {
@@ -227,9 +199,43 @@ static int seen_before(struct walk *walk)
 	known->next = walk->explored[walk->at];
 	walk->explored[walk->at] = known;
 	walk->states++;
-	if (depth + 1 > walk->peak)
-		walk->peak = depth + 1;
 	return 0;
+}
+
+/* The one that covered nothing for the longest time. */
+static void forget_oldest(struct explored *known)
+{
+	struct explored *last;
+
+	while (known->next->next)
+		known = known->next;
+	last = known->next;
+	known->next = NULL;
+	state_deinit(&last->state);
+	free(last);
+}
+
+/* Return: 1 when this state was walked before, 0 and it is remembered, or -ENOMEM. */
+static int seen_before(struct walk *walk)
+{
+	struct explored **link = &walk->explored[walk->at], *known;
+	uint32_t cnt = 0;
+
+	forget_dead(walk);
+	for (; (known = *link); link = &known->next, cnt++) {
+		if (!state_covers(&known->state, &walk->state))
+			continue;
+		/* What covers once covers again: to the front. */
+		*link = known->next;
+		known->next = walk->explored[walk->at];
+		walk->explored[walk->at] = known;
+		return 1;
+	}
+	if (cnt == STATES_MAX)
+		forget_oldest(walk->explored[walk->at]);
+	else if (cnt + 1 > walk->peak)
+		walk->peak = cnt + 1;
+	return remember(walk);
 }
 
 /* Walk one path to its end. */
@@ -295,9 +301,13 @@ static int prepare(struct walk *walk)
 	uint32_t cnt = walk->prog->cnt;
 
 	walk->live = calloc(cnt, sizeof(*walk->live));
+	walk->order = calloc(cnt, sizeof(*walk->order));
 	walk->target = calloc(cnt, 1);
+	walk->touched = calloc(cnt, 1);
 	walk->explored = calloc(cnt, sizeof(*walk->explored));
-	return walk->live && walk->target && walk->explored ? cfg_check(walk) : -ENOMEM;
+	if (!walk->live || !walk->order || !walk->target || !walk->touched || !walk->explored)
+		return -ENOMEM;
+	return cfg_check(walk);
 }
 
 static void walk_deinit(struct walk *walk)
@@ -317,7 +327,9 @@ static void walk_deinit(struct walk *walk)
 	free(walk->pending);
 	free(walk->explored);
 	free(walk->live);
+	free(walk->order);
 	free(walk->target);
+	free(walk->touched);
 	free(walk->text.bytes);
 }
 

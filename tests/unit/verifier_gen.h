@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Random programs that look like real ones: a few pieces (a lookup with its null check, bounded
+ * arithmetic on a pointer into a value, spills, helper calls, random arithmetic, jumps forward)
+ * with now and then a mistake in one. Half or so are accepted. From a seed, so that every machine
+ * tries the same.
+ */
+#pragma once
+
+#include "tests/unit/verifier_cases.h"
+
+#define GEN_INSNS 160
+#define GEN_BODY  (GEN_INSNS - 8)
+
+/**
+ * struct gen - one program
+ * @wants: instructions that jump to a place that is not there yet: @left pieces on
+ * @scalars, @values: bit N: register N should hold a number, a pointer into a value of @map[N]
+ */
+struct gen {
+	uint64_t seed;
+	struct bpf_insn insns[GEN_INSNS];
+	uint32_t cnt;
+	struct {
+		uint32_t at, left;
+	} wants[8];
+	uint32_t want_cnt;
+	uint32_t scalars, values;
+	uint8_t map[11];
+	uint32_t spilled; /* bit N: the slot at -8 * (N + 1) was written */
+};
+
+static inline uint32_t gen_random(struct gen *gen, uint32_t below)
+{
+	gen->seed ^= gen->seed >> 12;
+	gen->seed ^= gen->seed << 25;
+	gen->seed ^= gen->seed >> 27;
+	return (uint32_t)((gen->seed * 0x2545f4914f6cdd1dull) >> 33) % below;
+}
+
+static inline bool gen_chance(struct gen *gen, uint32_t percent)
+{
+	return gen_random(gen, 100) < percent;
+}
+
+static inline void gen_put(struct gen *gen, struct bpf_insn insn)
+{
+	if (gen->cnt < GEN_BODY)
+		gen->insns[gen->cnt++] = insn;
+}
+
+/* A register of the set; mostly one that is in it. */
+static inline uint8_t gen_pick(struct gen *gen, uint32_t set)
+{
+	uint8_t reg;
+
+	if (!set || gen_chance(gen, 1))
+		return (uint8_t)gen_random(gen, 10);
+	do
+		reg = (uint8_t)gen_random(gen, 10);
+	while (!(set >> reg & 1));
+	return reg;
+}
+
+static inline void gen_becomes(struct gen *gen, uint8_t reg, bool value, uint8_t map)
+{
+	gen->scalars &= ~(1u << reg);
+	gen->values &= ~(1u << reg);
+	*(value ? &gen->values : &gen->scalars) |= 1u << reg;
+	gen->map[reg] = map;
+}
+
+static inline uint32_t gen_value_size(const struct gen *gen, uint8_t reg)
+{
+	return case_maps[gen->map[reg]].value_size;
+}
+
+/* Numbers near the places where bounds are decided. */
+static inline int32_t gen_number(struct gen *gen)
+{
+	static const int32_t edges[] = {0,    1,   -1,	 2,	    7,	       8,    15,  16,
+					24,   31,  32,	 48,	    56,	       63,   64,  127,
+					128,  255, 256,	 -8,	    -2,	       40,   511, 512,
+					4095, -64, -128, INT32_MAX, INT32_MIN, 65535};
+
+	if (gen_chance(gen, 70))
+		return edges[gen_random(gen, ARRAY_SIZE(edges))];
+	return (int32_t)gen_random(gen, UINT32_MAX);
+}
+
+static inline void gen_lookup(struct gen *gen)
+{
+	static const uint8_t maps[] = {DATA, HASH, PERCPU, PERCPU_HASH, TABLE};
+	uint8_t map = maps[gen_random(gen, ARRAY_SIZE(maps))],
+		keep = (uint8_t)(6 + gen_random(gen, 4));
+	const struct bpf_insn load[] = {LD_MAP(1, map)};
+
+	gen_put(gen, INSN_ST(BPF_DW, 10, -8, gen_number(gen)));
+	gen_put(gen, INSN_ST(BPF_DW, 10, -16, 0));
+	gen->spilled |= 3;
+	gen_put(gen, INSN_MOV64_REG(2, 10));
+	gen_put(gen, INSN_ALU64_IMM(BPF_ADD, 2, -16));
+	gen_put(gen, load[0]);
+	gen_put(gen, load[1]);
+	gen_put(gen, INSN_CALL(BPF_FUNC_map_lookup_elem));
+	gen->scalars &= ~0x3fu;
+	gen->values &= ~0x3fu;
+	gen_put(gen, INSN_MOV64_REG(keep, 0));
+	gen_becomes(gen, keep, true, map);
+	if (gen_chance(gen, 96)) {
+		gen_put(gen, INSN_JMP_IMM(BPF_JNE, gen_chance(gen, 50) ? 0 : keep, 0, 2));
+		gen_put(gen, INSN_MOV64_IMM(0, 0));
+		gen_put(gen, INSN_EXIT());
+	}
+	gen_becomes(gen, 0, true, map);
+}
+
+static inline void gen_value(struct gen *gen)
+{
+	uint8_t map = gen_chance(gen, 85) ? DATA : gen_chance(gen, 50) ? FIXED : SINK;
+	uint8_t reg = (uint8_t)gen_random(gen, 10);
+	const struct bpf_insn load[] = {LD_VALUE(reg, map, gen_random(gen, 40))};
+
+	gen_put(gen, load[0]);
+	gen_put(gen, load[1]);
+	gen_becomes(gen, reg, true, map);
+}
+
+static inline void gen_scalar(struct gen *gen)
+{
+	uint8_t reg = (uint8_t)gen_random(gen, 10);
+	uint64_t number = (uint64_t)gen_random(gen, UINT32_MAX) << 32 | (uint32_t)gen_number(gen);
+	const struct bpf_insn load[] = {INSN_LD_IMM64(reg, number)};
+
+	switch (gen_random(gen, 4)) {
+	case 0:
+		gen_put(gen, INSN_MOV64_IMM(reg, gen_number(gen)));
+		break;
+	case 1:
+		gen_put(gen, INSN_ALU32_IMM(BPF_MOV, reg, gen_number(gen)));
+		break;
+	case 2:
+		gen_put(gen, load[0]);
+		gen_put(gen, load[1]);
+		break;
+	default:
+		if (!gen->values)
+			return;
+		gen_put(gen,
+			INSN_RAW(BPF_LDX | (gen_chance(gen, 20) ? MEMSX | BPF_B : BPF_MEM | BPF_DW),
+				 reg, gen_pick(gen, gen->values), 0, 0));
+	}
+	gen_becomes(gen, reg, false, 0);
+}
+
+static inline void gen_alu(struct gen *gen)
+{
+	static const uint8_t ops[] = {BPF_ADD, BPF_SUB,	 BPF_MUL, BPF_DIV, BPF_OR,
+				      BPF_AND, BPF_LSH,	 BPF_RSH, BPF_MOD, BPF_XOR,
+				      BPF_MOV, BPF_ARSH, BPF_AND, BPF_NEG};
+	uint8_t op = ops[gen_random(gen, ARRAY_SIZE(ops))], dst = gen_pick(gen, gen->scalars);
+	uint8_t class = gen_chance(gen, 60) ? BPF_ALU64 : BPF_ALU;
+	int16_t off = (op == BPF_DIV || op == BPF_MOD) && gen_chance(gen, 20) ? 1 : 0;
+	bool shift = op == BPF_LSH || op == BPF_RSH || op == BPF_ARSH;
+	int32_t imm =
+		shift ? (int32_t)gen_random(gen, class == BPF_ALU64 ? 64 : 32) : gen_number(gen);
+
+	if (op == BPF_NEG)
+		gen_put(gen, INSN_RAW(class | op, dst, 0, 0, 0));
+	else if (gen_chance(gen, 45))
+		gen_put(gen,
+			INSN_RAW(class | op | BPF_X, dst, gen_pick(gen, gen->scalars), off, 0));
+	else
+		gen_put(gen, INSN_RAW(class | op | BPF_K, dst, 0, off, imm ? imm : 1));
+}
+
+static inline void gen_extend(struct gen *gen)
+{
+	static const int16_t bits[] = {8, 16, 32};
+	uint8_t dst = gen_pick(gen, gen->scalars), src = gen_pick(gen, gen->scalars);
+
+	if (gen_chance(gen, 30))
+		gen_put(gen, INSN_RAW(BPF_ALU | BPF_END | (gen_chance(gen, 50) ? BPF_TO_BE : 0),
+				      dst, 0, 0, 16 << gen_random(gen, 3)));
+	else if (gen_chance(gen, 50))
+		gen_put(gen, INSN_RAW(BPF_ALU64 | BPF_MOV | BPF_X, dst, src,
+				      bits[gen_random(gen, 3)], 0));
+	else
+		gen_put(gen,
+			INSN_RAW(BPF_ALU | BPF_MOV | BPF_X, dst, src, bits[gen_random(gen, 2)], 0));
+	gen_becomes(gen, dst, false, 0);
+}
+
+static inline struct bpf_insn gen_compare(struct gen *gen, uint8_t reg, int32_t imm, int16_t off)
+{
+	static const uint8_t ops[] = {BPF_JEQ,	BPF_JGT, BPF_JGE, BPF_JSET, BPF_JNE, BPF_JSGT,
+				      BPF_JSGE, BPF_JLT, BPF_JLE, BPF_JSLT, BPF_JSLE};
+	uint8_t op = ops[gen_random(gen, ARRAY_SIZE(ops))];
+	uint8_t class = gen_chance(gen, 70) ? BPF_JMP : BPF_JMP32;
+
+	if (gen_chance(gen, 30))
+		return INSN_RAW(class | op | BPF_X, reg, gen_pick(gen, gen->scalars), off, 0);
+	return INSN_RAW(class | op | BPF_K, reg, 0, off, imm);
+}
+
+/* A pointer into a value moves by a number that is usually bounded before. */
+static inline void gen_move(struct gen *gen)
+{
+	uint8_t value = gen_pick(gen, gen->values), number = gen_pick(gen, gen->scalars);
+	uint32_t size = gen_value_size(gen, value);
+	int32_t room = (int32_t)gen_random(gen, size) - 1;
+
+	switch (gen_random(gen, 5)) {
+	case 0:
+		gen_put(gen, INSN_ALU64_IMM(BPF_AND, number, room < 0 ? 7 : room));
+		break;
+	case 1: /* leave when it is too large */
+		gen_put(gen,
+			INSN_JMP_IMM(gen_chance(gen, 90) ? BPF_JLT : BPF_JSLT, number, room, 2));
+		gen_put(gen, INSN_MOV64_IMM(0, 1));
+		gen_put(gen, INSN_EXIT());
+		break;
+	case 2:
+		gen_put(gen, INSN_JMP_IMM(BPF_JSGT, number, room, 1));
+		gen_put(gen, INSN_JMP_IMM(BPF_JSGT, number, -(int32_t)gen_random(gen, 9), 2));
+		gen_put(gen, INSN_MOV64_IMM(0, 1));
+		gen_put(gen, INSN_EXIT());
+		break;
+	case 3:
+		gen_put(gen, INSN_ALU32_IMM(BPF_AND, number, room < 0 ? 7 : room));
+		break;
+	default:
+		gen_put(gen, INSN_ALU64_IMM(BPF_RSH, number, 56 + (int32_t)gen_random(gen, 8)));
+	}
+	if (gen_chance(gen, 50))
+		gen_alu(gen);
+	gen_put(gen, INSN_ALU64_REG(gen_chance(gen, 75) ? BPF_ADD : BPF_SUB, value, number));
+	if (gen_chance(gen, 30))
+		gen_put(gen, INSN_ALU64_IMM(BPF_ADD, value, (int32_t)gen_random(gen, 32) - 16));
+}
+
+static inline void gen_access(struct gen *gen)
+{
+	static const uint8_t sizes[] = {BPF_B, BPF_H, BPF_W, BPF_DW};
+	static const int32_t atomics[] = {BPF_ADD,  BPF_OR | BPF_FETCH, BPF_XOR,
+					  BPF_XCHG, BPF_CMPXCHG,	BPF_AND | BPF_FETCH};
+	uint8_t value = gen_pick(gen, gen->values), number = gen_pick(gen, gen->scalars);
+	uint8_t size = sizes[gen_random(gen, 4)], loaded = (uint8_t)gen_random(gen, 10);
+	int16_t off = (int16_t)gen_random(gen, gen_value_size(gen, value) / 2);
+
+	if (gen_chance(gen, 10))
+		off = (int16_t)(off - 8);
+	switch (gen_random(gen, 6)) {
+	case 0:
+		gen_put(gen, INSN_STX(size, value, number, off));
+		break;
+	case 1:
+		gen_put(gen, INSN_ST(size, value, off, gen_number(gen)));
+		break;
+	case 2:
+		gen_put(gen, ATOMIC(gen_chance(gen, 60) ? BPF_DW : BPF_W,
+				    atomics[gen_random(gen, ARRAY_SIZE(atomics))], value, number,
+				    (int16_t)(off & ~7)));
+		break;
+	case 3:
+		if (size == BPF_DW)
+			size = BPF_W;
+		gen_put(gen, INSN_RAW(BPF_LDX | MEMSX | size, loaded, value, off, 0));
+		gen_becomes(gen, loaded, false, 0);
+		break;
+	default:
+		gen_put(gen, INSN_LDX(size, loaded, value, off));
+		gen_becomes(gen, loaded, false, 0);
+	}
+}
+
+static inline void gen_stack(struct gen *gen)
+{
+	static const uint8_t sizes[] = {BPF_B, BPF_H, BPF_W, BPF_DW};
+	uint32_t slot = gen_random(gen, 12), part = gen_random(gen, 4), bytes = 1u << part;
+	uint8_t reg = gen_pick(gen, gen->scalars | gen->values),
+		loaded = (uint8_t)gen_random(gen, 10);
+	int16_t top = (int16_t)(-8 * ((int)slot + 1));
+	int16_t at = (int16_t)(top + (int)(gen_random(gen, 8 / bytes) * bytes));
+
+	if (gen_chance(gen, 50)) {
+		gen_put(gen, INSN_STX(BPF_DW, 10, reg, top));
+		gen->spilled |= 1u << slot;
+	} else if (gen_chance(gen, 30)) {
+		gen_put(gen, INSN_ST(sizes[part], 10, at, gen_number(gen)));
+	}
+	if (!(gen->spilled >> slot & 1) && gen_chance(gen, 95))
+		return;
+	if (gen_chance(gen, 40))
+		gen_put(gen, INSN_STX(sizes[part], 10, gen_pick(gen, gen->scalars), at));
+	if (gen_chance(gen, 70)) {
+		gen_put(gen, INSN_LDX(BPF_DW, loaded, 10, top));
+		gen_becomes(gen, loaded, gen->values >> reg & 1, gen->map[reg]);
+	} else {
+		gen_put(gen, INSN_LDX(sizes[part], loaded, 10, at));
+		gen_becomes(gen, loaded, false, 0);
+	}
+}
+
+static inline void gen_call(struct gen *gen)
+{
+	static const int32_t plain[] = {BPF_FUNC_ktime_get_ns, BPF_FUNC_get_prandom_u32,
+					BPF_FUNC_get_current_pid_tgid};
+	uint8_t value = gen_pick(gen, gen->values & ~6u),
+		number = gen_pick(gen, gen->scalars & ~6u);
+
+	switch (gen_random(gen, 4)) {
+	case 0: /* into a value, of a size that may be anything */
+		gen_put(gen, INSN_MOV64_REG(1, value));
+		gen_put(gen, INSN_MOV64_REG(2, number));
+		gen_put(gen, INSN_ALU64_IMM(BPF_AND, 2, gen_number(gen)));
+		gen_put(gen, INSN_MOV64_IMM(3, 0));
+		gen_put(gen, INSN_CALL(BPF_FUNC_probe_read_user));
+		break;
+	case 1: /* onto the stack */
+		gen_put(gen, INSN_MOV64_REG(1, 10));
+		gen_put(gen, INSN_ALU64_IMM(BPF_ADD, 1, -8 * (1 + (int32_t)gen_random(gen, 12))));
+		gen_put(gen, INSN_MOV64_IMM(2, (int32_t)gen_random(gen, 17)));
+		gen_put(gen, INSN_CALL(BPF_FUNC_get_current_comm));
+		break;
+	default:
+		gen_put(gen, INSN_CALL(plain[gen_random(gen, ARRAY_SIZE(plain))]));
+	}
+	gen->scalars &= ~0x3fu;
+	gen->values &= ~0x3fu;
+	gen->scalars |= 1;
+}
+
+static inline void gen_jump(struct gen *gen)
+{
+	if (gen->want_cnt == ARRAY_SIZE(gen->wants) || gen->cnt >= GEN_BODY - 1)
+		return;
+	gen->wants[gen->want_cnt].at = gen->cnt;
+	gen->wants[gen->want_cnt++].left = 1 + gen_random(gen, 4);
+	gen_put(gen, gen_compare(gen, gen_pick(gen, gen->scalars), gen_number(gen), 0));
+}
+
+/* Jumps whose place is reached, or all of them. */
+static inline void gen_land(struct gen *gen, bool all)
+{
+	for (uint32_t i = 0; i < gen->want_cnt;) {
+		if (!all && --gen->wants[i].left) {
+			i++;
+			continue;
+		}
+		gen->insns[gen->wants[i].at].off = (int16_t)(gen->cnt - gen->wants[i].at - 1);
+		gen->wants[i] = gen->wants[--gen->want_cnt];
+	}
+}
+
+/** gen_program() - program @number of the fixed sequence */
+static inline void gen_program(struct gen *gen, uint64_t number)
+{
+	uint32_t pieces;
+
+	memset(gen, 0, sizeof(*gen));
+	gen->seed = 0x9e3779b97f4a7c15ull * (number + 1);
+	pieces = 3 + gen_random(gen, 12);
+	gen_put(gen, INSN_LDX(BPF_DW, 6, 1, 8 * (int16_t)gen_random(gen, 21)));
+	gen_put(gen, INSN_LDX(BPF_DW, 7, 1, 8 * (int16_t)gen_random(gen, 21)));
+	gen_put(gen, INSN_MOV64_IMM(0, 0));
+	gen->scalars = 1u << 6 | 1u << 7 | 1;
+	if (gen_chance(gen, 50))
+		gen_lookup(gen);
+	else
+		gen_value(gen);
+	for (uint32_t i = 0; i < pieces; i++) {
+		uint32_t kind = gen_random(gen, 100);
+
+		if (kind < 5)
+			gen_lookup(gen);
+		else if (kind < 10)
+			gen_value(gen);
+		else if (kind < 20)
+			gen_scalar(gen);
+		else if (kind < 32)
+			gen_alu(gen);
+		else if (kind < 37)
+			gen_extend(gen);
+		else if (kind < 57)
+			gen_move(gen);
+		else if (kind < 74)
+			gen_access(gen);
+		else if (kind < 84)
+			gen_stack(gen);
+		else if (kind < 88)
+			gen_call(gen);
+		else
+			gen_jump(gen);
+		gen_land(gen, false);
+	}
+	gen_land(gen, true);
+	gen->insns[gen->cnt++] = INSN_MOV64_IMM(0, 0);
+	gen->insns[gen->cnt++] = INSN_EXIT();
+}
