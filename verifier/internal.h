@@ -33,6 +33,7 @@ enum touched { TOUCHED_NONE, TOUCHED_CTX, TOUCHED_MEMORY };
  * @live: per instruction, registers that may be read later
  * @touched: per instruction, what it accessed on the paths so far
  * @order, @order_cnt: instructions, each behind all that it leads to
+ * @remembered: instructions that were processed when a state was last remembered
  * @target: per instruction, jumps or falls of a branch lead here: states are compared
  */
 struct walk {
@@ -48,7 +49,7 @@ struct walk {
 	uint16_t *live;
 	uint32_t *order, order_cnt;
 	uint8_t *target, *touched;
-	uint32_t states, peak;
+	uint32_t states, peak, remembered;
 };
 
 /** walk_say() - add to the log */

@@ -167,8 +167,9 @@ static bool slot_covers(const struct slot *a, const struct slot *b, struct id_ma
 bool state_covers(const struct state *a, const struct state *b)
 {
 	static const struct slot empty;
-	struct id_map ids = {.cnt = 0};
+	struct id_map ids;
 
+	ids.cnt = 0; /* the rest is written before it is read */
 	for (uint32_t i = 0; i < REGS; i++)
 		if (!reg_covers(&a->regs[i], &b->regs[i], &ids))
 			return false;

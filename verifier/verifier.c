@@ -17,7 +17,9 @@
  * States remembered per instruction. Forgetting one costs time, which INSNS_MAX bounds; without a
  * limit each new state is compared with all the others, and time grows with the square.
  */
-#define STATES_MAX 64
+#define STATES_MAX 32
+/* And only one in this many instructions: to walk those again is cheaper than to remember each. */
+#define STATES_APART 8
 
 #define TEXT_MAX (1u << 24) /* bytes of log kept; the kernel's UINT_MAX >> 8 */
 
@@ -215,7 +217,7 @@ static void forget_oldest(struct explored *known)
 	free(last);
 }
 
-/* Return: 1 when this state was walked before, 0 and it is remembered, or -ENOMEM. */
+/* Return: 1 when this state was walked before, 0 and it may be remembered, or -ENOMEM. */
 static int seen_before(struct walk *walk)
 {
 	struct explored **link = &walk->explored[walk->at], *known;
@@ -231,6 +233,9 @@ static int seen_before(struct walk *walk)
 		walk->explored[walk->at] = known;
 		return 1;
 	}
+	if (walk->facts->processed - walk->remembered < STATES_APART)
+		return 0;
+	walk->remembered = walk->facts->processed;
 	if (cnt == STATES_MAX)
 		forget_oldest(walk->explored[walk->at]);
 	else if (cnt + 1 > walk->peak)
