@@ -23,6 +23,9 @@
 #include "notifier/uspace_plan.h"
 #include "shim/late.h"
 
+/* As the reason of a catch that was done by a plan that is not the latest any more. */
+#define STALE "plan changed"
+
 static bool is_ours(pid_t tid, dev_t dev, ino_t ino, void *data)
 {
 	const struct uspace *uspace = data;
@@ -79,6 +82,9 @@ static int patch_stopped(const struct late_stop *stop, struct reason *reason, vo
 		return r;
 	if (state == SHIM_FOREIGN)
 		return reason_set(reason, -EBUSY, "other code stands at the site");
+	/* The plan may have changed since this process was forked: then the daemon has another look. */
+	if (state == SHIM_DONE && !uspace_targets_is_latest(uspace, plan))
+		reason_set(reason, 0, STALE);
 	/* Which of a library's segments has the sites is not known before it is there. */
 	return state == SHIM_ABSENT && !stop->exec && !stop->behind;
 }
@@ -92,6 +98,8 @@ static void report(struct uspace *uspace, pid_t pid, const char *why)
 
 static void caught(const struct late_stop *stop, int result, const char *reason, void *data)
 {
+	if (result >= 0 && strcmp(reason, STALE) == 0)
+		uspace_targets_revisit(data, stop->pid);
 	if (result < 0)
 		report(data, stop->pid, reason[0] ? reason : strerrordesc_np(-result));
 }

@@ -31,12 +31,13 @@ struct plan_site {
 /**
  * struct uspace_plan
  * @segments: of the region; descriptors of kernel arrays are owned
+ * @generation: counts plans; a catch of a late target tells by it that its plan is an old one
  * @sites: changed ones first, @changed_cnt of them
  */
 struct uspace_plan {
 	struct shim_segment *segments;
 	uint32_t segment_cnt, fixed_segments;
-	uint64_t enter, nonce, cgroup_id;
+	uint64_t enter, nonce, cgroup_id, generation;
 	uint32_t seccomp_filters;
 	struct plan_site *sites;
 	uint32_t site_cnt, changed_cnt;

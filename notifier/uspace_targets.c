@@ -224,13 +224,14 @@ void uspace_targets_child(const struct uspace_plan *plan, int *keep)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static _Noreturn void visit_child(const struct uspace_plan *plan, struct visit *visit)
+static _Noreturn void visit_child(const struct uspace_plan *plan, uint32_t site_cnt,
+					  struct visit *visit)
 {
 	uspace_targets_child(plan, NULL);
 	for (uint32_t i = 0; i < visit->cnt; i++) {
 		struct reason reason = {0};
 		enum shim_state state;
-		int r = uspace_plan_run(plan, plan->changed_cnt, visit->pids[i], 0, -1, &state,
+		int r = uspace_plan_run(plan, site_cnt, visit->pids[i], 0, -1, &state,
 					&reason);
 
 		/* Gone while we came, or a zombie: nobody to miss a probe. */
@@ -250,7 +251,8 @@ static _Noreturn void visit_child(const struct uspace_plan *plan, struct visit *
 }
 
 /* Visit processes from @from on, in a child: it becomes their tracer for a moment. */
-static int visit_targets(const struct uspace_plan *plan, const struct pid_set *set, uint32_t from,
+static int visit_targets(const struct uspace_plan *plan, uint32_t site_cnt,
+			 const struct pid_set *set, uint32_t from,
 			 struct uspace_reach *reach)
 {
 	uint32_t cnt = set->cnt - from;
@@ -265,7 +267,7 @@ static int visit_targets(const struct uspace_plan *plan, const struct pid_set *s
 	memcpy(visit->pids, set->pids + from, cnt * sizeof(pid_t));
 	child = fork();
 	if (child == 0)
-		visit_child(plan, visit);
+		visit_child(plan, site_cnt, visit);
 	if (child > 0)
 		while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
 			;
@@ -334,7 +336,7 @@ static int visit_all(struct uspace *uspace, const struct uspace_plan *plan, pid_
 			break;
 		caller_maps |= take_pid(&set, before, caller);
 		if (set.cnt > before)
-			r = visit_targets(plan, &set, before, reach);
+			r = visit_targets(plan, plan->changed_cnt, &set, before, reach);
 	}
 	free(set.pids);
 	reap_callers(uspace, uspace->caller_cnt == ARRAY_SIZE(uspace->callers));
@@ -367,6 +369,51 @@ static void settle_sites(struct uspace *uspace, bool reached)
 	}
 }
 
+static struct region_header *generation_of(struct uspace *uspace)
+{
+	return (void *)uspace->base;
+}
+
+/* One process that was brought to an old plan, because it was caught while the plan changed. */
+struct revisit {
+	struct pool_job job;
+	struct uspace *uspace;
+	pid_t pid;
+};
+
+static void revisit_run(struct pool_job *job)
+{
+	struct revisit *revisit = container_of(job, struct revisit, job);
+	struct uspace *uspace = revisit->uspace;
+	struct pid_set set = {.pids = &revisit->pid, .cnt = 1};
+	struct uspace_reach reach = {0};
+
+	pthread_mutex_lock(&uspace->apply);
+	if (uspace->plan)
+		visit_targets(uspace->plan, uspace->plan->site_cnt, &set, 0, &reach);
+	pthread_mutex_unlock(&uspace->apply);
+	if (reach.failed)
+		log_notice("tenant=%s: %s runs on without its latest probes", uspace->tenant->name,
+			   reach.reason.text);
+	free(revisit);
+}
+
+void uspace_targets_revisit(struct uspace *uspace, pid_t pid)
+{
+	struct revisit *revisit = malloc(sizeof(*revisit));
+
+	if (!revisit)
+		return;
+	*revisit = (struct revisit){.job.fn = revisit_run, .uspace = uspace, .pid = pid};
+	pool_submit(uspace->tenant->pool, &revisit->job);
+}
+
+bool uspace_targets_is_latest(struct uspace *uspace, const struct uspace_plan *plan)
+{
+	return __atomic_load_n(&generation_of(uspace)->generation, __ATOMIC_ACQUIRE) ==
+	       plan->generation;
+}
+
 int uspace_targets_apply(struct uspace *uspace, pid_t caller, struct uspace_reach *ret_reach,
 			 struct reason *reason)
 {
@@ -379,6 +426,7 @@ int uspace_targets_apply(struct uspace *uspace, pid_t caller, struct uspace_reac
 		return r;
 	pthread_mutex_lock(&uspace->lock);
 	old = uspace->plan;
+	plan->generation = ++generation_of(uspace)->generation;
 	__atomic_store_n(&uspace->plan, plan, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&uspace->lock);
 	uspace_plan_free(old);

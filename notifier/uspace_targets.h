@@ -88,6 +88,11 @@ int uspace_targets_apply(struct uspace *uspace, pid_t caller, struct uspace_reac
  *  @keep: descriptor to keep, its number may change; may be NULL */
 void uspace_targets_child(const struct uspace_plan *plan, int *keep);
 
+/** uspace_targets_is_latest() - whether @plan still is what targets are to look like; also in a child */
+bool uspace_targets_is_latest(struct uspace *uspace, const struct uspace_plan *plan);
+/** uspace_targets_revisit() - bring one process to the latest plan, soon */
+void uspace_targets_revisit(struct uspace *uspace, pid_t pid);
+
 /** uspace_targets_count() - processes of the tenant that map the file of @point and have the region
  */
 uint32_t uspace_targets_count(struct uspace *uspace, const struct uspace_point *point);

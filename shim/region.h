@@ -122,12 +122,14 @@ static_assert(REGION_COUNTERS + sizeof(struct region_counter) * REGION_SLOTS_MAX
  * @off: set to 1 by the daemon or its keeper: hits run nothing any more
  * @features: REGION_HAS_*, of the host's processors, as rt_cpu_features() finds them; 0 is always
  *	right, only slower
+ * @generation: of the daemon's plan for targets; nobody else looks at it
  * @enter, @ret: offsets of the runtime's entry points (see struct region_stub and the shadow table)
  */
 struct region_header {
 	uint32_t version, slots, off, features;
 	uint64_t enter, ret;
-	uint64_t reserved[4];
+	uint64_t generation;
+	uint64_t reserved[3];
 };
 static_assert(sizeof(struct region_header) == 64, "the runtime's text starts behind it");
 
