@@ -120,9 +120,13 @@ static int branch_scalars(struct walk *walk, const struct bpf_insn *insn, const 
 	return 0;
 }
 
-static bool is_zero(const struct reg *reg)
+/* Only the number 0 itself will do, not a register that holds it. Source:
+ * check_cond_jmp_op(), 6.12. */
+static bool is_null_check(const struct bpf_insn *insn)
 {
-	return reg->type == REG_SCALAR && range_is_const(&reg->r64) && reg->r64.umin == 0;
+	return (insn->code == (BPF_JMP | BPF_JEQ | BPF_K) ||
+		insn->code == (BPF_JMP | BPF_JNE | BPF_K)) &&
+	       insn->imm == 0;
 }
 
 static int branch_null(struct walk *walk, const struct bpf_insn *insn, uint32_t taken,
@@ -165,7 +169,6 @@ int branch_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_ne
 {
 	const struct reg *dst = &walk->state.regs[insn->dst_reg];
 	uint32_t taken = (uint32_t)((int64_t)walk->at + 1 + insn->off);
-	bool equality = BPF_OP(insn->code) == BPF_JEQ || BPF_OP(insn->code) == BPF_JNE;
 	struct reg src;
 	int r = get_operands(walk, insn, &src);
 
@@ -176,7 +179,7 @@ int branch_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_ne
 	if (BPF_CLASS(insn->code) == BPF_JMP32)
 		return walk_fail(walk, -EACCES, "R%d pointer comparison prohibited\n",
 				 insn->dst_reg);
-	if (dst->type == REG_VALUE_OR_NULL && equality && is_zero(&src))
+	if (dst->type == REG_VALUE_OR_NULL && is_null_check(insn))
 		return branch_null(walk, insn, taken, ret_next);
 	return branch_unknown(walk, taken, ret_next);
 }

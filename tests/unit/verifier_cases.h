@@ -189,6 +189,8 @@ static const struct verifier_case verifier_cases[] = {
 	 PROG(INSN_ALU64_IMM(BPF_ADD, 1, 8), INSN_CALL(BPF_FUNC_get_attach_cookie), INSN_EXIT()),
 	 .error = -EACCES},
 
+	{"sign-extended load from the context",
+	 PROG(INSN_RAW(BPF_LDX | BPF_W | MEMSX, 0, 1, 0, 0), INSN_EXIT()), .error = -EACCES},
 	{"context or value by one instruction",
 	 PROG(INSN_LDX(BPF_DW, 2, 1, 0), INSN_MOV64_IMM(0, 0), INSN_JMP_IMM(BPF_JEQ, 2, 1, 2),
 	      LD_VALUE(1, DATA, 0), INSN_LDX(BPF_DW, 0, 1, 0), INSN_EXIT()),
