@@ -146,7 +146,11 @@ static void add_paths(struct large *large, uint32_t bits)
 /* In the memory a worker has. */
 static void test_explosion(void **state)
 {
+#ifdef __SANITIZE_ADDRESS__
+	static const uint32_t bits[] = {12, 16};
+#else
 	static const uint32_t bits[] = {12, 24, 3000, 200000};
+#endif
 	struct verifier_facts facts;
 	struct large large = {.cnt = 0};
 	pid_t child;
@@ -167,7 +171,7 @@ static void test_explosion(void **state)
 
 			add_paths(&large, bits[i]);
 			r = check_large(&large, &facts);
-			if (i == 0 ? r != 0 : r != -E2BIG && r != -ENOMEM)
+			if (bits[i] < 20 ? r != 0 : r != -E2BIG && r != -ENOMEM)
 				_exit(10 + (int)i);
 		}
 		_exit(0);
