@@ -31,18 +31,16 @@ gated()
 	chmod 777 "$DIR" "$DIR/bt" "$DIR/sums"
 }
 
-# target_of: the sample that waits at the gate
-target_of()
+# target_waits: find the sample that waits at the gate; its pid is in $DIR/target from then on
+target_waits()
 {
-	pgrep -f "^$DIR/sample.* -g" | head -1
+	pgrep -f "^$DIR/sample.* -g" | head -1 >"$DIR/target"
+	[ -s "$DIR/target" ]
 }
 
 patched()
 {
-	# A look at all processes may miss one while others come and go.
-	local pid
-	pid=$(target_of)
-	[ -n "$pid" ] && text_touched "$pid" "$DIR/$1"
+	text_touched "$(<"$DIR/target")" "$DIR/$1"
 }
 
 @test "three programs, target started afterwards: dynamic and static give what real root gets" {
@@ -101,9 +99,9 @@ echo "status \$?" >>$DIR/sums
 EOF
 	inside sh "$DIR/tree" 2>"$DIR/err" 3>&- &
 	started $!
-	wait_for 10 target_of
+	wait_for 10 target_waits
 	local target
-	target=$(target_of)
+	target=$(<"$DIR/target")
 	threads=$(ls "/proc/$target/task" | wc -l)
 	fds=$(ls "/proc/$target/fd" | wc -l)
 	signals=$(grep -E '^Sig(Cgt|Ign|Blk)' "/proc/$target/status")
@@ -185,7 +183,7 @@ EOF
 	inside sh "$DIR/tree" 2>"$DIR/err" 3>&- &
 	local daemon=$!
 	started $daemon
-	wait_for 10 target_of
+	wait_for 10 target_waits
 	wait_for 10 patched sample
 	touch "$DIR/go"
 	wait_for 10 test -e "$DIR/counted"
