@@ -224,8 +224,6 @@ int memory_load(struct walk *walk, const struct bpf_insn *insn)
 
 	if (r < 0)
 		return r;
-	if (insn->imm || (is_signed && size == 8))
-		return walk_fail(walk, -EINVAL, "BPF_LDX uses reserved fields\n");
 	if (insn->dst_reg == 10)
 		return walk_fail(walk, -EACCES, "frame pointer is read only\n");
 	reg = walk->state.regs[insn->src_reg];
