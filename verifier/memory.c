@@ -400,8 +400,6 @@ int memory_range(struct walk *walk, uint32_t regno, uint64_t min, uint64_t max, 
 
 	switch (reg.type) {
 	case REG_STACK:
-		if (!max)
-			return 0;
 		return stack_range(walk, &reg, regno, min, max, write);
 	case REG_VALUE:
 		return value_access(walk, &reg, regno, 0, max, write);
