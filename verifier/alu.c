@@ -90,6 +90,9 @@ static int pointer_alu(struct walk *walk, const struct bpf_insn *insn, const str
 	if (op == BPF_ADD && reg_is_pointer(dst) && reg_is_pointer(src))
 		return walk_fail(walk, -EACCES, "R%d pointer += pointer prohibited\n",
 				 insn->dst_reg);
+	if (op == BPF_SUB && dst->type == REG_STACK)
+		return walk_fail(walk, -EACCES, "R%d subtraction from stack pointer prohibited\n",
+				 insn->dst_reg);
 	if (op == BPF_ADD || (op == BPF_SUB && reg_is_pointer(dst)))
 		return pointer_add(walk, insn->dst_reg, reg_is_pointer(dst) ? *dst : *src,
 				   reg_is_pointer(dst) ? src : dst, op == BPF_SUB);

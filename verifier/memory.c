@@ -224,8 +224,6 @@ int memory_load(struct walk *walk, const struct bpf_insn *insn)
 
 	if (r < 0)
 		return r;
-	if (insn->imm || (is_signed && size == 8))
-		return walk_fail(walk, -EINVAL, "BPF_LDX uses reserved fields\n");
 	if (insn->dst_reg == 10)
 		return walk_fail(walk, -EACCES, "frame pointer is read only\n");
 	reg = walk->state.regs[insn->src_reg];
@@ -402,8 +400,6 @@ int memory_range(struct walk *walk, uint32_t regno, uint64_t min, uint64_t max, 
 
 	switch (reg.type) {
 	case REG_STACK:
-		if (!max)
-			return 0;
 		return stack_range(walk, &reg, regno, min, max, write);
 	case REG_VALUE:
 		return value_access(walk, &reg, regno, 0, max, write);

@@ -79,5 +79,8 @@ int opcode_check(struct walk *walk, const struct bpf_insn *insn)
 		return walk_fail(walk, -EOPNOTSUPP, "not supported by this verifier: %s\n", what);
 	if (!is_known(insn->code))
 		return walk_fail(walk, -EINVAL, "unknown opcode %02x\n", insn->code);
+	/* Of the fields only this one is looked at where nothing leads, as the kernel does. */
+	if (BPF_CLASS(insn->code) == BPF_LDX && insn->imm)
+		return walk_fail(walk, -EINVAL, "BPF_LDX uses reserved fields\n");
 	return 0;
 }
