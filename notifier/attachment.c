@@ -35,6 +35,7 @@ int attachment_new(struct tenant *tenant, enum attachment_kind kind, int real_fd
 	attachment->weight = 1;
 	attachment->kind = kind;
 	attachment->real_fd = real_fd;
+	pthread_mutex_init(&attachment->placing, NULL);
 	pthread_mutex_lock(&tenant->lock);
 	list_append(&tenant->attachments, &attachment->node);
 	pthread_mutex_unlock(&tenant->lock);
@@ -53,6 +54,7 @@ static void attachment_close(struct pool_job *job)
 	if (attachment->kernel_prog)
 		uspace_prog_kernel_use(attachment->kernel_prog, -1, NULL);
 	uspace_prog_unref(attachment->kernel_prog);
+	pthread_mutex_destroy(&attachment->placing);
 	free(attachment);
 }
 

@@ -34,6 +34,7 @@ struct uspace_prog;
  * @weight: what it counts for in the quota of links: probes it makes
  * @real_fd: the kernel object, or -1 in USER placement and before a placement was chosen; owned
  * @user: USER placement: the attachment in traced processes; owned
+ * @placing: event: held while a program is attached, so that two callers do not place it twice
  * @request: a user probe whose placement is not chosen yet: it is when a program comes; owned
  * @kernel_prog: its program, counted as one that runs in the kernel; a reference
  * @placement: why it is placed where it is
@@ -51,6 +52,7 @@ struct attachment {
 	enum attachment_kind kind;
 	int real_fd;
 	struct uspace_link *user;
+	pthread_mutex_t placing;
 	struct place_request *request;
 	struct uspace_prog *kernel_prog;
 	struct reason placement;

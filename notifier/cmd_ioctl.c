@@ -13,7 +13,7 @@
 #include "notifier/place.h"
 
 /* Attach the program behind the guest's descriptor to a real event. */
-static int ioctl_set_bpf(struct call *call, struct attachment *event, int guest_prog)
+static int set_bpf(struct call *call, struct attachment *event, int guest_prog)
 {
 	cleanup_fd int prog = -1, timer = -1;
 	struct object object;
@@ -41,6 +41,16 @@ static int ioctl_set_bpf(struct call *call, struct attachment *event, int guest_
 		return -errno;
 	event->prog_id = object.id;
 	return 0;
+}
+
+static int ioctl_set_bpf(struct call *call, struct attachment *event, int guest_prog)
+{
+	int r;
+
+	pthread_mutex_lock(&event->placing);
+	r = set_bpf(call, event, guest_prog);
+	pthread_mutex_unlock(&event->placing);
+	return r;
 }
 
 /*

@@ -128,6 +128,7 @@ static int link_perf_event(struct call *call, int prog, const struct object *obj
 		/* As for any descriptor that is no perf event. */
 		return -EINVAL;
 	}
+	pthread_mutex_lock(&event->placing);
 	fd = link_perf_place(call, event, prog, object, &plan);
 	if (fd == 0 && !plan.user) {
 		if (event->timer)
@@ -145,6 +146,7 @@ static int link_perf_event(struct call *call, int prog, const struct object *obj
 		plan.placement = event->placement;
 		fd = link_reply(call, plan.user ? -1 : fd, &plan, object);
 	}
+	pthread_mutex_unlock(&event->placing);
 	attachment_unref(event);
 	return fd;
 }

@@ -267,10 +267,46 @@ static int check_kind(struct call *call, const struct abi_prog_load *attr)
 	return 0;
 }
 
+/*
+ * A socket's program has no guard and runs with whoever sends as its current task, who may be
+ * outside of the tenant: it gets what reads the packet and the tenant's own maps, and nothing that
+ * looks at the task or at the kernel's memory.
+ */
+static bool socket_helper(uint32_t helper)
+{
+	switch (helper) {
+	case BPF_FUNC_map_lookup_elem:
+	case BPF_FUNC_map_update_elem:
+	case BPF_FUNC_map_delete_elem:
+	case BPF_FUNC_map_push_elem:
+	case BPF_FUNC_map_pop_elem:
+	case BPF_FUNC_map_peek_elem:
+	case BPF_FUNC_ktime_get_ns:
+	case BPF_FUNC_ktime_get_boot_ns:
+	case BPF_FUNC_get_prandom_u32:
+	case BPF_FUNC_get_smp_processor_id:
+	case BPF_FUNC_get_numa_node_id:
+	case BPF_FUNC_tail_call:
+	case BPF_FUNC_skb_load_bytes:
+	case BPF_FUNC_skb_load_bytes_relative:
+	case BPF_FUNC_perf_event_output:
+	case BPF_FUNC_ringbuf_output:
+	case BPF_FUNC_ringbuf_reserve:
+	case BPF_FUNC_ringbuf_submit:
+	case BPF_FUNC_ringbuf_discard:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static bool helper_denied(uint32_t helper, void *data)
 {
 	const struct call *call = data;
 
+	if (call->attr.prog_load.prog_type == BPF_PROG_TYPE_SOCKET_FILTER &&
+	    !socket_helper(helper))
+		return true;
 	return policy_check_helper(call->tenant->policy, helper, NULL) < 0;
 }
 

@@ -171,7 +171,7 @@ const struct policy_helper policy_helpers[POLICY_HELPER_COUNT] = {
 	[162] = {.name = "sock_from_file", .kernel_memory = true},
 	[163] = {.name = "check_mtu"},
 	[164] = {.name = "for_each_map_elem"},
-	[165] = {.name = "snprintf"},
+	[165] = {.name = "snprintf", .kernel_memory = true},
 	[166] = {.name = "sys_bpf", .deny = true},
 	[167] = {.name = "btf_find_by_name_kind", .deny = true},
 	[168] = {.name = "sys_close", .deny = true},

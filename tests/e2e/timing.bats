@@ -60,7 +60,8 @@ static void run(const char *what, int cmd, volatile uint32_t *where, uint32_t ye
 	place = where;
 	over = 0;
 	pthread_create(&thread, NULL, flip, NULL);
-	for (int i = 0; i < TRIES; i++) {
+	/* Both are to be seen, whoever the scheduler favours. */
+	for (int i = 0; i < TRIES || ((!made || !refused) && i < 50 * TRIES); i++) {
 		long fd = bpf(cmd, &attr);
 		if (fd < 0) {
 			refused += errno == EPERM;
