@@ -283,6 +283,17 @@ static bool socket_helper(uint32_t helper)
 	case BPF_FUNC_map_peek_elem:
 	case BPF_FUNC_ktime_get_ns:
 	case BPF_FUNC_ktime_get_boot_ns:
+	case BPF_FUNC_ktime_get_coarse_ns:
+	case BPF_FUNC_ktime_get_tai_ns:
+	case BPF_FUNC_jiffies64:
+	case BPF_FUNC_strtol:
+	case BPF_FUNC_strtoul:
+	case BPF_FUNC_strncmp:
+	case BPF_FUNC_loop:
+	case BPF_FUNC_for_each_map_elem:
+	case BPF_FUNC_map_lookup_percpu_elem:
+	case BPF_FUNC_spin_lock:
+	case BPF_FUNC_spin_unlock:
 	case BPF_FUNC_get_prandom_u32:
 	case BPF_FUNC_get_smp_processor_id:
 	case BPF_FUNC_get_numa_node_id:
