@@ -11,6 +11,7 @@
 #include "notifier/attachment.h"
 #include "notifier/call.h"
 #include "notifier/place.h"
+#include "notifier/uspace.h"
 
 /* Attach the program behind the guest's descriptor to a real event. */
 static int set_bpf(struct call *call, struct attachment *event, int guest_prog)
@@ -76,6 +77,9 @@ static int ioctl_event(struct call *call, struct attachment *event, unsigned int
 {
 	uint64_t value;
 
+	/* A tool that ends disables its probes, then reads its buffers a last time. */
+	if (event->user && cmd == PERF_EVENT_IOC_DISABLE)
+		uspace_events_settle(call->tenant->uspace);
 	if (event->real_fd < 0 && cmd != PERF_EVENT_IOC_SET_BPF)
 		return ioctl_user(cmd);
 	switch (cmd) {

@@ -83,8 +83,8 @@ struct uspace {
 	pthread_mutex_t lock, apply;
 	struct list maps, sites;
 	pthread_t events;
-	bool events_running;
-	atomic_bool events_stop;
+	atomic_bool events_running, events_stop;
+	atomic_uint events_passes;
 };
 
 /**
@@ -258,5 +258,12 @@ int uspace_batch(struct call *call);
 
 /** uspace_events_start() - from now on events are moved; idempotent */
 int uspace_events_start(struct uspace *uspace);
+/**
+ * uspace_events_settle() - until events that were written before the call are in the tool's buffers
+ *
+ * For calls after which a tool takes what it finds there for everything. Gives up after a
+ * second or so: nobody waits for ever for a thread whose rings others write to.
+ */
+void uspace_events_settle(struct uspace *uspace);
 /** uspace_events_stop() - ends the thread */
 void uspace_events_stop(struct uspace *uspace);

@@ -23,6 +23,11 @@
 #define SLEEP_MS 100
 /* Events taken from one slot before the next one has its turn. */
 #define BURST 256u
+/* Passes that take whatever one slot's ring may hold. */
+#define FULL_RING_PASSES (REGION_RING_SIZE / sizeof(struct region_event) / BURST + 1)
+/* Longest wait for the thread, and how often it is looked after meanwhile. */
+#define SETTLE_TRIES	5000
+#define SETTLE_SLEEP_NS 200000
 
 static struct uspace_map *map_by_id(struct uspace *uspace, uint32_t id)
 {
@@ -65,6 +70,7 @@ static uint32_t drain_slot(struct uspace *uspace, uint32_t slot, unsigned char *
 	return moved;
 }
 
+/* One pass over all slots; one that found nothing counts for as many as could be needed. */
 static uint32_t drain(struct uspace *uspace, unsigned char *data)
 {
 	const struct region_header *header = (void *)uspace->base;
@@ -72,6 +78,7 @@ static uint32_t drain(struct uspace *uspace, unsigned char *data)
 
 	for (uint32_t slot = 0; slot < header->slots; slot++)
 		moved += drain_slot(uspace, slot, data);
+	atomic_fetch_add(&uspace->events_passes, moved ? 1 : FULL_RING_PASSES);
 	return moved;
 }
 
@@ -98,6 +105,30 @@ static void *event_thread(void *arg)
 	return NULL;
 }
 
+static void wake(struct uspace *uspace)
+{
+	struct region_shared *shared = (void *)(uspace->base + REGION_SHARED);
+
+	__atomic_store_n(&shared->waiting, 0, __ATOMIC_SEQ_CST);
+	syscall(SYS_futex, &shared->waiting, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+void uspace_events_settle(struct uspace *uspace)
+{
+	static const struct timespec sleep = {.tv_nsec = SETTLE_SLEEP_NS};
+	/* Twice: a pass that is under way may have gone by where an event is now. */
+	unsigned int wanted = atomic_load(&uspace->events_passes) + 2 * FULL_RING_PASSES;
+
+	if (!uspace->events_running)
+		return;
+	for (int i = 0; i < SETTLE_TRIES; i++) {
+		if ((int)(atomic_load(&uspace->events_passes) - wanted) >= 0)
+			return;
+		wake(uspace);
+		nanosleep(&sleep, NULL);
+	}
+}
+
 int uspace_events_start(struct uspace *uspace)
 {
 	sigset_t all, old;
@@ -115,13 +146,10 @@ int uspace_events_start(struct uspace *uspace)
 
 void uspace_events_stop(struct uspace *uspace)
 {
-	struct region_shared *shared = (void *)(uspace->base + REGION_SHARED);
-
 	if (!uspace->events_running)
 		return;
 	atomic_store(&uspace->events_stop, true);
-	__atomic_store_n(&shared->waiting, 0, __ATOMIC_SEQ_CST);
-	syscall(SYS_futex, &shared->waiting, FUTEX_WAKE, 1, NULL, NULL, 0);
+	wake(uspace);
 	pthread_join(uspace->events, NULL);
 	uspace->events_running = false;
 }
