@@ -9,10 +9,12 @@
 #include "kernel-bridge/forward.h"
 
 #include <errno.h>
+#include <linux/perf_event.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include "base/bpf_abi.h"
@@ -38,9 +40,12 @@ struct record {
 	int64_t result;
 };
 
-/* The value of the map. */
+/* Lost by one run, with interrupts off. */
+#define LOSE_MAX 1024u
+
+/* The value of the map: if @lose is not 0 a run loses so many events, instead of what is queued. */
 struct batch {
-	uint64_t cnt;
+	uint64_t cnt, lose;
 	struct record records[FORWARD_BATCH_EVENTS];
 	unsigned char data[DATA_ROOM];
 };
@@ -71,7 +76,7 @@ static int create_map(void)
 
 /*
  * r6: context, r7: the batch, r8: next record, r9: events left. The verifier walks every turn of
- * the loop: r8 differs in each, and the compared end of the records bounds it.
+ * the loops: r8 or r9 differ in each, and the end of the records, or LOSE_MAX, bounds them.
  */
 static int load_prog(int perf_map_fd, int batch_fd)
 {
@@ -83,6 +88,8 @@ static int load_prog(int perf_map_fd, int batch_fd)
 		INSN_MOV64_REG(BPF_REG_8, BPF_REG_7),
 		INSN_ALU64_IMM(BPF_ADD, BPF_REG_8, records),
 		INSN_MOV64_IMM(BPF_REG_9, 0),
+		INSN_LDX(BPF_DW, BPF_REG_1, BPF_REG_7, offsetof(struct batch, lose)),
+		INSN_JMP_IMM(BPF_JNE, BPF_REG_1, 0, 20),
 		/* loop: */
 		INSN_LDX(BPF_DW, BPF_REG_1, BPF_REG_7, offsetof(struct batch, cnt)),
 		INSN_JMP_REG(BPF_JGE, BPF_REG_9, BPF_REG_1, 16),
@@ -103,6 +110,18 @@ static int load_prog(int perf_map_fd, int batch_fd)
 		INSN_JMP_IMM(BPF_JLT, BPF_REG_9, FORWARD_BATCH_EVENTS, -18),
 		INSN_MOV64_REG(BPF_REG_0, BPF_REG_9),
 		INSN_EXIT(),
+		/* lose: */
+		INSN_LDX(BPF_DW, BPF_REG_1, BPF_REG_7, offsetof(struct batch, lose)),
+		INSN_JMP_REG(BPF_JGE, BPF_REG_9, BPF_REG_1, -4),
+		INSN_MOV64_REG(BPF_REG_4, BPF_REG_7),
+		INSN_MOV64_IMM(BPF_REG_5, 0),
+		INSN_ALU32_IMM(BPF_MOV, BPF_REG_3, -1), /* BPF_F_CURRENT_CPU */
+		INSN_LD_IMM64_SRC(BPF_REG_2, BPF_PSEUDO_MAP_FD, (uint32_t)perf_map_fd),
+		INSN_MOV64_REG(BPF_REG_1, BPF_REG_6),
+		INSN_CALL(BPF_FUNC_perf_event_output),
+		INSN_ALU64_IMM(BPF_ADD, BPF_REG_9, 1),
+		INSN_JMP_IMM(BPF_JLT, BPF_REG_9, LOSE_MAX, -11),
+		INSN_JA(-14),
 	};
 	struct abi_prog_load attr = {
 		.prog_type = BPF_PROG_TYPE_RAW_TRACEPOINT,
@@ -151,13 +170,13 @@ struct forward *forward_free(struct forward *forward)
 	return NULL;
 }
 
-/* Runs the program on the CPU of the batch; how many events it came to. */
-static int run(const struct forward *forward, uint32_t *ret_done)
+/* Runs the program on a CPU; how many events it came to. */
+static int run(const struct forward *forward, uint32_t cpu, uint32_t *ret_done)
 {
 	union bpf_attr attr = {
 		.test.prog_fd = (uint32_t)forward->prog_fd,
 		.test.flags = BPF_F_TEST_RUN_ON_CPU,
-		.test.cpu = forward->cpu,
+		.test.cpu = cpu,
 	};
 	int r = sys_bpf(BPF_PROG_TEST_RUN, &attr, sizeof(attr));
 
@@ -184,7 +203,7 @@ static int run_away(const struct forward *forward, uint32_t *ret_done)
 		/* Fails when no other CPU is left to us, or the cpuset says otherwise. */
 		moved = sched_setaffinity(0, sizeof(away), &away) == 0;
 	}
-	r = run(forward, ret_done);
+	r = run(forward, forward->cpu, ret_done);
 	if (moved)
 		sched_setaffinity(0, sizeof(allowed), &allowed);
 	return r;
@@ -260,6 +279,25 @@ int forward_output(struct forward *forward, uint32_t cpu, uint64_t flags, const 
 		memcpy(batch->data + forward->used, data, size);
 	forward->used += size;
 	batch->cnt++;
+	return r;
+}
+
+int forward_lose(struct forward *forward, uint32_t cpu, int event_fd, uint32_t cnt)
+{
+	struct batch *batch = forward->batch;
+	uint32_t done;
+	int r = 0;
+
+	if (ioctl(event_fd, PERF_EVENT_IOC_PAUSE_OUTPUT, 1) < 0)
+		return -errno;
+	while (cnt && r == 0) {
+		batch->lose = cnt < LOSE_MAX ? cnt : LOSE_MAX;
+		cnt -= (uint32_t)batch->lose;
+		r = run(forward, cpu, &done);
+	}
+	batch->lose = 0;
+	if (ioctl(event_fd, PERF_EVENT_IOC_PAUSE_OUTPUT, 0) < 0 && r == 0)
+		r = -errno;
 	return r;
 }
 

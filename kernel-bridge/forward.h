@@ -85,6 +85,21 @@ int forward_flush(struct forward *forward);
  */
 uint32_t forward_results(const struct forward *forward, const int32_t **ret_results);
 
+/**
+ * forward_lose() - have the kernel count events as lost
+ * @cpu: whose buffer
+ * @event_fd: the event that stands at index @cpu of the map, whose buffer is closed meanwhile:
+ *	events that others write to it in these microseconds are lost, and counted, too
+ * @cnt: how many
+ *
+ * The kernel tells the reader in front of the next event (PERF_RECORD_LOST), which may be one that
+ * is queued here already. Without a buffer mapped nothing is counted, as for any program's events.
+ *
+ * Return: 0, or -errno of the ioctl or of bpf().
+ * Source: kernel/events/ring_buffer.c __perf_output_begin(), Linux 6.18.
+ */
+int forward_lose(struct forward *forward, uint32_t cpu, int event_fd, uint32_t cnt);
+
 /** forward_counts() - totals since forward_new() */
 const struct forward_counts *forward_counts(const struct forward *forward);
 

@@ -78,7 +78,7 @@ static int ioctl_event(struct call *call, struct attachment *event, unsigned int
 	uint64_t value;
 
 	/* A tool that ends disables its probes, then reads its buffers a last time. */
-	if (event->user && cmd == PERF_EVENT_IOC_DISABLE)
+	if (event->real_fd < 0 && call->tenant->uspace && cmd == PERF_EVENT_IOC_DISABLE)
 		uspace_events_settle(call->tenant->uspace);
 	if (event->real_fd < 0 && cmd != PERF_EVENT_IOC_SET_BPF)
 		return ioctl_user(cmd);

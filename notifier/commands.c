@@ -104,6 +104,8 @@ bool command_is_native(const struct tenant *tenant, int cmd)
 		return false;
 	if (commands[cmd].element && tenant->uspace && atomic_load(&tenant->uspace->resident))
 		return false;
+	if (cmd == BPF_MAP_UPDATE_ELEM && tenant->uspace)
+		return !atomic_load(&tenant->uspace->output_maps);
 	/* Looking up a map in a map gives its id, which the tenant knows by another number. */
 	if (cmd == BPF_MAP_LOOKUP_ELEM)
 		return !tenant->has_map_in_map;

@@ -10,6 +10,7 @@
  * uspace_link.c	attachments: sites, and which processes have them
  * uspace_elem.c, uspace_batch.c	the tool's commands on maps that live here
  * uspace_event.c	events on their way to the tool's perf buffers
+ * uspace_output.c	those buffers, and what was lost on the way
  */
 #pragma once
 
@@ -32,6 +33,7 @@ struct forward;
 struct late;
 struct object;
 struct tenant;
+struct uspace_output;
 struct uspace_plan;
 
 /* Command number by which a stopped target asks for the region's files; no kernel has it. */
@@ -57,6 +59,7 @@ struct uspace_space {
  * @nonce: second half of what a target must know to be given the files
  * @seccomp_filters: how many every process of the tenant has
  * @resident: number of maps whose contents are in the region: element commands are looked at
+ * @output_maps: number of perf event arrays: what tools put into them is looked at
  * @plan: what targets are to look like; replaced as a whole
  * @late: catches processes that load a probed file later
  * @callers: children at work on processes that wait for an answer; guarded by @apply
@@ -73,7 +76,7 @@ struct uspace {
 	struct uspace_space code, map_memory, arrays;
 	uint32_t last_map_id;
 	uint64_t counters_used[REGION_ATTACH_MAX / 64];
-	atomic_uint resident;
+	atomic_uint resident, output_maps;
 	struct worker *worker;
 	struct uspace_plan *plan;
 	struct late *late;
@@ -96,6 +99,7 @@ struct uspace {
  * @kernel_users: attachments in the kernel whose program uses it
  * @users: attachments in traced processes, likewise
  * @forward: perf event array: how its events reach the tool; opened by the first attachment
+ * @outputs: perf event array: by slot, the tool's buffers
  */
 struct uspace_map {
 	struct list node;
@@ -107,6 +111,7 @@ struct uspace_map {
 	bool resident;
 	unsigned int kernel_users, users;
 	struct forward *forward;
+	struct uspace_output *outputs;
 };
 
 /**
@@ -267,3 +272,22 @@ int uspace_events_start(struct uspace *uspace);
 void uspace_events_settle(struct uspace *uspace);
 /** uspace_events_stop() - ends the thread */
 void uspace_events_stop(struct uspace *uspace);
+
+/* uspace_output.c */
+
+/** uspace_outputs_new() - for a perf event array that is being made; sets the size of its counters.
+ *  Return: 0 or -ENOMEM. */
+int uspace_outputs_new(struct uspace_map *map);
+void uspace_outputs_free(struct uspace_map *map);
+
+/** uspace_output_update() - the tool's BPF_MAP_UPDATE_ELEM of a perf event array, done for it.
+ *  Return: result of the call, or CALL_CONTINUE when the kernel must say what is wrong with it. */
+int uspace_output_update(struct call *call, struct uspace_map *map);
+
+/**
+ * uspace_output_report() - have the kernel tell the tool what was lost since the last report
+ *
+ * The kernel does so in front of the next event of that buffer: call it before events are flushed
+ * that were read from the ring after the loss. Only for the event thread.
+ */
+void uspace_output_report(struct uspace_map *map, uint32_t slot);

@@ -119,7 +119,7 @@ struct uspace_map *uspace_elem_map(struct call *call, int guest_fd)
 		return NULL;
 	pthread_mutex_lock(&call->tenant->lock);
 	object = object_by_real_id(&call->tenant->table, KOBJECT_MAP, real_id);
-	if (object && object->umap && object->umap->resident)
+	if (object && object->umap && (object->umap->resident || object->umap->outputs))
 		map = uspace_map_ref(object->umap);
 	pthread_mutex_unlock(&call->tenant->lock);
 	return map;
@@ -154,6 +154,13 @@ int uspace_elem(struct call *call)
 	 * have done without us. */
 	if (!elem.map)
 		return CALL_CONTINUE;
+	if (elem.map->outputs) {
+		r = CALL_CONTINUE;
+		if (call->notif.data.args[0] == BPF_MAP_UPDATE_ELEM)
+			r = uspace_output_update(call, elem.map);
+		uspace_map_unref(elem.map);
+		return r;
+	}
 	record = &elem.map->record;
 	elem.value_size = uspace_elem_value_size(record);
 	elem.key = malloc(record->key_size);

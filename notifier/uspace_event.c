@@ -45,6 +45,19 @@ static struct uspace_map *map_by_id(struct uspace *uspace, uint32_t id)
 	return found;
 }
 
+/*
+ * A ring is full of events, so one is read after every loss, and what is sent after that has the
+ * report before it.
+ */
+static void send(struct uspace_map *map, uint32_t slot)
+{
+	if (!map)
+		return;
+	uspace_output_report(map, slot);
+	forward_flush(map->forward);
+	uspace_map_unref(map);
+}
+
 /* Move what stands in one slot's ring. Return: how many events. */
 static uint32_t drain_slot(struct uspace *uspace, uint32_t slot, unsigned char *data)
 {
@@ -55,18 +68,14 @@ static uint32_t drain_slot(struct uspace *uspace, uint32_t slot, unsigned char *
 	while (moved < BURST && rt_ring_read(uspace->base, slot, &event, data) > 0) {
 		moved++;
 		if (!map || event.map != id) {
-			if (map)
-				forward_flush(map->forward);
-			uspace_map_unref(map);
+			send(map, slot);
 			id = event.map;
 			map = map_by_id(uspace, id);
 		}
 		if (map)
 			forward_output(map->forward, slot, event.flags, data, event.size);
 	}
-	if (map)
-		forward_flush(map->forward);
-	uspace_map_unref(map);
+	send(map, slot);
 	return moved;
 }
 

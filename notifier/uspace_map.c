@@ -30,8 +30,6 @@ static struct uspace_space *space_of(struct uspace *uspace, const struct region_
 /* Addresses for the contents. Per-CPU and hash maps are memory of ours, arrays are the kernel's. */
 static int place(struct uspace *uspace, struct region_map *record)
 {
-	if (record->type == BPF_MAP_TYPE_PERF_EVENT_ARRAY)
-		return 0;
 	record->data = uspace_space_take(uspace, space_of(uspace, record), record->data_size);
 	return record->data ? 0 : -ENOSPC;
 }
@@ -75,7 +73,9 @@ int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uin
 					  .max_entries = attr->max_entries,
 					  .flags = attr->map_flags};
 	(void)!getrandom(&map->record.seed, sizeof(map->record.seed), 0);
-	if (attr->map_type != BPF_MAP_TYPE_PERF_EVENT_ARRAY)
+	if (attr->map_type == BPF_MAP_TYPE_PERF_EVENT_ARRAY)
+		r = uspace_outputs_new(map);
+	else
 		r = rt_map_layout(&map->record, header->slots);
 	if (r == 0)
 		r = place(uspace, &map->record);
@@ -92,9 +92,12 @@ int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uin
 	if (r < 0) {
 		uspace_space_give(uspace, space_of(uspace, &map->record), map->record.data,
 				  map->record.data_size);
+		uspace_outputs_free(map);
 		free(map);
 		return r;
 	}
+	if (map->outputs)
+		atomic_fetch_add(&uspace->output_maps, 1);
 	memcpy(uspace->base + map->record_offset, &map->record, sizeof(map->record));
 	*ret_map = map;
 	return 0;
@@ -116,10 +119,13 @@ struct uspace_map *uspace_map_unref(struct uspace_map *map)
 	pthread_mutex_lock(&uspace->lock);
 	list_remove(&map->node);
 	pthread_mutex_unlock(&uspace->lock);
-	if (map->resident) {
+	if (map->resident || map->outputs)
 		madvise(uspace->base + map->record.data, map->record.data_size, MADV_REMOVE);
+	if (map->resident)
 		atomic_fetch_sub(&uspace->resident, 1);
-	}
+	if (map->outputs)
+		atomic_fetch_sub(&uspace->output_maps, 1);
+	uspace_outputs_free(map);
 	uspace_space_give(uspace, space_of(uspace, &map->record), map->record.data,
 			  map->record.data_size);
 	uspace_space_give(uspace, &uspace->code, map->record_offset, sizeof(map->record));

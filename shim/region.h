@@ -80,8 +80,7 @@ struct region_ring {
 	uint64_t head; /* written by the producer */
 	uint64_t pad0[7];
 	uint64_t tail; /* written by the consumer */
-	uint64_t lost; /* events that found the ring full, by the producer */
-	uint64_t pad1[6];
+	uint64_t pad1[7];
 };
 struct region_event {
 	uint32_t size;	/* bytes of data that follow */
@@ -141,7 +140,8 @@ static_assert(sizeof(struct region_header) == 64, "the runtime's text starts beh
  * @buckets: hash: number of buckets, a power of two
  * @slots: per-CPU types: values per element
  * @id: number of the map for events and logs
- * @data, @data_size: its memory, offset from the region's base, and bytes
+ * @data, @data_size: its memory, offset from the region's base, and bytes; of a perf event array:
+ *	per slot a uint64_t, how many of its events found the ring full, by the slot's owner
  * @seed: of the hash function
  */
 struct region_map {

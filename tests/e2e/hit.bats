@@ -314,3 +314,19 @@ EOF
 	grep -q '^@: 420$' "$DIR/bt"
 	grep -q '^@r: 420$' "$DIR/bt"
 }
+
+# The last call comes when all is read: what was lost before is told in front of its event.
+@test "a burst that no reader keeps up with: every event is there, or told as lost" {
+	cat >"$DIR/burst" <<EOF
+taskset 1 $DIR/sample -n 200000
+sleep 1
+taskset 1 $DIR/sample -n 1
+EOF
+	inside bpftrace -e "uprobe:$DIR/sample:work { printf(\"hit %d\n\", arg0); }" -c "/bin/sh $DIR/burst" >"$DIR/bt" 2>&1
+	local hits lost
+	hits=$(grep -c '^hit' "$DIR/bt")
+	lost=$(awk '/^Lost [0-9]+ events$/ { n += $2 } END { print n + 0 }' "$DIR/bt")
+	echo "$hits events and $lost lost"
+	[ "$hits" -gt 1000 ]
+	[ "$((hits + lost))" -eq 200001 ]
+}

@@ -309,6 +309,47 @@ static void test_full(void **state)
 	close_tool(&tool);
 }
 
+static void expect_lost(struct reader *reader, uint64_t lost)
+{
+	static struct seen seen;
+
+	assert_true(next(reader, &seen));
+	assert_int_equal(seen.type, PERF_RECORD_LOST);
+	assert_int_equal(seen.lost, lost);
+}
+
+/* Events that were lost on the way here are told in front of the next one, queued before or not. */
+static void test_lose(void **state)
+{
+	struct forward *forward = NULL;
+	struct tool tool;
+	int last;
+
+	open_tool(&tool, 4);
+	last = tool.cpus - 1;
+	assert_int_equal(forward_new(tool.map_fd, &forward), 0);
+	assert_int_equal(output(forward, 0, BPF_F_CURRENT_CPU, 16, 1), 0);
+	assert_int_equal(forward_lose(forward, 0, tool.readers[0].fd, 1), 0);
+	assert_int_equal(output(forward, 0, BPF_F_CURRENT_CPU, 16, 2), 0);
+	assert_int_equal(forward_flush(forward), 0);
+	expect_lost(&tool.readers[0], 1);
+	expect_sample(&tool.readers[0], 16, 1);
+	expect_sample(&tool.readers[0], 16, 2);
+
+	assert_int_equal(forward_lose(forward, (uint32_t)last, tool.readers[last].fd, 70000), 0);
+	assert_int_equal(forward_lose(forward, (uint32_t)last, tool.readers[last].fd, 1024), 0);
+	expect_empty(&tool.readers[last]);
+	assert_int_equal(output(forward, (uint32_t)last, BPF_F_CURRENT_CPU, 16, 3), 0);
+	assert_int_equal(forward_flush(forward), 0);
+	expect_lost(&tool.readers[last], 71024);
+	expect_sample(&tool.readers[last], 16, 3);
+	for (int cpu = 0; cpu < tool.cpus; cpu++)
+		expect_empty(&tool.readers[cpu]);
+	assert_int_equal(forward_lose(forward, 0, tool.map_fd, 1), -ENOTTY);
+	forward_free(forward);
+	close_tool(&tool);
+}
+
 /* One batch with every answer the helper has; the good ones arrive all the same. */
 static void test_answers(void **state)
 {
@@ -530,10 +571,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bytes),	    cmocka_unit_test(test_order),
 		cmocka_unit_test(test_long_events), cmocka_unit_test(test_full),
-		cmocka_unit_test(test_answers),	    cmocka_unit_test(test_no_such_cpu),
-		cmocka_unit_test(test_affinity),    cmocka_unit_test(test_wakes),
-		cmocka_unit_test(test_tool_closes), cmocka_unit_test(test_refuses),
-		cmocka_unit_test(test_cost),
+		cmocka_unit_test(test_lose),	    cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_no_such_cpu), cmocka_unit_test(test_affinity),
+		cmocka_unit_test(test_wakes),	    cmocka_unit_test(test_tool_closes),
+		cmocka_unit_test(test_refuses),	    cmocka_unit_test(test_cost),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -56,8 +56,18 @@ static void forwarder_wake(unsigned char *base)
 	rt_syscall4(__NR_futex, (long)waiting, FUTEX_WAKE, 1, 0);
 }
 
-static int ring_write(unsigned char *base, uint32_t slot, const struct region_event *event,
-		      const void *data)
+/* Counted for the forwarder, which has the kernel tell the tool. */
+static int event_lost(unsigned char *base, const struct region_map *map, uint32_t slot)
+{
+	uint64_t *lost = (uint64_t *)(base + map->data) + slot;
+
+	rt_store(lost, rt_load(lost) + 1);
+	forwarder_wake(base);
+	return -ENOSPC;
+}
+
+static int ring_write(unsigned char *base, uint32_t slot, const struct region_map *map,
+		      const struct region_event *event, const void *data)
 {
 	struct region_ring *ring = ring_at(base, slot);
 	unsigned char *bytes = ring_bytes(base, slot);
@@ -66,11 +76,8 @@ static int ring_write(unsigned char *base, uint32_t slot, const struct region_ev
 	/* Acquire: the forwarder has read what stood there before it moved the tail. */
 	uint64_t used = head - __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE);
 
-	if (used > REGION_RING_SIZE || REGION_RING_SIZE - used < need) {
-		rt_store(&ring->lost, rt_load(&ring->lost) + 1);
-		forwarder_wake(base);
-		return -ENOSPC;
-	}
+	if (used > REGION_RING_SIZE || REGION_RING_SIZE - used < need)
+		return event_lost(base, map, slot);
 	ring_put(bytes, head, event, sizeof(*event));
 	ring_put(bytes, head + sizeof(*event), data, event->size);
 	/* Release: the record is complete before the head says so. */
@@ -99,7 +106,7 @@ uint64_t rt_perf_event_output(RT_HELPER_ARGS)
 		return (uint64_t)-EOPNOTSUPP;
 	if (run->slot >= REGION_RINGS_MAX)
 		return (uint64_t)-ENOSPC;
-	return (uint64_t)(int64_t)ring_write(run->base, run->slot, &event, (const void *)r4);
+	return (uint64_t)(int64_t)ring_write(run->base, run->slot, map, &event, (const void *)r4);
 }
 
 /* Drops what the ring holds. */

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Perf event arrays: which buffer of the tool's stands at an index, and the events that found the
+ * ring in the region full.
+ *
+ * A tool learns of losses by PERF_RECORD_LOST in its buffer, which the kernel alone can write, and
+ * does in front of the next event. forward_lose() makes it count what we lost as well.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "base/cleanup.h"
+#include "base/sys.h"
+#include "kernel-bridge/forward.h"
+#include "kernel-bridge/kobject.h"
+#include "notifier/call.h"
+#include "notifier/uspace.h"
+#include "notifier/uspace_elem.h"
+
+/* More than could be lost since the last look: a process of the tenant wrote to the counter. */
+#define LOST_MAX (1ull << 32)
+/* Told at once; a thread that is to end looks up in between. */
+#define LOST_PART 0x10000u
+
+/**
+ * struct uspace_output - one index of the map, which is the number of a slot too
+ * @event_fd: the tool's event, or -1; its file, so it lives until the map's record goes
+ * @lost: what the counter stood at when the tool was told last; only the event thread looks
+ */
+struct uspace_output {
+	int event_fd;
+	uint64_t lost;
+};
+
+static uint32_t slots_of(const struct uspace *uspace)
+{
+	return ((const struct region_header *)(void *)uspace->base)->slots;
+}
+
+int uspace_outputs_new(struct uspace_map *map)
+{
+	uint32_t slots = slots_of(map->uspace);
+
+	map->outputs = calloc(slots, sizeof(*map->outputs));
+	if (!map->outputs)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < slots; i++)
+		map->outputs[i].event_fd = -1;
+	map->record.data_size = slots * sizeof(uint64_t);
+	return 0;
+}
+
+void uspace_outputs_free(struct uspace_map *map)
+{
+	if (!map->outputs)
+		return;
+	for (uint32_t i = 0; i < slots_of(map->uspace); i++)
+		close_fd(map->outputs[i].event_fd);
+	free(map->outputs);
+	map->outputs = NULL;
+}
+
+static void set_event(struct uspace_map *map, uint32_t index, int *event_fd)
+{
+	struct uspace_output *output = &map->outputs[index];
+	int old;
+
+	pthread_mutex_lock(&map->uspace->lock);
+	old = output->event_fd;
+	output->event_fd = take_fd(event_fd);
+	pthread_mutex_unlock(&map->uspace->lock);
+	close_fd(old);
+}
+
+/*
+ * The tool's own descriptors: the kernel takes an event out of the map when the file of the map by
+ * which it was put there is closed (perf_event_fd_array_release(), kernel/bpf/arraymap.c).
+ */
+int uspace_output_update(struct call *call, struct uspace_map *map)
+{
+	struct abi_map_elem *attr = &call->attr.map_elem;
+	cleanup_fd int map_fd = guest_get_fd(&call->guest, (int)attr->map_fd);
+	cleanup_fd int event_fd = -1;
+	enum kobject_kind kind;
+	uint32_t index, id;
+	int guest_fd, r;
+
+	if (map_fd < 0)
+		return map_fd;
+	r = guest_read(&call->guest, attr->key, &index, sizeof(index));
+	if (r == 0)
+		r = guest_read(&call->guest, attr->value, &guest_fd, sizeof(guest_fd));
+	if (r == 0 && !guest_valid(&call->guest))
+		r = -ESRCH;
+	if (r < 0)
+		return r;
+	event_fd = guest_get_fd(&call->guest, guest_fd);
+	/* Not the map any more, or no event: the kernel says so. */
+	if (event_fd < 0 || kobject_identify(map_fd, &kind, &id) < 0 || kind != KOBJECT_MAP ||
+	    id != map->real_id)
+		return CALL_CONTINUE;
+	attr->map_fd = (uint32_t)map_fd;
+	attr->key = (uintptr_t)&index;
+	attr->value = (uintptr_t)&event_fd;
+	r = sys_bpf(BPF_MAP_UPDATE_ELEM, attr, sizeof(*attr));
+	if (r == 0 && index < slots_of(map->uspace))
+		set_event(map, index, &event_fd);
+	return r;
+}
+
+static int event_of(struct uspace_map *map, uint32_t slot)
+{
+	int fd;
+
+	pthread_mutex_lock(&map->uspace->lock);
+	fd = map->outputs[slot].event_fd;
+	if (fd >= 0)
+		fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	pthread_mutex_unlock(&map->uspace->lock);
+	return fd;
+}
+
+void uspace_output_report(struct uspace_map *map, uint32_t slot)
+{
+	const uint64_t *counters = (void *)(map->uspace->base + map->record.data);
+	struct uspace_output *output = &map->outputs[slot];
+	uint64_t now = __atomic_load_n(&counters[slot], __ATOMIC_RELAXED);
+	uint64_t lost = now - output->lost;
+	cleanup_fd int event_fd = -1;
+
+	output->lost = now;
+	if (lost == 0 || lost > LOST_MAX)
+		return;
+	event_fd = event_of(map, slot);
+	while (lost && event_fd >= 0 && !atomic_load(&map->uspace->events_stop)) {
+		uint32_t part = lost < LOST_PART ? (uint32_t)lost : LOST_PART;
+
+		if (forward_lose(map->forward, slot, event_fd, part) < 0)
+			return;
+		lost -= part;
+	}
+}
