@@ -84,7 +84,7 @@ static int add_arrays(struct uspace_plan *plan, const struct uspace_site *site)
 static uint32_t flags_of(const struct uspace_point *point)
 {
 	return (point->at_return ? REGION_ATTACH_RETURN : 0) |
-	       (point->pid > 0 ? REGION_ATTACH_NO_FORK : 0);
+	       (point->off ? REGION_ATTACH_OFF : 0) | (point->pid > 0 ? REGION_ATTACH_NO_FORK : 0);
 }
 
 /* Whether a process has a point; @pid -1: one that no filter names. */
@@ -121,8 +121,33 @@ void plan_site_free(struct uspace *uspace, struct plan_site *site)
 		free_records(uspace, site->want.site, site->want.without_returns);
 	for (uint32_t i = 0; uspace && i < site->filter_cnt; i++)
 		free_records(uspace, site->filters[i].record, site->filters[i].without_returns);
+	plan_site_free(uspace, site->older);
 	free(site->filters);
 	free(site);
+}
+
+static void switch_record(struct uspace *uspace, uint64_t at, const struct uspace_point *point)
+{
+	struct region_site *record = (void *)(uspace->base + at);
+
+	for (uint32_t i = 0; at && i < record->cnt; i++)
+		if (record->attach[i].counter == point->counter &&
+		    record->attach[i].code == point->prog->code)
+			__atomic_store_n(&record->attach[i].flags, flags_of(point),
+					 __ATOMIC_RELEASE);
+}
+
+void plan_site_switch(struct uspace *uspace, const struct plan_site *site,
+		      const struct uspace_point *point)
+{
+	for (; site; site = site->older) {
+		switch_record(uspace, site->want.site, point);
+		switch_record(uspace, site->want.without_returns, point);
+		for (uint32_t i = 0; i < site->filter_cnt; i++) {
+			switch_record(uspace, site->filters[i].record, point);
+			switch_record(uspace, site->filters[i].without_returns, point);
+		}
+	}
 }
 
 /* Write the record of the points that a process has. */
@@ -214,6 +239,7 @@ static int make_site(struct uspace *uspace, const struct uspace_site *site, stru
 static int copy_site(struct plan_site *to, const struct plan_site *from)
 {
 	*to = *from;
+	to->older = NULL;
 	to->filters = NULL;
 	if (!from->filter_cnt)
 		return 0;

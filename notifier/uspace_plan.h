@@ -21,11 +21,13 @@ struct plan_filter {
  * struct plan_site
  * @want: for processes without a filter of their own; its site is 0 when only filters are left
  * @filters, @filter_cnt: owned
+ * @older: records that some process may have besides these; owned
  */
 struct plan_site {
 	struct shim_want want;
 	struct plan_filter *filters;
 	uint32_t filter_cnt;
+	struct plan_site *older;
 };
 
 /**
@@ -43,9 +45,14 @@ struct uspace_plan {
 	uint32_t site_cnt, changed_cnt;
 };
 
-/** plan_site_free() - a site's records, which nobody is sent to any more. @uspace NULL: some
- * process may be, so their room is not used again. Accepts NULL. */
+/** plan_site_free() - a site's records and the older ones, which nobody is sent to any more.
+ * @uspace NULL: some process may be, so their room is not used again. Accepts NULL. */
 void plan_site_free(struct uspace *uspace, struct plan_site *site);
+
+/** plan_site_switch() - a point runs, or does not, from now on and in every process that has one of
+ *  these records, whether it can be stopped or not. Accepts NULL. */
+void plan_site_switch(struct uspace *uspace, const struct plan_site *site,
+		      const struct uspace_point *point);
 
 /** uspace_plan_new() - of the sites as they are now. Errors: -ENOMEM, -ENOSPC with a reason. */
 int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct reason *reason);

@@ -125,8 +125,19 @@ int uspace_targets_add(struct uspace *uspace, int file_fd, uint64_t offset,
 	return 0;
 }
 
+void uspace_targets_switch(struct uspace *uspace, struct uspace_point *point, bool on)
+{
+	struct uspace_site *site = point->site;
+
+	point->off = !on;
+	plan_site_switch(uspace, site->records, point);
+	plan_site_switch(uspace, site->retired, point);
+	plan_site_switch(uspace, site->stale, point);
+}
+
 void uspace_targets_remove(struct uspace *uspace, struct uspace_point *point)
 {
+	uspace_targets_switch(uspace, point, false);
 	list_remove(&point->node);
 	point->site->changed = true;
 	free(point);
@@ -348,6 +359,24 @@ static int visit_all(struct uspace *uspace, const struct uspace_plan *plan, pid_
 	return r;
 }
 
+/* A process that could not be changed still has the old records. */
+static void retire(struct uspace *uspace, struct uspace_site *site, bool reached)
+{
+	struct plan_site *retired = site->retired;
+
+	site->retired = NULL;
+	if (reached && site->changed) {
+		plan_site_free(uspace, site->stale);
+		site->stale = NULL;
+	}
+	if (reached || !retired) {
+		plan_site_free(uspace, retired);
+		return;
+	}
+	retired->older = site->stale;
+	site->stale = retired;
+}
+
 /* What is as it should be is not changed any more; sites without points are forgotten. */
 static void settle_sites(struct uspace *uspace, bool reached)
 {
@@ -355,13 +384,12 @@ static void settle_sites(struct uspace *uspace, bool reached)
 
 	list_for_each_safe(site, tmp, &uspace->sites, node)
 	{
+		retire(uspace, site, reached);
 		site->changed = false;
-		/* A process that could not be changed still has the old ones. */
-		plan_site_free(reached ? uspace : NULL, site->retired);
-		site->retired = NULL;
 		if (!list_empty(&site->points))
 			continue;
 		plan_site_free(reached ? uspace : NULL, site->records);
+		plan_site_free(NULL, site->stale);
 		uspace_late_unwatch(uspace, site->file_fd);
 		close_fd(site->file_fd);
 		list_remove(&site->node);
@@ -483,6 +511,7 @@ void uspace_targets_deinit(struct uspace *uspace)
 		list_remove(&site->node);
 		plan_site_free(NULL, site->records);
 		plan_site_free(NULL, site->retired);
+		plan_site_free(NULL, site->stale);
 		close_fd(site->file_fd);
 		free(site);
 	}

@@ -23,6 +23,7 @@ struct plan_site;
  * @file_fd: the file, O_PATH; owned
  * @records: what its points were written as; owned
  * @retired: what they were before the change that is under way; owned
+ * @stale: what a process that could not be changed may still have; owned
  * @changed: differs from what targets have
  */
 struct uspace_site {
@@ -31,12 +32,13 @@ struct uspace_site {
 	struct shim_want want;
 	int file_fd;
 	bool changed;
-	struct plan_site *records, *retired;
+	struct plan_site *records, *retired, *stale;
 };
 
 /**
  * struct uspace_point - one attachment at one site
  * @pid: one process in our numbering, or -1
+ * @off: does not run
  */
 struct uspace_point {
 	struct list node;
@@ -44,7 +46,7 @@ struct uspace_point {
 	struct uspace_prog *prog;
 	uint64_t cookie;
 	uint32_t counter;
-	bool at_return;
+	bool at_return, off;
 	pid_t pid;
 };
 
@@ -68,7 +70,12 @@ int uspace_targets_add(struct uspace *uspace, int file_fd, uint64_t offset,
 		       const struct uspace_point *point, struct uspace_point **ret_point,
 		       struct reason *reason);
 
-/** uspace_targets_remove() - the opposite; the caller holds @uspace->apply */
+/** uspace_targets_switch() - a point runs no more, or again, at once and everywhere; the caller holds
+ *  @uspace->apply */
+void uspace_targets_switch(struct uspace *uspace, struct uspace_point *point, bool on);
+
+/** uspace_targets_remove() - the opposite of adding: the point runs no more, also where it cannot be
+ *  taken away. The caller holds @uspace->apply. */
 void uspace_targets_remove(struct uspace *uspace, struct uspace_point *point);
 
 /**

@@ -290,6 +290,30 @@ static void test_switched_off(void **state)
 	fake_free(base);
 }
 
+/* One of several programs, and the only one: neither runs nor counts, and comes back. */
+static void test_one_off(void **state)
+{
+	unsigned char *base = fake_region(2);
+	struct region_site *site = (void *)(base + FAKE_SITES);
+	work_fn probed;
+
+	site->cnt = 2;
+	site->attach[0] = (struct region_attach){fake_code(base, prog_note), 0, 3, 0};
+	site->attach[1] =
+		(struct region_attach){fake_code(base, prog_note), 0, 4, REGION_ATTACH_OFF};
+	probed = fake_stub(base, 0, site, work);
+	assert_int_equal(probed(4, 2), 42);
+	site->cnt = 1;
+	site->attach[0].flags = REGION_ATTACH_OFF;
+	assert_int_equal(probed(4, 2), 42);
+	assert_int_equal(fake_count(base, 3).hits, 1);
+	assert_int_equal(fake_count(base, 4).hits, 0);
+	site->attach[0].flags = 0;
+	assert_int_equal(probed(4, 2), 42);
+	assert_int_equal(fake_count(base, 3).hits, 2);
+	fake_free(base);
+}
+
 /* Exit status of @child; it may run for 10 s. */
 static int child_status(pid_t child)
 {
@@ -586,6 +610,7 @@ int main(void)
 		cmocka_unit_test(test_what_a_program_sees),
 		cmocka_unit_test(test_stack_alignment),
 		cmocka_unit_test(test_switched_off),
+		cmocka_unit_test(test_one_off),
 		cmocka_unit_test(test_fork),
 		cmocka_unit_test(test_threads_count_exactly),
 		cmocka_unit_test(test_threads_count_exactly_with_one_slot),

@@ -26,9 +26,11 @@ typedef uint64_t (*prog_fn)(void *ctx, struct rt_run *run);
 /* Whether @attach runs now. @kind: 0 or REGION_ATTACH_RETURN */
 rt_inline bool attach_runs(const struct region_attach *attach, uint32_t kind, uint64_t injected)
 {
-	if ((attach->flags & REGION_ATTACH_RETURN) != kind)
+	uint32_t flags = rt_load(&attach->flags);
+
+	if ((flags & (REGION_ATTACH_RETURN | REGION_ATTACH_OFF)) != kind)
 		return false;
-	return !(attach->flags & REGION_ATTACH_NO_FORK) || injected == 1;
+	return !(flags & REGION_ATTACH_NO_FORK) || injected == 1;
 }
 
 /* On any slot: only the sum over all of them is looked at. */
@@ -111,7 +113,7 @@ void rt_hit(struct pt_regs *regs, const struct region_stub *stub)
 
 	if (rt_unlikely(!site || rt_load(&region_header(base)->off)))
 		return;
-	if (rt_unlikely(site->cnt != 1 || site->attach[0].flags != 0)) {
+	if (rt_unlikely(site->cnt != 1 || rt_load(&site->attach[0].flags) != 0)) {
 		hit_general(regs, stub, site);
 		return;
 	}
