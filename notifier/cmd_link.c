@@ -204,10 +204,9 @@ static int link_uprobe_multi(struct call *call, int prog, const struct object *o
 		return r;
 	if (pid > 0)
 		pid = probe_pid(call, pid);
-	for (uint32_t i = 0; ref_ctrs && i < cnt; i++) {
+	for (uint32_t i = 0; ref_ctrs && i < cnt; i++)
 		ref_ctrs[i] = probe_semaphore(&file, ref_ctrs[i]);
-		multi.semaphores |= ref_ctrs[i] != 0;
-	}
+	multi.semaphores = ref_ctrs;
 	snprintf(plan.target, sizeof(plan.target), "%s", file.path);
 	plan.offset = offsets[0];
 	if (pid >= 0) {

@@ -49,6 +49,7 @@ static int place_user(struct call *call, const struct place_multi *multi, int pr
 		.file_fd = multi->file->fd,
 		.offsets = multi->offsets,
 		.cookies = multi->cookies,
+		.semaphores = multi->semaphores,
 		.cnt = multi->cnt,
 		.at_return = multi->at_return,
 		.pid = multi->pid,
@@ -59,9 +60,6 @@ static int place_user(struct call *call, const struct place_multi *multi, int pr
 	if (!object->uprog)
 		return reason_set(why, -EOPNOTSUPP,
 				  "the program uses maps that only the kernel has");
-	if (multi->semaphores)
-		return reason_set(why, -EOPNOTSUPP,
-				  "USDT semaphores are raised by the kernel only, so far");
 	return uspace_link_new(call->tenant->uspace, &request, ret_user, why);
 }
 
@@ -125,12 +123,13 @@ int place_event(struct call *call, struct attachment *event, int prog, const str
 		uint64_t cookie, struct uspace_link **ret_user)
 {
 	const struct place_request *request = event->request;
+	uint64_t semaphore = request->attr.config >> REF_CTR_SHIFT;
 	struct place_multi multi = {.file = &request->file,
 				    .offsets = &event->offset,
 				    .cookies = &cookie,
 				    .cnt = 1,
 				    .at_return = request->attr.config & FLAG_RETURN,
-				    .semaphores = request->attr.config >> REF_CTR_SHIFT,
+				    .semaphores = &semaphore,
 				    .pid = request->pid};
 	int r;
 

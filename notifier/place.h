@@ -61,9 +61,9 @@ int place_kernel(struct call *call, struct attachment *attachment, const struct 
  */
 struct place_multi {
 	const struct probe_file *file;
-	const uint64_t *offsets, *cookies;
+	const uint64_t *offsets, *cookies, *semaphores;
 	uint32_t cnt;
-	bool at_return, semaphores;
+	bool at_return;
 	pid_t pid;
 };
 int place_multi(struct call *call, const struct place_multi *multi, int prog,

@@ -214,7 +214,8 @@ int uspace_prog_kernel_use(struct uspace_prog *prog, int change, struct reason *
  * struct uspace_link_request - what to attach; borrowed
  * @prog_fd: kernel object the tool holds for it, which holds its maps
  * @file_fd, @path: the probed file
- * @offsets, @cookies: @cnt of them; @cookies may be NULL
+ * @offsets, @cookies, @semaphores: @cnt of them; the last two may be NULL; semaphores are offsets
+ *	in the file, 0 for none
  * @pid: one process in our numbering, or -1
  * @caller: the process that asks
  * @whole: fail unless every process could be reached: there is another way to serve them
@@ -223,7 +224,7 @@ struct uspace_link_request {
 	struct uspace_prog *prog;
 	int prog_fd;
 	int file_fd;
-	const uint64_t *offsets, *cookies;
+	const uint64_t *offsets, *cookies, *semaphores;
 	uint32_t cnt;
 	bool at_return;
 	pid_t pid, caller;

@@ -83,10 +83,11 @@ static int patch_stopped(const struct late_stop *stop, struct reason *reason, vo
 	if (state == SHIM_FOREIGN)
 		return reason_set(reason, -EBUSY, "other code stands at the site");
 	/* The plan may have changed since this process was forked: then the daemon has another look. */
-	if (state == SHIM_DONE && !uspace_targets_is_latest(uspace, plan))
+	if ((state == SHIM_DONE || state == SHIM_EARLY) && !uspace_targets_is_latest(uspace, plan))
 		reason_set(reason, 0, STALE);
-	/* Which of a library's segments has the sites is not known before it is there. */
-	return state == SHIM_ABSENT && !stop->exec && !stop->behind;
+	/* Which of a library's segments has the sites, or a semaphore, is not known before it is
+	 * there. */
+	return (state == SHIM_ABSENT || state == SHIM_EARLY) && !stop->exec && !stop->behind;
 }
 
 static void report(struct uspace *uspace, pid_t pid, const char *why)

@@ -100,6 +100,7 @@ static int add_points(struct uspace_link *link, const struct uspace_link_request
 					     .at_return = request->at_return,
 					     .pid = request->pid};
 		int r = uspace_targets_add(link->uspace, request->file_fd, request->offsets[i],
+					   request->semaphores ? request->semaphores[i] : 0,
 					   &point, &link->points[i], reason);
 
 		if (r < 0)

@@ -341,7 +341,8 @@ struct uspace_plan *uspace_plan_free(struct uspace_plan *plan)
 /* The worst first. */
 static enum shim_state worst(const enum shim_state *states, uint32_t cnt)
 {
-	static const enum shim_state order[] = {SHIM_FAILED, SHIM_FOREIGN, SHIM_DONE, SHIM_ABSENT};
+	static const enum shim_state order[] = {SHIM_FAILED, SHIM_FOREIGN, SHIM_EARLY, SHIM_DONE,
+						SHIM_ABSENT};
 
 	for (size_t i = 0; i < ARRAY_SIZE(order); i++)
 		for (uint32_t k = 0; k < cnt; k++)

@@ -88,7 +88,7 @@ static int add_site(struct uspace *uspace, int file_fd, int fd, struct shim_want
 	return 0;
 }
 
-int uspace_targets_add(struct uspace *uspace, int file_fd, uint64_t offset,
+int uspace_targets_add(struct uspace *uspace, int file_fd, uint64_t offset, uint64_t semaphore,
 		       const struct uspace_point *point, struct uspace_point **ret_point,
 		       struct reason *reason)
 {
@@ -119,6 +119,8 @@ int uspace_targets_add(struct uspace *uspace, int file_fd, uint64_t offset,
 	}
 	*made = *point;
 	made->site = site;
+	if (semaphore)
+		site->want.semaphore = semaphore;
 	list_append(&site->points, &made->node);
 	site->changed = true;
 	*ret_point = made;
@@ -248,7 +250,7 @@ static _Noreturn void visit_child(const struct uspace_plan *plan, uint32_t site_
 		/* Gone while we came, or a zombie: nobody to miss a probe. */
 		if (r == -ESRCH || (r == 0 && state == SHIM_ABSENT))
 			continue;
-		if (r == 0 && state == SHIM_DONE) {
+		if (r == 0 && (state == SHIM_DONE || state == SHIM_EARLY)) {
 			visit->done++;
 			continue;
 		}

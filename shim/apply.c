@@ -143,11 +143,73 @@ static int patch(struct work *work, const struct shim_want *want, uint64_t site,
 	return r;
 }
 
-static int unpatch(struct work *work, const struct shim_want *want, uint64_t site, uint64_t stub)
+/* Where the process has the semaphore. Source: valid_ref_ctr_vma(), kernel/events/uprobes.c, 6.18.
+ */
+static uint64_t semaphore_address(const struct work *work, const struct shim_want *want)
 {
-	int r = stub_set_record(&work->tracee, stub, 0);
+	for (uint32_t i = 0; i < work->maps.cnt; i++) {
+		const struct map_entry *entry = &work->maps.entries[i];
+		uint64_t at = want->semaphore - entry->offset;
 
-	return r < 0 ? r : tracee_write(&work->tracee, site, want->original, JUMP_SIZE);
+		if (entry->ino && entry->writable && !entry->shared &&
+		    want->semaphore >= entry->offset &&
+		    at + sizeof(uint16_t) <= entry->end - entry->start &&
+		    maps_is_file(&work->maps, entry, want->dev, want->ino))
+			return entry->start + at;
+	}
+	return 0;
+}
+
+static int add_semaphore(const struct work *work, uint64_t address, int change)
+{
+	uint16_t value;
+	int r = tracee_read(&work->tracee, address, &value, sizeof(value));
+
+	/* The program may have written to it; what it made of it is not turned around. */
+	if (r < 0 || (change < 0 ? value == 0 : value == UINT16_MAX))
+		return r;
+	value = (uint16_t)(value + change);
+	return tracee_write(&work->tracee, address, &value, sizeof(value));
+}
+
+/* Once for each stub: children that inherit the stub inherit the semaphore as it is then. */
+static int raise_semaphore(const struct work *work, const struct shim_want *want, uint64_t site,
+			   enum shim_state *state)
+{
+	unsigned char jump[JUMP_SIZE];
+	struct region_stub stub;
+	uint64_t address, semaphore;
+	int r;
+
+	if (!want->semaphore)
+		return 0;
+	r = tracee_read(&work->tracee, site, jump, sizeof(jump));
+	if (r < 0 || !stub_behind(&work->tracee, &work->maps, site, jump, &address, &stub) ||
+	    stub.semaphore)
+		return r;
+	semaphore = semaphore_address(work, want);
+	if (!semaphore) {
+		*state = SHIM_EARLY;
+		return 0;
+	}
+	r = add_semaphore(work, semaphore, 1);
+	return r < 0 ? r : stub_set_semaphore(&work->tracee, address, semaphore);
+}
+
+static int unpatch(struct work *work, const struct shim_want *want, uint64_t site, uint64_t address,
+		   const struct region_stub *stub)
+{
+	int r = stub_set_record(&work->tracee, address, 0);
+
+	if (r == 0)
+		r = tracee_write(&work->tracee, site, want->original, JUMP_SIZE);
+	if (r < 0 || !stub->semaphore)
+		return r;
+	r = stub_set_semaphore(&work->tracee, address, 0);
+	/* The library that it was in may have gone. */
+	if (r == 0 && semaphore_address(work, want) == stub->semaphore)
+		r = add_semaphore(work, stub->semaphore, -1);
+	return r;
 }
 
 /* One want in one mapping. */
@@ -168,14 +230,14 @@ static int apply_at(struct work *work, const struct shim_want *want, uint64_t si
 			r = ensure_region(work, reason);
 		if (r == 0)
 			r = record ? stub_set_record(&work->tracee, address, work->base + record)
-				   : unpatch(work, want, site, address);
+				   : unpatch(work, want, site, address, &stub);
 	} else {
 		*state = SHIM_FOREIGN;
 		return 0;
 	}
 	if (r == 0 && *state == SHIM_ABSENT)
 		*state = SHIM_DONE;
-	return r;
+	return r == 0 && record ? raise_semaphore(work, want, site, state) : r;
 }
 
 /* One want in every executable mapping of its file. */

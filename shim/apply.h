@@ -51,6 +51,8 @@ struct shim_region {
  *return address would stop exceptions; equal to @site when there are none
  * @original: the bytes of the file at @offset, @original_len of them (8 are enough)
  * @displaced: bytes of whole instructions the jump replaces (>= 5), from shim_site_check()
+ * @semaphore: offset in the file of a 16-bit number that is one higher while the jump stands, 0 for
+ *	none (USDT; the kernel's ref_ctr_offset)
  */
 struct shim_want {
 	dev_t dev;
@@ -58,11 +60,13 @@ struct shim_want {
 	uint64_t offset, site, without_returns;
 	unsigned char original[24];
 	uint32_t original_len, displaced;
+	uint64_t semaphore;
 };
 
 enum shim_state {
 	SHIM_ABSENT,  /* the process does not map the file there */
 	SHIM_DONE,    /* as wanted, in every mapping of the file */
+	SHIM_EARLY,   /* the same, but the semaphore's part of the file is not mapped yet */
 	SHIM_FAILED,  /* see the reason */
 	SHIM_FOREIGN, /* bytes at the site are neither the file's nor our jump: left alone */
 };

@@ -48,6 +48,7 @@
  * @shared: @fd may have a duplicate
  * @call: the system call it is in, as seen at its entry
  * @done: bit per file of the slot
+ * @again: code of a file is mapped, but not all that is to be patched
  * @caught: reports to be sent once the thread runs again
  */
 struct follow {
@@ -56,7 +57,7 @@ struct follow {
 	uint32_t index;
 	const int *fds;
 	pid_t pid, tid;
-	bool behind, exact, decided, shared;
+	bool behind, exact, decided, shared, again;
 	int64_t fd;
 	uint64_t call, args[6];
 	uint32_t steps, done, caught_cnt;
@@ -269,8 +270,10 @@ static bool patch(struct follow *f, const struct late_file *file, bool exec, boo
 	message->result = f->late->ops->stopped(&message->stop, &reason, f->late->data);
 	limit_time(true);
 	message->stop.fds = NULL;
-	if (message->result == 1 && !exec && !behind)
+	if (message->result == 1 && !exec && !behind) {
+		f->again = true;
 		return false;
+	}
 	memcpy(message->reason, reason.text, sizeof(message->reason));
 	f->caught_cnt++;
 	return true;
@@ -340,11 +343,12 @@ static enum next decide(struct follow *f)
 	return FOLLOW;
 }
 
-/* Whether the call maps something executable from a file, or makes a mapping executable. */
+/* Whether the call maps something executable from a file, or what was missing so far, or makes a
+ * mapping executable. */
 static bool maps_code(const struct follow *f)
 {
 	if (f->call == SYS_mmap)
-		return (f->args[2] & PROT_EXEC) && !(f->args[3] & MAP_ANONYMOUS);
+		return ((f->args[2] & PROT_EXEC) || f->again) && !(f->args[3] & MAP_ANONYMOUS);
 	return (f->call == SYS_mprotect || f->call == SYS_pkey_mprotect) &&
 	       (f->args[2] & PROT_EXEC);
 }

@@ -178,7 +178,7 @@ struct region_site {
 /*
  * A stub, in an anonymous private R-X mapping within 2 GiB of the site that jumps to it:
  *
- *	[record]  site, ip, region as below
+ *	[record]  site, ip, enter, semaphore as below
  *	code:	lea -0x80(%rsp), %rsp		48 8d 64 24 80		skip the red zone
  *		call *enter(%rip)		ff 15 rel32		rt_enter of the region
  *	back:	lea 0x80(%rsp), %rsp		48 8d a4 24 80 00 00 00
@@ -197,7 +197,7 @@ struct region_stub {
 			    changed   by single stores while threads run */
 	uint64_t ip;	 /* address of the probed instruction */
 	uint64_t enter;	 /* address of rt_enter */
-	uint64_t region; /* address of the region's base */
+	uint64_t semaphore; /* address of the USDT semaphore that was raised with it, 0 for none */
 	unsigned char code[REGION_STUB_SIZE - REGION_STUB_CODE];
 };
 static_assert(sizeof(struct region_stub) == REGION_STUB_SIZE, "stub");

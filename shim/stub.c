@@ -10,7 +10,7 @@
 
 #include "shim/inject.h"
 
-/* In @ip of an area's first record, where no code address can be. */
+/* In @ip of an area's first record, where no code address can be; @enter is the region's base. */
 #define AREA_MARK 0xb9f5419be0000001ull
 
 #define SKIP_SIZE 5u
@@ -70,7 +70,7 @@ static uint64_t free_record(const struct tracee *tracee, uint64_t area)
 
 		if (tracee_read(tracee, at, &stub, sizeof(stub)) < 0)
 			return 0;
-		if (!stub.region)
+		if (!stub.enter)
 			return at;
 	}
 	return 0;
@@ -80,7 +80,7 @@ static uint64_t free_record(const struct tracee *tracee, uint64_t area)
 static int find_room(struct tracee *tracee, const struct maps *maps, uint64_t site, uint64_t base,
 		     uint64_t *ret_address)
 {
-	struct region_stub first = {.ip = AREA_MARK, .region = base};
+	struct region_stub first = {.ip = AREA_MARK, .enter = base};
 	uint64_t area;
 	int r;
 
@@ -88,7 +88,7 @@ static int find_room(struct tracee *tracee, const struct maps *maps, uint64_t si
 		struct region_stub found;
 
 		if (!near(maps->entries[i].start, site) || !near(maps->entries[i].end, site) ||
-		    !is_area(tracee, &maps->entries[i], &found) || found.region != base)
+		    !is_area(tracee, &maps->entries[i], &found) || found.enter != base)
 			continue;
 		*ret_address = free_record(tracee, maps->entries[i].start);
 		if (*ret_address)
@@ -122,7 +122,7 @@ int stub_new(struct tracee *tracee, const struct maps *maps, uint64_t site,
 	     uint64_t record, unsigned char *ret_jump, uint64_t *ret_moved,
 	     struct move_map *ret_map)
 {
-	struct region_stub stub = {.site = record, .ip = site, .enter = enter, .region = base};
+	struct region_stub stub = {.site = record, .ip = site, .enter = enter};
 	uint32_t moved_len;
 	uint64_t address;
 	int32_t rel;
@@ -149,4 +149,10 @@ int stub_set_record(const struct tracee *tracee, uint64_t stub, uint64_t record)
 	/* One aligned store: threads run through the stub meanwhile. */
 	return tracee_write(tracee, stub + offsetof(struct region_stub, site), &record,
 			    sizeof(record));
+}
+
+int stub_set_semaphore(const struct tracee *tracee, uint64_t stub, uint64_t semaphore)
+{
+	return tracee_write(tracee, stub + offsetof(struct region_stub, semaphore), &semaphore,
+			    sizeof(semaphore));
 }

@@ -330,3 +330,77 @@ EOF
 	[ "$hits" -gt 1000 ]
 	[ "$((hits + lost))" -eq 200001 ]
 }
+
+# semaphore: what the static sample, the target, has there
+semaphore()
+{
+	local address
+	address=$(nm "$DIR/sample-static" | awk '$3 == "sample_guarded_semaphore" { print $1 }')
+	dd if="/proc/$(<"$DIR/target")/mem" bs=1 skip=$((0x$address)) count=2 2>/dev/null | od -A n -t u2 | tr -d ' '
+}
+semaphore_is() { [ "$(semaphore)" = "$1" ]; }
+
+@test "usdt with a semaphore: raised in running processes, new ones and their children, and lowered again" {
+	gated
+	for sample in sample sample-static; do
+		cat >"$DIR/tree" <<EOF
+$DIR/$sample -g -n 50 -t 4 -f 3 <$DIR/gate >$DIR/sums & target=\$!
+exec 3>$DIR/gate
+bpftrace -e 'usdt:$DIR/$sample:sample:guarded { @guarded = count(); @s = sum(arg0); } usdt:$DIR/$sample:sample:step { @step = count(); }' >$DIR/bt 2>&1 & tool=\$!
+while ! grep -q Attaching $DIR/bt; do sleep 0.05; done
+sleep 1.5
+echo go >&3
+wait \$target
+$DIR/$sample -n 50 -t 4 -f 3 >>$DIR/sums
+kill -INT \$tool
+wait \$tool
+EOF
+		: >"$DIR/bt"
+		inside sh "$DIR/tree" 2>"$DIR/err"
+		cat "$DIR/err" "$DIR/bt"
+		grep -q '^@guarded: 1600$' "$DIR/bt"
+		grep -q '^@s: 39200$' "$DIR/bt"
+		grep -q '^@step: 1600$' "$DIR/bt"
+	done
+	cat >"$DIR/tree" <<EOF
+$DIR/sample-static -g -n 50 <$DIR/gate >$DIR/sums & target=\$!
+exec 3>$DIR/gate
+bpftrace -e 'usdt:$DIR/sample-static:sample:guarded { @ = count(); }' >$DIR/bt 2>&1 & tool=\$!
+while [ ! -e $DIR/go ]; do sleep 0.05; done
+kill -INT \$tool
+wait \$tool
+while [ ! -e $DIR/end ]; do sleep 0.05; done
+echo go >&3
+wait
+EOF
+	inside sh "$DIR/tree" 2>"$DIR/err" 3>&- &
+	started $!
+	wait_for 10 target_waits
+	wait_for 10 semaphore_is 1
+	touch "$DIR/go"
+	wait_for 10 semaphore_is 0
+	touch "$DIR/end"
+}
+
+@test "usdt with a semaphore in a library that is loaded by dlopen after the attach" {
+	cp "$PROGRAMS/libguarded.so" "$DIR/lib.so"
+	touch "$DIR/bt"
+	chmod 666 "$DIR/bt"
+	cat >"$DIR/load" <<EOF
+import ctypes
+lib = ctypes.CDLL("$DIR/lib.so")
+for i in range(7):
+    lib.sample_guarded(ctypes.c_long(i))
+EOF
+	cat >"$DIR/tree" <<EOF
+bpftrace -e 'usdt:$DIR/lib.so:sample:guarded { @[arg0] = count(); }' >$DIR/bt 2>&1 & tool=\$!
+while ! grep -q Attaching $DIR/bt; do sleep 0.05; done
+sleep 1.5
+for i in \$(seq 10); do python3 $DIR/load; done
+kill -INT \$tool
+wait \$tool
+EOF
+	inside sh "$DIR/tree" 2>"$DIR/err"
+	cat "$DIR/err" "$DIR/bt"
+	for i in 0 1 2 3 4 5 6; do grep -q "^@\[$i\]: 10\$" "$DIR/bt"; done
+}

@@ -10,8 +10,13 @@ void sample_guarded(long n);
 
 __extension__ unsigned short sample_guarded_semaphore __attribute__((unused, section(".probes")));
 
+/* How often it fired: code behind the probe, as there nearly always is. */
+static volatile long fired;
+
 void sample_guarded(long n)
 {
-	if (__builtin_expect(*(volatile unsigned short *)&sample_guarded_semaphore, 0))
+	if (__builtin_expect(*(volatile unsigned short *)&sample_guarded_semaphore, 0)) {
 		STAP_PROBE1(sample, guarded, n);
+		fired++;
+	}
 }

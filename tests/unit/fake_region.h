@@ -117,7 +117,6 @@ static inline void *fake_stub(unsigned char *base, uint32_t nr, const struct reg
 	stub->site = (uint64_t)site;
 	stub->ip = (uint64_t)function;
 	stub->enter = (uint64_t)base + ((struct region_header *)base)->enter;
-	stub->region = (uint64_t)base;
 	memcpy(stub->code, code, sizeof(code));
 	memcpy(stub->code + sizeof(code), &function, sizeof(function));
 	return stub->code;
