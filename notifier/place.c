@@ -60,6 +60,12 @@ static int place_user(struct call *call, const struct place_multi *multi, int pr
 	if (!object->uprog)
 		return reason_set(why, -EOPNOTSUPP,
 				  "the program uses maps that only the kernel has");
+	if (multi->at_return) {
+		int r = uspace_unwind_watch(call);
+
+		if (r < 0)
+			return r;
+	}
 	return uspace_link_new(call->tenant->uspace, &request, ret_user, why);
 }
 

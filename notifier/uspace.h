@@ -11,6 +11,7 @@
  * uspace_elem.c, uspace_batch.c	the tool's commands on maps that live here
  * uspace_event.c	events on their way to the tool's perf buffers
  * uspace_output.c	those buffers, and what was lost on the way
+ * uspace_unwind.c	unwinders that come into processes with return probes
  */
 #pragma once
 
@@ -63,6 +64,8 @@ struct uspace_space {
  * @plan: what targets are to look like; replaced as a whole
  * @late: catches processes that load a probed file later
  * @callers: children at work on processes that wait for an answer; guarded by @apply
+ * @unwinders, @unwinder_cnt: files that are watched for it; guarded by @apply
+ * @unwinders_in: mount namespace in which they were looked for last
  * @missed: processes that load a probed file and could not be caught
  * @lock: guards allocation and the lists; never held while targets are stopped
  * @apply: held while targets are changed, so that changes reach them in order
@@ -82,6 +85,12 @@ struct uspace {
 	struct late *late;
 	pid_t callers[16];
 	uint32_t caller_cnt;
+	struct {
+		dev_t dev;
+		ino_t ino;
+	} unwinders[32];
+	uint32_t unwinder_cnt;
+	uint64_t unwinders_in;
 	atomic_uint missed;
 	pthread_mutex_t lock, apply;
 	struct list maps, sites;
@@ -276,6 +285,14 @@ int uspace_events_start(struct uspace *uspace);
 void uspace_events_settle(struct uspace *uspace);
 /** uspace_events_stop() - ends the thread */
 void uspace_events_stop(struct uspace *uspace);
+
+/* uspace_unwind.c */
+
+/** uspace_unwind_watch() - before return probes are attached: catch processes that load an unwinder
+ *  from where the caller's loader would find one. Errors: those of fanotify, with a reason. */
+int uspace_unwind_watch(struct call *call);
+/** uspace_unwind_is() - whether a watched file is one of these */
+bool uspace_unwind_is(const struct uspace *uspace, dev_t dev, ino_t ino);
 
 /* uspace_output.c */
 

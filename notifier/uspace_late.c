@@ -87,6 +87,8 @@ static int patch_stopped(const struct late_stop *stop, struct reason *reason, vo
 		reason_set(reason, 0, STALE);
 	/* Which of a library's segments has the sites, or a semaphore, is not known before it is
 	 * there. */
+	if (uspace_unwind_is(uspace, stop->dev, stop->ino))
+		return 0;
 	return (state == SHIM_ABSENT || state == SHIM_EARLY) && !stop->exec && !stop->behind;
 }
 

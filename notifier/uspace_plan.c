@@ -102,7 +102,7 @@ static void free_record(struct uspace *uspace, uint64_t at)
 {
 	const struct region_site *record = (void *)(uspace->base + at);
 
-	if (at)
+	if (at && at != REGION_UNWINDER)
 		uspace_space_give(uspace, &uspace->code, at, record_size(record->cnt));
 }
 
@@ -216,6 +216,10 @@ static int make_site(struct uspace *uspace, const struct uspace_site *site, stru
 	int r;
 
 	made->want = site->want;
+	if (site->unwinder) {
+		made->want.site = made->want.without_returns = REGION_UNWINDER;
+		return 0;
+	}
 	r = write_records(uspace, site, -1, &made->want.site, &made->want.without_returns, reason);
 	list_for_each(point, &site->points, node) cnt += point->pid > 0;
 	made->filters = cnt ? calloc(cnt, sizeof(*made->filters)) : NULL;
@@ -284,7 +288,9 @@ static int add_sites(struct uspace *uspace, struct uspace_plan *plan, bool chang
 	struct uspace_site *site;
 	int r = 0;
 
-	list_for_each(site, &uspace->sites, node) if (site->changed == changed && r == 0) r =
+	/* Whether a process may have return probes is asked anew each time. */
+	list_for_each(site, &uspace->sites,
+		      node) if ((site->changed || site->unwinder) == changed && r == 0) r =
 		add_site(uspace, plan, site, reason);
 	return r;
 }

@@ -26,6 +26,7 @@
 #include "notifier/uspace_late.h"
 #include "notifier/uspace_plan.h"
 #include "shim/targets.h"
+#include "shim/unwind.h"
 
 /* Processes forked while the others were visited are found by looking again, so many times. */
 #define ROUNDS 8
@@ -41,14 +42,11 @@ static struct uspace_site *find_site(struct uspace *uspace, const struct shim_wa
 }
 
 /* What the file itself rules out. */
-static int check_traits(unsigned int traits, bool at_return, struct reason *reason)
+static int check_traits(unsigned int traits, struct reason *reason)
 {
 	if (traits & SHIM_TRAIT_GO)
 		return reason_set(reason, -EOPNOTSUPP,
 				  "stacks of Go programs are too small for it so far");
-	if (at_return && (traits & SHIM_TRAIT_THROWS))
-		return reason_set(reason, -EOPNOTSUPP,
-				  "exceptions could not pass a probed return of this file yet");
 	return 0;
 }
 
@@ -62,15 +60,12 @@ static int open_file(int file_fd)
 	return fd < 0 ? -errno : fd;
 }
 
-static int add_site(struct uspace *uspace, int file_fd, int fd, struct shim_want *want,
+static int add_site(struct uspace *uspace, int file_fd, const struct shim_want *want,
 		    struct uspace_site **ret_site, struct reason *reason)
 {
 	struct uspace_site *site;
 	int r;
 
-	r = shim_site_check(fd, want, reason);
-	if (r < 0)
-		return r;
 	site = calloc(1, sizeof(*site));
 	if (!site)
 		return -ENOMEM;
@@ -88,6 +83,26 @@ static int add_site(struct uspace *uspace, int file_fd, int fd, struct shim_want
 	return 0;
 }
 
+/* A file that throws by code of its own: its own unwinder must pass return probes. */
+static int add_unwinder(struct uspace *uspace, int file_fd, int fd, const struct shim_want *probed,
+			struct reason *reason)
+{
+	struct shim_want want = {.dev = probed->dev, .ino = probed->ino, .unwinder = true};
+	struct uspace_site *site;
+	int r = shim_unwind_check(fd, &want, reason);
+
+	if (r == -ENOENT)
+		return reason_set(reason, -EOPNOTSUPP,
+				  "exceptions could not pass a probed return of this file: it has no "
+				  "symbol of the unwinder");
+	if (r < 0 || find_site(uspace, &want))
+		return r;
+	r = add_site(uspace, file_fd, &want, &site, reason);
+	if (r == 0)
+		site->unwinder = site->changed = true;
+	return r;
+}
+
 int uspace_targets_add(struct uspace *uspace, int file_fd, uint64_t offset, uint64_t semaphore,
 		       const struct uspace_point *point, struct uspace_point **ret_point,
 		       struct reason *reason)
@@ -96,6 +111,7 @@ int uspace_targets_add(struct uspace *uspace, int file_fd, uint64_t offset, uint
 	struct uspace_point *made;
 	cleanup_fd int fd = open_file(file_fd);
 	struct uspace_site *site;
+	unsigned int traits;
 	struct stat st;
 	int r;
 
@@ -105,14 +121,20 @@ int uspace_targets_add(struct uspace *uspace, int file_fd, uint64_t offset, uint
 		return -errno;
 	want.dev = st.st_dev;
 	want.ino = st.st_ino;
-	r = check_traits(shim_file_traits(fd), point->at_return, reason);
+	traits = shim_file_traits(fd);
+	r = check_traits(traits, reason);
+	if (r == 0 && point->at_return && (traits & SHIM_TRAIT_THROWS))
+		r = add_unwinder(uspace, file_fd, fd, &want, reason);
 	if (r < 0)
 		return r;
 	made = malloc(sizeof(*made));
 	if (!made)
 		return -ENOMEM;
 	site = find_site(uspace, &want);
-	r = site ? 0 : add_site(uspace, file_fd, fd, &want, &site, reason);
+	if (!site)
+		r = shim_site_check(fd, &want, reason);
+	if (r == 0 && !site)
+		r = add_site(uspace, file_fd, &want, &site, reason);
 	if (r < 0) {
 		free(made);
 		return r;
@@ -388,7 +410,7 @@ static void settle_sites(struct uspace *uspace, bool reached)
 	{
 		retire(uspace, site, reached);
 		site->changed = false;
-		if (!list_empty(&site->points))
+		if (!list_empty(&site->points) || site->unwinder)
 			continue;
 		plan_site_free(reached ? uspace : NULL, site->records);
 		plan_site_free(NULL, site->stale);

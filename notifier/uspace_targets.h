@@ -25,13 +25,14 @@ struct plan_site;
  * @retired: what they were before the change that is under way; owned
  * @stale: what a process that could not be changed may still have; owned
  * @changed: differs from what targets have
+ * @unwinder: no probe, but the entry of an unwinder in the file of one; stays as long as the tenant
  */
 struct uspace_site {
 	struct list node;
 	struct list points;
 	struct shim_want want;
 	int file_fd;
-	bool changed;
+	bool changed, unwinder;
 	struct plan_site *records, *retired, *stale;
 };
 

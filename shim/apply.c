@@ -16,6 +16,7 @@
 #include "base/sys.h"
 #include "shim/inject.h"
 #include "shim/stub.h"
+#include "shim/unwind.h"
 
 #define JUMP_SIZE  5u
 #define SIBLING_MS 500
@@ -25,6 +26,8 @@ struct work {
 	struct tracee tracee;
 	struct maps maps;
 	const struct shim_plan *plan;
+	bool late;	 /* caught while it loads what it needs */
+	bool unwindable; /* all unwinders that are known there pass return probes */
 	bool no_returns; /* some return probes were left out */
 	uint64_t base;
 	bool injected; /* this time */
@@ -110,7 +113,7 @@ static int move_threads(struct work *work, uint64_t site, uint64_t moved,
 /* The record that this process gets. */
 static uint64_t record_of(struct work *work, const struct shim_want *want)
 {
-	if (want->site == want->without_returns || !work->maps.unwinds)
+	if (want->site == want->without_returns || work->unwindable)
 		return want->site;
 	work->no_returns = true;
 	return want->without_returns;
@@ -259,9 +262,93 @@ static int apply_want(struct work *work, const struct shim_want *want, enum shim
 	return r;
 }
 
+/* The unwinder of one executable mapping; it stays changed as long as the process lives. */
+static int hook_unwinder(struct work *work, uint32_t index, struct reason *reason)
+{
+	const struct map_entry entry = work->maps.entries[index];
+	struct shim_want want = {.site = REGION_UNWINDER, .without_returns = REGION_UNWINDER};
+	enum shim_state state = SHIM_ABSENT;
+	cleanup_fd int fd = -1;
+	char path[80];
+	int r;
+
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", work->tracee.pid, entry.start,
+		 entry.end);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	r = shim_unwind_check(fd, &want, reason);
+	if (r == 0 && maps_at(&work->maps, index, want.offset))
+		r = apply_at(work, &want, maps_at(&work->maps, index, want.offset), &state, reason);
+	return r < 0 || state != SHIM_FOREIGN ? r : -EBUSY;
+}
+
+/* Whether return probes are wanted in a file that the process maps. */
+static bool wants_returns(const struct work *work)
+{
+	for (uint32_t i = 0; i < work->maps.cnt; i++)
+		for (uint32_t k = 0; k < work->plan->want_cnt; k++) {
+			const struct shim_want *want = &work->plan->wants[k];
+
+			if (want->site != want->without_returns &&
+			    maps_at(&work->maps, i, want->offset) &&
+			    maps_is_file(&work->maps, &work->maps.entries[i], want->dev, want->ino))
+				return true;
+		}
+	return false;
+}
+
+/* Before a return address is replaced, whoever unwinds must know of it. */
+static void hook_unwinders(struct work *work)
+{
+	bool gcc = false, users = false, others = false;
+	struct reason reason = {0};
+
+	work->unwindable = true;
+	if (!wants_returns(work))
+		return;
+	for (uint32_t i = 0; i < work->maps.cnt; i++) {
+		const struct map_entry *entry = &work->maps.entries[i];
+
+		users |= entry->unwinder == UNWINDER_USER;
+		others |= entry->unwinder == UNWINDER_OTHER;
+		if (entry->unwinder != UNWINDER_GCC || !entry->executable)
+			continue;
+		gcc = true;
+		if (hook_unwinder(work, i, &reason) < 0)
+			others = true;
+	}
+	/* What is being loaded comes before what it needs, which is caught in its turn. */
+	if (others || (users && !gcc && !work->late))
+		work->unwindable = false;
+}
+
+/* Unwinders' entries, or all others. */
+static int apply_wants(struct work *work, bool unwinders, enum shim_state *ret_states,
+		       struct reason *reason)
+{
+	int worst = 0;
+
+	for (uint32_t i = 0; i < work->plan->want_cnt; i++) {
+		const struct shim_want *want = &work->plan->wants[i];
+		int r;
+
+		if (want->unwinder != unwinders)
+			continue;
+		r = apply_want(work, want, &ret_states[i], reason);
+		if (r == -ESRCH)
+			return r;
+		if (r < 0)
+			worst = r;
+		if (unwinders && (r < 0 || ret_states[i] == SHIM_FOREIGN))
+			work->unwindable = false;
+	}
+	return worst;
+}
+
 static int apply(struct work *work, enum shim_state *ret_states, struct reason *reason)
 {
-	int r, worst = 0;
+	int r, worst;
 
 	r = maps_read(work->tracee.pid, &work->maps);
 	if (r < 0)
@@ -271,19 +358,18 @@ static int apply(struct work *work, enum shim_state *ret_states, struct reason *
 		return reason_set(reason, -EOPNOTSUPP, "it is a 32-bit process");
 	}
 	work->base = inject_find(&work->plan->region, &work->maps);
-	for (uint32_t i = 0; i < work->plan->want_cnt; i++) {
-		r = apply_want(work, &work->plan->wants[i], &ret_states[i], reason);
-		if (r == -ESRCH)
-			break;
-		if (r < 0)
-			worst = r;
+	hook_unwinders(work);
+	worst = apply_wants(work, true, ret_states, reason);
+	if (worst != -ESRCH) {
+		r = apply_wants(work, false, ret_states, reason);
+		worst = r < 0 ? r : worst;
 	}
 	if (worst == 0 && work->no_returns)
 		worst = reason_set(reason, -EOPNOTSUPP,
-				   "exceptions could not pass a probed return in it yet, so return "
+				   "exceptions could not pass a probed return in it, so return "
 				   "probes are left out");
 	maps_deinit(&work->maps);
-	return r == -ESRCH ? r : worst;
+	return worst;
 }
 
 /* Whether it maps any of the files; most processes that are asked about do, or why ask. */
@@ -400,7 +486,7 @@ int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_sta
 int shim_apply_stopped(pid_t pid, pid_t tid, const struct shim_plan *plan,
 		       enum shim_state *ret_states, struct reason *reason)
 {
-	struct work work = {.plan = plan};
+	struct work work = {.plan = plan, .late = true};
 	int r;
 
 	all_absent(plan, ret_states);

@@ -53,6 +53,7 @@ struct shim_region {
  * @displaced: bytes of whole instructions the jump replaces (>= 5), from shim_site_check()
  * @semaphore: offset in the file of a 16-bit number that is one higher while the jump stands, 0 for
  *	none (USDT; the kernel's ref_ctr_offset)
+ * @unwinder: it is the entry of an unwinder (unwind.h): return probes need it
  */
 struct shim_want {
 	dev_t dev;
@@ -61,6 +62,7 @@ struct shim_want {
 	unsigned char original[24];
 	uint32_t original_len, displaced;
 	uint64_t semaphore;
+	bool unwinder;
 };
 
 enum shim_state {

@@ -23,15 +23,22 @@
 #define HIGHEST	  0x7fffffff0000ull
 #define PAGE_MASK 0xfffull
 
-/* Names of the libraries that gcc's and LLVM's exceptions pass through. */
-static bool is_unwinder(const char *path)
+static enum unwinder unwinder_of(const char *path)
 {
-	static const char *const names[] = {"/libgcc_s", "/libstdc++", "/libc++abi", "/libunwind"};
+	static const struct {
+		const char *name;
+		enum unwinder unwinder;
+	} names[] = {
+		{"/libgcc_s", UNWINDER_GCC},
+		{"/libstdc++", UNWINDER_USER},
+		{"/libc++abi", UNWINDER_USER},
+		{"/libunwind", UNWINDER_OTHER},
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (strstr(path, names[i]))
-			return true;
-	return false;
+		if (strstr(path, names[i].name))
+			return names[i].unwinder;
+	return UNWINDER_NONE;
 }
 
 static int add_line(struct maps *maps, uint32_t *cap, const char *line)
@@ -48,7 +55,8 @@ static int add_line(struct maps *maps, uint32_t *cap, const char *line)
 	entry.executable = perms[2] == 'x';
 	entry.shared = perms[3] == 's';
 	entry.vdso = at && strncmp(line + at, "[vdso]", 6) == 0;
-	maps->unwinds |= at && is_unwinder(line + at);
+	if (at)
+		entry.unwinder = unwinder_of(line + at);
 	if (maps->cnt == *cap) {
 		struct map_entry *grown;
 

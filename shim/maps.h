@@ -8,21 +8,28 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/** enum unwinder - what exceptions pass through */
+enum unwinder {
+	UNWINDER_NONE,
+	UNWINDER_GCC,	/* libgcc_s */
+	UNWINDER_USER,	/* a language's library that needs one: libstdc++, libc++abi */
+	UNWINDER_OTHER, /* LLVM's, or nongnu.org's */
+};
+
 /** struct map_entry - one mapping; @ino is 0 for anonymous memory */
 struct map_entry {
 	uint64_t start, end, offset;
 	ino_t ino;
 	bool readable, writable, executable, shared;
 	bool vdso;
+	enum unwinder unwinder;
 };
 
-/** struct maps - ascending; @entries owned. @unwinds: a library that carries exceptions is loaded
- */
+/** struct maps - ascending; @entries owned */
 struct maps {
 	pid_t pid;
 	struct map_entry *entries;
 	uint32_t cnt;
-	bool unwinds;
 };
 
 /** maps_read() - Return: 0, -ESRCH (also for a zombie, which has none), -EFBIG, -ENOMEM. */

@@ -122,13 +122,15 @@ static_assert(REGION_COUNTERS + sizeof(struct region_counter) * REGION_SLOTS_MAX
  * @features: REGION_HAS_*, of the host's processors, as rt_cpu_features() finds them; 0 is always
  *	right, only slower
  * @generation: of the daemon's plan for targets; nobody else looks at it
+ * @unwinder: 0; the struct region_site of stubs at gcc's _Unwind_Find_FDE(), which has no attachments
  * @enter, @ret: offsets of the runtime's entry points (see struct region_stub and the shadow table)
  */
 struct region_header {
 	uint32_t version, slots, off, features;
 	uint64_t enter, ret;
 	uint64_t generation;
-	uint64_t reserved[3];
+	uint64_t unwinder;
+	uint64_t reserved[2];
 };
 static_assert(sizeof(struct region_header) == 64, "the runtime's text starts behind it");
 
@@ -174,6 +176,8 @@ struct region_site {
 	uint32_t returns; /* how many of them are REGION_ATTACH_RETURN */
 	struct region_attach attach[];
 };
+#define REGION_UNWINDER (REGION_TEXT + offsetof(struct region_header, unwinder))
+static_assert(sizeof(struct region_site) == sizeof(uint64_t), "struct region_header.unwinder");
 
 /*
  * A stub, in an anonymous private R-X mapping within 2 GiB of the site that jumps to it:

@@ -88,11 +88,40 @@ static void hijack(unsigned char *base, struct pt_regs *regs, const struct regio
 		count_missed(base, site, REGION_ATTACH_RETURN);
 }
 
+/*
+ * _Unwind_Find_FDE(pc, bases) is being entered, where @bases is part of the unwinder's context:
+ * three words with the frame's CFA, return address and language data stand before it (struct
+ * _Unwind_Context of libgcc's unwind-dw2.c, the same since gcc 3.0). If the address is the
+ * trampoline's, the real one takes its place, there and in @pc, and the unwinder goes on as if it
+ * had never been replaced.
+ */
+static __attribute__((noinline)) void rt_unwind(struct pt_regs *regs)
+{
+	uint64_t trampoline = (uint64_t)rt_return, address;
+	uint64_t *bases = (uint64_t *)regs->rsi;
+
+	/* A call's frame is looked for by the byte before its return address. */
+	if (regs->rdi != trampoline - 1 || bases[-2] != trampoline)
+		return;
+	address = shadow_peek(__region_base, bases[-3] - sizeof(uint64_t), trampoline);
+	if (!address)
+		return;
+	bases[-2] = address;
+	regs->rdi = address - 1;
+}
+
 static __attribute__((noinline)) void
 hit_general(struct pt_regs *regs, const struct region_stub *stub, const struct region_site *site)
 {
 	unsigned char *base = __region_base;
 
+	/* Functions that were entered before all was switched off still are to be unwound. */
+	if (site && !site->cnt) {
+		rt_unwind(regs);
+		return;
+	}
+	if (!site || rt_load(&region_header(base)->off))
+		return;
 	if (site->cnt != site->returns)
 		run_site(base, regs, site, 0, stub->ip);
 	if (site->returns)
@@ -111,9 +140,8 @@ void rt_hit(struct pt_regs *regs, const struct region_stub *stub)
 	struct region_slot *slot;
 	struct rt_run run;
 
-	if (rt_unlikely(!site || rt_load(&region_header(base)->off)))
-		return;
-	if (rt_unlikely(site->cnt != 1 || rt_load(&site->attach[0].flags) != 0)) {
+	if (rt_unlikely(!site || rt_load(&region_header(base)->off) || site->cnt != 1 ||
+			rt_load(&site->attach[0].flags) != 0)) {
 		hit_general(regs, stub, site);
 		return;
 	}

@@ -244,6 +244,20 @@ static __attribute__((noinline)) uint32_t pop_all(unsigned char *base, uint64_t 
 	return pop_again(base, slot, trampoline, ret_pending, ret_address);
 }
 
+uint64_t shadow_peek(unsigned char *base, uint64_t slot, uint64_t trampoline)
+{
+	uint32_t home = bucket_of(slot);
+
+	for (uint32_t i = 0; i < SPILL_BUCKETS * REGION_RETURN_BUCKET; i++) {
+		struct region_return *entry =
+			&bucket_at(base, home + i / REGION_RETURN_BUCKET)[i % REGION_RETURN_BUCKET];
+
+		if (rt_load(&entry->slot) == slot && entry->address != trampoline)
+			return entry->address;
+	}
+	return 0;
+}
+
 uint32_t shadow_pop(unsigned char *base, uint64_t slot, uint64_t trampoline,
 		    struct shadow_pending *ret_pending, uint64_t *ret_address)
 {

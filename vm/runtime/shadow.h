@@ -19,6 +19,10 @@ struct shadow_pending {
  */
 bool shadow_push(unsigned char *base, uint64_t slot, uint64_t stub, uint64_t trampoline);
 
+/** shadow_peek() - the real return address of a stack slot that holds the trampoline; 0 if nobody
+ *  knows it */
+uint64_t shadow_peek(unsigned char *base, uint64_t slot, uint64_t trampoline);
+
 /**
  * shadow_pop() - take out all entries of @slot
  * @ret_pending: SHADOW_CHAIN_MAX of them, the last one entered first
