@@ -43,6 +43,9 @@ struct uspace_prog;
  * @fd_type: BPF_FD_TYPE_* as BPF_TASK_FD_QUERY reports it
  * @timer: event: a clock without a subject, may run a program's variant without guard
  * @prog_id: program attached, tenant's numbering; 0 for none
+ *
+ * Once it is listed, what changes (@real_fd, @user, @request, @kernel_prog, @placement, @prog_id)
+ * is written under the tenant's lock, so that bpfshimctl may read it at any time.
  */
 struct attachment {
 	struct list node;
@@ -63,9 +66,13 @@ struct attachment {
 	bool timer;
 };
 
-/** attachment_new() - @real_fd is taken over, also on failure. Return: 0 or -ENOMEM. */
+/** attachment_new() - known to nobody yet. @real_fd is taken over, also on failure.
+ *  Return: 0 or -ENOMEM. */
 int attachment_new(struct tenant *tenant, enum attachment_kind kind, int real_fd,
 		   struct attachment **ret_attachment);
+
+/** attachment_list() - its fields are set: enter it into the tenant's table; a link gets its id */
+void attachment_list(struct attachment *attachment);
 
 /** attachment_unref() - drop a reference; the last one closes the kernel object. Return: NULL. */
 struct attachment *attachment_unref(struct attachment *attachment);

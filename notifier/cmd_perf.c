@@ -274,6 +274,7 @@ static int request_open(struct call *call, struct perf_request *req, bool output
 		}
 	}
 	memcpy(attachment->target, req->target, sizeof(attachment->target));
+	attachment_list(attachment);
 	anchor = attachment_anchor(attachment);
 	attachment_unref(attachment);
 	return anchor < 0 ? anchor : call_reply_fd(call, anchor);

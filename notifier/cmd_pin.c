@@ -132,6 +132,7 @@ static int reply_link(struct call *call, int fd, uint32_t real_id)
 		r = attachment_new(tenant, ATTACHMENT_LINK, fd, &found);
 		if (r < 0)
 			return r;
+		attachment_list(found);
 		pthread_mutex_lock(&tenant->lock);
 		pinned = object_by_real_id(&tenant->table, KOBJECT_LINK, real_id);
 		found->id = pinned ? pinned->id : object_new_id(&tenant->table, KOBJECT_LINK);
