@@ -32,7 +32,7 @@ int attachment_new(struct tenant *tenant, enum attachment_kind kind, int real_fd
 	}
 	attachment->tenant = tenant;
 	attachment->refs = 1;
-	attachment->weight = 1;
+	attachment->facts.weight = 1;
 	attachment->kind = kind;
 	attachment->real_fd = real_fd;
 	pthread_mutex_init(&attachment->placing, NULL);
@@ -184,4 +184,16 @@ struct attachment *attachment_by_id(struct tenant *tenant, uint32_t id)
 	}
 	pthread_mutex_unlock(&tenant->lock);
 	return found;
+}
+
+struct attachment *attachment_by_real_id(struct tenant *tenant, uint32_t real_id)
+{
+	struct attachment *attachment;
+
+	list_for_each(attachment, &tenant->attachments, node)
+	{
+		if (attachment->kind == ATTACHMENT_LINK && attachment->real_id == real_id)
+			return attachment;
+	}
+	return NULL;
 }

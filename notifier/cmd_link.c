@@ -24,10 +24,7 @@
 
 /* What is known of a link before it exists. */
 struct link_plan {
-	enum policy_attach what;
-	char target[256];
-	uint64_t offset;
-	uint32_t fd_type, weight;   /* weight 0: 1 */
+	struct attachment_facts facts;
 	struct placement placement; /* owned; link_reply() takes it over */
 };
 
@@ -63,12 +60,8 @@ static int link_reply(struct call *call, int fd, struct link_plan *plan,
 	}
 	place_commit(attachment, &plan->placement);
 	attachment->real_id = real_id;
-	attachment->what = plan->what;
-	attachment->offset = plan->offset;
-	attachment->fd_type = plan->fd_type;
-	attachment->weight = plan->weight ? plan->weight : 1;
-	attachment->prog_id = object->id;
-	memcpy(attachment->target, plan->target, sizeof(attachment->target));
+	attachment->facts = plan->facts;
+	attachment->facts.prog_id = object->id;
 	attachment_list(attachment);
 	anchor = attachment_anchor(attachment);
 	attachment_unref(attachment);
@@ -110,10 +103,7 @@ static int link_event(struct call *call, struct attachment *event, int prog,
 {
 	struct abi_link_create attr = call->attr.link_create;
 	uint32_t size = offsetof(struct abi_link_create, perf_event) + sizeof(attr.perf_event);
-	struct link_plan plan = {.what = event->what,
-				 .offset = event->offset,
-				 .fd_type = event->fd_type,
-				 .placement = PLACEMENT_NONE};
+	struct link_plan plan = {.facts = event->facts, .placement = PLACEMENT_NONE};
 	cleanup_fd int timer = -1;
 	int fd = -1, r;
 
@@ -133,7 +123,7 @@ static int link_event(struct call *call, struct attachment *event, int prog,
 			return fd;
 		}
 	}
-	memcpy(plan.target, event->target, sizeof(plan.target));
+	plan.facts.weight = 1;
 	place_opened(event, &plan.placement, object->id);
 	return link_reply(call, fd, &plan, object);
 }
@@ -184,9 +174,10 @@ static int link_uprobe_multi(struct call *call, int prog, const struct object *o
 	struct abi_link_create attr = call->attr.link_create;
 	cleanup_free uint64_t *offsets = NULL, *ref_ctrs = NULL, *cookies = NULL;
 	uint32_t cnt = attr.uprobe_multi.cnt;
-	struct link_plan plan = {.what = POLICY_ATTACH_UPROBE,
-				 .fd_type = BPF_FD_TYPE_UPROBE,
-				 .weight = cnt,
+	struct link_plan plan = {.facts = {.what = POLICY_ATTACH_UPROBE,
+					   .fd_type = BPF_FD_TYPE_UPROBE,
+					   .weight = cnt,
+					   .pid = attr.uprobe_multi.pid},
 				 .placement = PLACEMENT_NONE};
 	struct probe_file file = {.fd = -1};
 	struct place_multi multi = {
@@ -218,8 +209,8 @@ static int link_uprobe_multi(struct call *call, int prog, const struct object *o
 		ref_ctrs[i] = probe_semaphore(&file, ref_ctrs[i]);
 		multi.semaphores |= ref_ctrs[i] != 0;
 	}
-	snprintf(plan.target, sizeof(plan.target), "%s", file.path);
-	plan.offset = offsets[0];
+	snprintf(plan.facts.target, sizeof(plan.facts.target), "%s", file.path);
+	plan.facts.offset = offsets[0];
 	if (pid >= 0) {
 		multi.offsets = offsets;
 		multi.cookies = cookies;
@@ -253,9 +244,10 @@ static int link_uprobe_multi(struct call *call, int prog, const struct object *o
 static int link_raw_tp(struct call *call, int prog, const struct object *object)
 {
 	struct abi_link_create attr = call->attr.link_create;
-	struct link_plan plan = {.what = POLICY_ATTACH_RAW_TRACEPOINT,
-				 .target = "tp_btf",
-				 .fd_type = BPF_FD_TYPE_RAW_TRACEPOINT,
+	struct link_plan plan = {.facts = {.what = POLICY_ATTACH_RAW_TRACEPOINT,
+					   .target = "tp_btf",
+					   .fd_type = BPF_FD_TYPE_RAW_TRACEPOINT,
+					   .weight = 1},
 				 .placement = PLACEMENT_NONE};
 
 	if (attr.tracing.target_btf_id || attr.target_fd)
@@ -309,8 +301,10 @@ int cmd_raw_tracepoint_open(struct call *call)
 {
 	struct abi_raw_tracepoint_open attr = call->attr.raw_tracepoint_open;
 	uint32_t size = call->attr_size < sizeof(attr) ? call->attr_size : (uint32_t)sizeof(attr);
-	struct link_plan plan = {.what = POLICY_ATTACH_RAW_TRACEPOINT,
-				 .fd_type = BPF_FD_TYPE_RAW_TRACEPOINT,
+	struct link_plan plan = {.facts = {.what = POLICY_ATTACH_RAW_TRACEPOINT,
+					   .target = "tp_btf",
+					   .fd_type = BPF_FD_TYPE_RAW_TRACEPOINT,
+					   .weight = 1},
 				 .placement = PLACEMENT_NONE};
 	cleanup_fd int prog = -1;
 	struct object object;
@@ -321,12 +315,11 @@ int cmd_raw_tracepoint_open(struct call *call)
 	r = call_get_object(call, (int)attr.prog_fd, KOBJECT_PROG, &prog, &object);
 	if (r < 0)
 		return r;
-	snprintf(plan.target, sizeof(plan.target), "tp_btf");
 	if (attr.name) {
 		len = guest_read_string(&call->guest, attr.name, name, sizeof(name));
 		if (len < 0)
 			return len == -ENAMETOOLONG ? -ENOENT : (int)len;
-		snprintf(plan.target, sizeof(plan.target), "%s", name);
+		snprintf(plan.facts.target, sizeof(plan.facts.target), "%s", name);
 		attr.name = (uintptr_t)name;
 	}
 	r = link_check(call, POLICY_ATTACH_RAW_TRACEPOINT, attr.name ? name : NULL);
@@ -372,11 +365,18 @@ int cmd_link_detach(struct call *call)
 	return r;
 }
 
+/* A pin remembers it, too. */
 static void link_set_prog(struct attachment *link, uint32_t prog_id)
 {
-	pthread_mutex_lock(&link->tenant->lock);
-	link->prog_id = prog_id;
-	pthread_mutex_unlock(&link->tenant->lock);
+	struct tenant *tenant = link->tenant;
+	struct object *pinned;
+
+	pthread_mutex_lock(&tenant->lock);
+	link->facts.prog_id = prog_id;
+	pinned = object_by_real_id(&tenant->table, KOBJECT_LINK, link->real_id);
+	if (pinned)
+		pinned->link->prog_id = prog_id;
+	pthread_mutex_unlock(&tenant->lock);
 }
 
 int cmd_link_update(struct call *call)

@@ -117,7 +117,7 @@ static int open_kernel(struct call *call, const struct attachment *event, int *r
 		if (r < 0)
 			return r;
 	}
-	r = probe_conflict(call, &request->file, event->offset);
+	r = probe_conflict(call, &request->file, event->facts.offset);
 	if (r < 0)
 		return r;
 	attr.config1 = (uintptr_t)request->file.kernel_path;
@@ -134,7 +134,7 @@ static int place_request(struct call *call, const struct attachment *event, int 
 {
 	const struct place_request *request = event->request;
 	struct place_multi multi = {.file = &request->file,
-				    .offsets = &event->offset,
+				    .offsets = &event->facts.offset,
 				    .cookies = &cookie,
 				    .cnt = 1,
 				    .at_return = request->attr.config & FLAG_RETURN,
@@ -180,7 +180,7 @@ void place_opened(struct attachment *event, struct placement *placement, uint32_
 		request = take_ptr(&event->request);
 	}
 	event->placement = placement->why;
-	event->prog_id = prog_id;
+	event->facts.prog_id = prog_id;
 	pthread_mutex_unlock(&event->tenant->lock);
 	place_request_free(request);
 }
