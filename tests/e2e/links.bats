@@ -70,8 +70,8 @@ for daemon in json.load(sys.stdin):
     for tenant in daemon["tenants"] if daemon["pid"] == int(sys.argv[1]) else []:
         for link in tenant["links"]:
             print(link["object"], link["id"], link["kind"], link["target"].split("/")[-1], link["offset"] != 0, link["prog_id"])' $daemon; }
-	wait_for 5 eval '[ "$(links | grep -c link)" -eq 3 ]'
-	wait_for 5 eval '[ "$(links | grep -c event)" -eq 0 ]'
+	wait_for 5 eval '[ "$(links | grep -c ^link)" -eq 3 ]'
+	wait_for 5 eval '[ "$(links | grep -c ^event)" -eq 0 ]'
 	links | tee "$DIR/pinned"
 	grep -qx 'link 1 raw_tracepoint sched_switch False 1' "$DIR/pinned"
 	grep -qx 'link 2 uprobe sample True 2' "$DIR/pinned"
