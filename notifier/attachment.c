@@ -32,15 +32,24 @@ int attachment_new(struct tenant *tenant, enum attachment_kind kind, int real_fd
 	}
 	attachment->tenant = tenant;
 	attachment->refs = 1;
-	attachment->weight = 1;
+	attachment->facts.weight = 1;
 	attachment->kind = kind;
 	attachment->real_fd = real_fd;
 	pthread_mutex_init(&attachment->placing, NULL);
-	pthread_mutex_lock(&tenant->lock);
-	list_append(&tenant->attachments, &attachment->node);
-	pthread_mutex_unlock(&tenant->lock);
+	list_init(&attachment->node);
 	*ret_attachment = attachment;
 	return 0;
+}
+
+void attachment_list(struct attachment *attachment)
+{
+	struct tenant *tenant = attachment->tenant;
+
+	pthread_mutex_lock(&tenant->lock);
+	if (attachment->kind == ATTACHMENT_LINK)
+		attachment->id = object_new_id(&tenant->table, KOBJECT_LINK);
+	list_append(&tenant->attachments, &attachment->node);
+	pthread_mutex_unlock(&tenant->lock);
 }
 
 /* Closing a probe waits for RCU grace periods, so it happens in a pool thread. */
@@ -52,7 +61,7 @@ static void attachment_close(struct pool_job *job)
 	uspace_link_free(attachment->user);
 	place_request_free(attachment->request);
 	if (attachment->kernel_prog)
-		uspace_prog_kernel_use(attachment->kernel_prog, -1, NULL);
+		uspace_prog_kernel_leave(attachment->kernel_prog);
 	uspace_prog_unref(attachment->kernel_prog);
 	pthread_mutex_destroy(&attachment->placing);
 	free(attachment);
@@ -175,4 +184,16 @@ struct attachment *attachment_by_id(struct tenant *tenant, uint32_t id)
 	}
 	pthread_mutex_unlock(&tenant->lock);
 	return found;
+}
+
+struct attachment *attachment_by_real_id(struct tenant *tenant, uint32_t real_id)
+{
+	struct attachment *attachment;
+
+	list_for_each(attachment, &tenant->attachments, node)
+	{
+		if (attachment->kind == ATTACHMENT_LINK && attachment->real_id == real_id)
+			return attachment;
+	}
+	return NULL;
 }

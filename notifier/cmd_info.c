@@ -19,9 +19,15 @@
 #define MAP_IDS_MAX	    1024
 #define LINK_HEAD	    12 /* type, id, prog_id of struct bpf_link_info */
 #define LINK_UNION	    16
-#define LINK_PERF	    7  /* BPF_LINK_TYPE_PERF_EVENT */
-#define PERF_INFO_UPROBE    1u /* BPF_PERF_EVENT_UPROBE */
+#define LINK_RAW_TP	    1 /* BPF_LINK_TYPE_* */
+#define LINK_PERF	    7
+#define LINK_KPROBE_MULTI   8
+#define LINK_UPROBE_MULTI   12
+#define MULTI_PID	    (LINK_UNION + 44) /* uprobe_multi.pid, behind four pointers and counts */
+#define PERF_INFO_UPROBE    1u		      /* BPF_PERF_EVENT_* */
 #define PERF_INFO_URETPROBE 2u
+#define PERF_INFO_KPROBE    3u
+#define PERF_INFO_KRETPROBE 4u
 
 /* struct bpf_link_info, perf_event part for user probes: include/uapi/linux/bpf.h, Linux 6.6. */
 struct link_info_perf {
@@ -174,11 +180,11 @@ static int info_btf(struct call *call, int fd, uint32_t real_id)
 }
 
 /* User probes: give the path the tool asked for instead of the one the kernel was given. */
-static int info_link_name(struct call *call, const struct attachment *link, unsigned char *room)
+static int info_link_name(struct call *call, const struct attachment *link, bool raw,
+			  unsigned char *room)
 {
 	uint64_t addr = 0;
-	uint32_t space = 0, len = (uint32_t)strlen(link->target) + 1;
-	bool raw = link->fd_type == BPF_FD_TYPE_RAW_TRACEPOINT;
+	uint32_t space = 0, len = (uint32_t)strlen(link->facts.target) + 1;
 	uint32_t at = LINK_UNION + (raw ? 0 : (uint32_t)offsetof(struct link_info_perf, name));
 	int r;
 
@@ -196,7 +202,7 @@ static int info_link_name(struct call *call, const struct attachment *link, unsi
 	if (!addr)
 		return 0;
 	if (space >= len)
-		return guest_write(&call->guest, addr, link->target, len);
+		return guest_write(&call->guest, addr, link->facts.target, len);
 	return -ENOSPC;
 }
 
@@ -205,10 +211,10 @@ static int info_link_name(struct call *call, const struct attachment *link, unsi
 static int info_link_user(const struct attachment *link, unsigned char *room, uint32_t *ret_len)
 {
 	const uint32_t type = LINK_PERF;
-	const struct link_info_perf perf = {.type = link->fd_type == BPF_FD_TYPE_URETPROBE
+	const struct link_info_perf perf = {.type = link->facts.fd_type == BPF_FD_TYPE_URETPROBE
 							    ? PERF_INFO_URETPROBE
 							    : PERF_INFO_UPROBE,
-					    .offset = (uint32_t)link->offset};
+					    .offset = (uint32_t)link->facts.offset};
 
 	memcpy(room, &type, sizeof(type));
 	memcpy(room + LINK_UNION, &perf, sizeof(perf));
@@ -219,21 +225,27 @@ static int info_link_user(const struct attachment *link, unsigned char *room, ui
 static int info_link(struct call *call, const struct attachment *link)
 {
 	unsigned char room[INFO_MAX] = {0};
-	uint32_t len = sizeof(room), type;
+	uint32_t len = sizeof(room), type, perf, pid;
 	int r = link->user ? info_link_user(link, room, &len)
 			   : kobject_info(link->real_fd, room, &len);
 
 	if (r < 0)
 		return r;
 	memcpy(&type, room, sizeof(type));
+	memcpy(&perf, room + LINK_UNION, sizeof(perf));
+	memcpy(&pid, room + MULTI_PID, sizeof(pid));
 	memcpy(room + 4, &link->id, sizeof(link->id));
-	memcpy(room + 8, &link->prog_id, sizeof(link->prog_id));
-	/* kprobe addresses and the like: only user probes keep what follows the head. */
-	if (link->what == POLICY_ATTACH_KPROBE)
+	memcpy(room + 8, &link->facts.prog_id, sizeof(link->facts.prog_id));
+	/* The kernel's word decides what it wrote, not our memory of the link: addresses of kprobes
+	 * are none of the tenant's business. */
+	if (type == LINK_KPROBE_MULTI ||
+	    (type == LINK_PERF && (perf == PERF_INFO_KPROBE || perf == PERF_INFO_KRETPROBE)))
 		memset(room + LINK_UNION + 4, 0, sizeof(room) - LINK_UNION - 4);
-	if (link->fd_type == BPF_FD_TYPE_RAW_TRACEPOINT ||
-	    (type == LINK_PERF && link->what == POLICY_ATTACH_UPROBE)) {
-		r = info_link_name(call, link, room);
+	if (type == LINK_UPROBE_MULTI && pid)
+		memcpy(room + MULTI_PID, &link->facts.pid, sizeof(pid));
+	if (type == LINK_RAW_TP ||
+	    (type == LINK_PERF && (perf == PERF_INFO_UPROBE || perf == PERF_INFO_URETPROBE))) {
+		r = info_link_name(call, link, type == LINK_RAW_TP, room);
 		if (r < 0)
 			return r;
 	}
@@ -304,17 +316,17 @@ int cmd_task_fd_query(struct call *call)
 	r = query_attachment(call, pid, (int)attr.fd, &attachment);
 	if (r < 0)
 		return r;
-	len = (uint32_t)strlen(attachment->target);
-	attr.prog_id = attachment->prog_id;
-	attr.fd_type = attachment->fd_type;
-	attr.probe_offset = attachment->offset;
+	len = (uint32_t)strlen(attachment->facts.target);
+	attr.prog_id = attachment->facts.prog_id;
+	attr.fd_type = attachment->facts.fd_type;
+	attr.probe_offset = attachment->facts.offset;
 	attr.probe_addr = 0;
 	r = 0;
 	if (attr.buf && attr.buf_len) {
 		uint32_t copy = len < attr.buf_len ? len + 1 : attr.buf_len;
-		char name[sizeof(attachment->target)];
+		char name[sizeof(attachment->facts.target)];
 
-		memcpy(name, attachment->target, sizeof(name));
+		memcpy(name, attachment->facts.target, sizeof(name));
 		name[copy - 1] = '\0';
 		r = guest_write(&call->guest, attr.buf, name, copy);
 		if (r == 0 && copy <= len)

@@ -16,31 +16,29 @@
 /* Attach the program behind the guest's descriptor to a real event. */
 static int set_bpf(struct call *call, struct attachment *event, int guest_prog)
 {
+	struct placement placement = PLACEMENT_NONE;
 	cleanup_fd int prog = -1, timer = -1;
 	struct object object;
 	int r;
 
 	r = call_get_object(call, guest_prog, KOBJECT_PROG, &prog, &object);
+	if (r == 0)
+		r = place_event(call, event, prog, &object, 0, &placement);
 	if (r < 0)
 		return r;
-	if (event->user)
-		return -EEXIST;
-	if (event->request) {
-		r = place_event(call, event, prog, &object, 0, &event->user);
-		if (r < 0)
+	if (!placement.user) {
+		if (event->timer)
+			timer = call_timer_variant(call, object.real_id);
+		if (ioctl(place_event_fd(event, &placement), PERF_EVENT_IOC_SET_BPF,
+			  timer >= 0 ? timer : prog) < 0) {
+			/* Often -EEXIST: the event and its first program stay as they are. */
+			r = -errno;
+			place_undo(&placement);
 			return r;
-		event->prog_id = object.id;
-		if (event->user)
-			return 0;
+		}
 	}
-	r = place_kernel(call, event, &object);
-	if (r < 0)
-		return r;
-	if (event->timer)
-		timer = call_timer_variant(call, object.real_id);
-	if (ioctl(event->real_fd, PERF_EVENT_IOC_SET_BPF, timer >= 0 ? timer : prog) < 0)
-		return -errno;
-	event->prog_id = object.id;
+	place_opened(event, &placement, object.id);
+	place_commit(event, &placement);
 	return 0;
 }
 

@@ -24,12 +24,8 @@
 
 /* What is known of a link before it exists. */
 struct link_plan {
-	enum policy_attach what;
-	char target[256];
-	uint64_t offset;
-	uint32_t fd_type, weight; /* weight 0: 1 */
-	struct uspace_link *user; /* USER placement; owned until link_reply() */
-	struct reason placement;
+	struct attachment_facts facts;
+	struct placement placement; /* owned; link_reply() takes it over */
 };
 
 static int link_check(struct call *call, enum policy_attach what, const char *target)
@@ -44,10 +40,10 @@ static int link_check(struct call *call, enum policy_attach what, const char *ta
 }
 
 /*
- * @fd: the kernel's link, or -1 in USER placement; taken over. Registers it and answers with an
- * anchor.
+ * @fd: the kernel's link, or -1 in USER placement; taken over, as is @plan's placement. Registers
+ * it and answers with an anchor.
  */
-static int link_reply(struct call *call, int fd, const struct link_plan *plan,
+static int link_reply(struct call *call, int fd, struct link_plan *plan,
 		      const struct object *object)
 {
 	struct attachment *attachment;
@@ -59,43 +55,33 @@ static int link_reply(struct call *call, int fd, const struct link_plan *plan,
 		kobject_identify(fd, &kind, &real_id);
 	r = attachment_new(call->tenant, ATTACHMENT_LINK, fd, &attachment);
 	if (r < 0) {
-		uspace_link_free(plan->user);
+		place_undo(&plan->placement);
 		return r;
 	}
-	attachment->user = plan->user;
-	attachment->placement = plan->placement;
-	r = fd < 0 ? 0 : place_kernel(call, attachment, object);
-	if (r < 0) {
-		attachment_unref(attachment);
-		return r;
-	}
-	pthread_mutex_lock(&call->tenant->lock);
-	attachment->id = object_new_id(&call->tenant->table, KOBJECT_LINK);
+	place_commit(attachment, &plan->placement);
 	attachment->real_id = real_id;
-	pthread_mutex_unlock(&call->tenant->lock);
-	attachment->what = plan->what;
-	attachment->offset = plan->offset;
-	attachment->fd_type = plan->fd_type;
-	attachment->weight = plan->weight ? plan->weight : 1;
-	attachment->prog_id = object->id;
-	memcpy(attachment->target, plan->target, sizeof(attachment->target));
+	attachment->facts = plan->facts;
+	attachment->facts.prog_id = object->id;
+	attachment_list(attachment);
 	anchor = attachment_anchor(attachment);
 	attachment_unref(attachment);
 	return anchor < 0 ? anchor : call_reply_fd(call, anchor);
 }
 
-/* A user probe that waited for its program: where does it run. */
-static int link_perf_place(struct call *call, struct attachment *event, int prog,
-			   const struct object *object, struct link_plan *plan)
+/* BPF_LINK_CREATE or BPF_RAW_TRACEPOINT_OPEN of a program whose placement is the kernel. */
+static int link_kernel(struct call *call, int cmd, const void *attr, uint32_t size,
+		       struct link_plan *plan, const struct object *object)
 {
-	if (event->user)
-		return -EEXIST;
-	if (!event->request)
-		return 0;
-	if (call->attr.link_create.flags)
-		return -EINVAL;
-	return place_event(call, event, prog, object, call->attr.link_create.perf_event.cookie,
-			   &plan->user);
+	int fd, r = place_kernel(call, object, &plan->placement);
+
+	if (r < 0)
+		return r;
+	fd = sys_bpf(cmd, (void *)attr, size);
+	if (fd < 0) {
+		place_undo(&plan->placement);
+		return fd;
+	}
+	return link_reply(call, fd, plan, object);
 }
 
 /* The tool may just have closed the event's former link, which takes effect here a moment later. */
@@ -111,14 +97,42 @@ static int link_again(struct abi_link_create *attr, uint32_t size)
 	return fd;
 }
 
-static int link_perf_event(struct call *call, int prog, const struct object *object)
+/* The caller holds @event->placing. */
+static int link_event(struct call *call, struct attachment *event, int prog,
+		      const struct object *object)
 {
 	struct abi_link_create attr = call->attr.link_create;
 	uint32_t size = offsetof(struct abi_link_create, perf_event) + sizeof(attr.perf_event);
-	cleanup_fd int target = guest_get_fd(&call->guest, (int)attr.target_fd), timer = -1;
-	struct link_plan plan = {0};
+	struct link_plan plan = {.facts = event->facts, .placement = PLACEMENT_NONE};
+	cleanup_fd int timer = -1;
+	int fd = -1, r;
+
+	if (event->request && attr.flags)
+		return -EINVAL;
+	r = place_event(call, event, prog, object, attr.perf_event.cookie, &plan.placement);
+	if (r < 0)
+		return r;
+	if (!plan.placement.user) {
+		if (event->timer)
+			timer = call_timer_variant(call, object->real_id);
+		attr.prog_fd = (uint32_t)(timer >= 0 ? timer : prog);
+		attr.target_fd = (uint32_t)place_event_fd(event, &plan.placement);
+		fd = link_again(&attr, size);
+		if (fd < 0) {
+			place_undo(&plan.placement);
+			return fd;
+		}
+	}
+	plan.facts.weight = 1;
+	place_opened(event, &plan.placement, object->id);
+	return link_reply(call, fd, &plan, object);
+}
+
+static int link_perf_event(struct call *call, int prog, const struct object *object)
+{
+	cleanup_fd int target = guest_get_fd(&call->guest, (int)call->attr.link_create.target_fd);
 	struct attachment *event;
-	int fd;
+	int r;
 
 	if (target < 0)
 		return target;
@@ -129,26 +143,10 @@ static int link_perf_event(struct call *call, int prog, const struct object *obj
 		return -EINVAL;
 	}
 	pthread_mutex_lock(&event->placing);
-	fd = link_perf_place(call, event, prog, object, &plan);
-	if (fd == 0 && !plan.user) {
-		if (event->timer)
-			timer = call_timer_variant(call, object->real_id);
-		attr.prog_fd = (uint32_t)(timer >= 0 ? timer : prog);
-		attr.target_fd = (uint32_t)event->real_fd;
-		fd = link_again(&attr, size);
-	}
-	if (fd >= 0) {
-		plan.what = event->what;
-		plan.offset = event->offset;
-		plan.fd_type = event->fd_type;
-		memcpy(plan.target, event->target, sizeof(plan.target));
-		event->prog_id = object->id;
-		plan.placement = event->placement;
-		fd = link_reply(call, plan.user ? -1 : fd, &plan, object);
-	}
+	r = link_event(call, event, prog, object);
 	pthread_mutex_unlock(&event->placing);
 	attachment_unref(event);
-	return fd;
+	return r;
 }
 
 /* Copy an optional guest array; *ret stays NULL for a NULL pointer. */
@@ -176,8 +174,11 @@ static int link_uprobe_multi(struct call *call, int prog, const struct object *o
 	struct abi_link_create attr = call->attr.link_create;
 	cleanup_free uint64_t *offsets = NULL, *ref_ctrs = NULL, *cookies = NULL;
 	uint32_t cnt = attr.uprobe_multi.cnt;
-	struct link_plan plan = {
-		.what = POLICY_ATTACH_UPROBE, .fd_type = BPF_FD_TYPE_UPROBE, .weight = cnt};
+	struct link_plan plan = {.facts = {.what = POLICY_ATTACH_UPROBE,
+					   .fd_type = BPF_FD_TYPE_UPROBE,
+					   .weight = cnt,
+					   .pid = attr.uprobe_multi.pid},
+				 .placement = PLACEMENT_NONE};
 	struct probe_file file = {.fd = -1};
 	struct place_multi multi = {
 		.file = &file,
@@ -207,13 +208,13 @@ static int link_uprobe_multi(struct call *call, int prog, const struct object *o
 	for (uint32_t i = 0; ref_ctrs && i < cnt; i++)
 		ref_ctrs[i] = probe_semaphore(&file, ref_ctrs[i]);
 	multi.semaphores = ref_ctrs;
-	snprintf(plan.target, sizeof(plan.target), "%s", file.path);
-	plan.offset = offsets[0];
+	snprintf(plan.facts.target, sizeof(plan.facts.target), "%s", file.path);
+	plan.facts.offset = offsets[0];
 	if (pid >= 0) {
 		multi.offsets = offsets;
 		multi.cookies = cookies;
 		multi.pid = pid ? pid : -1;
-		r = place_multi(call, &multi, prog, object, &plan.user, &plan.placement);
+		r = place_multi(call, &multi, prog, object, &plan.placement);
 	}
 	if (r == 1) {
 		r = link_reply(call, -1, &plan, object);
@@ -231,9 +232,7 @@ static int link_uprobe_multi(struct call *call, int prog, const struct object *o
 		attr.uprobe_multi.ref_ctr_offsets = (uintptr_t)ref_ctrs;
 		attr.uprobe_multi.cookies = (uintptr_t)cookies;
 		attr.uprobe_multi.pid = (uint32_t)pid;
-		r = sys_bpf(BPF_LINK_CREATE, &attr, sizeof(attr));
-		if (r >= 0)
-			r = link_reply(call, r, &plan, object);
+		r = link_kernel(call, BPF_LINK_CREATE, &attr, sizeof(attr), &plan, object);
 	} else if (r == 0) {
 		r = pid;
 	}
@@ -244,17 +243,18 @@ static int link_uprobe_multi(struct call *call, int prog, const struct object *o
 static int link_raw_tp(struct call *call, int prog, const struct object *object)
 {
 	struct abi_link_create attr = call->attr.link_create;
-	struct link_plan plan = {.what = POLICY_ATTACH_RAW_TRACEPOINT,
-				 .target = "tp_btf",
-				 .fd_type = BPF_FD_TYPE_RAW_TRACEPOINT};
-	int fd;
+	struct link_plan plan = {.facts = {.what = POLICY_ATTACH_RAW_TRACEPOINT,
+					   .target = "tp_btf",
+					   .fd_type = BPF_FD_TYPE_RAW_TRACEPOINT,
+					   .weight = 1},
+				 .placement = PLACEMENT_NONE};
 
 	if (attr.tracing.target_btf_id || attr.target_fd)
 		return -EINVAL;
 	attr.prog_fd = (uint32_t)prog;
-	fd = sys_bpf(BPF_LINK_CREATE, &attr,
-		     offsetof(struct abi_link_create, tracing) + sizeof(attr.tracing));
-	return fd < 0 ? fd : link_reply(call, fd, &plan, object);
+	return link_kernel(call, BPF_LINK_CREATE, &attr,
+			   offsetof(struct abi_link_create, tracing) + sizeof(attr.tracing), &plan,
+			   object);
 }
 
 static int link_kprobe_multi(struct call *call, int prog, const struct object *object)
@@ -300,31 +300,32 @@ int cmd_raw_tracepoint_open(struct call *call)
 {
 	struct abi_raw_tracepoint_open attr = call->attr.raw_tracepoint_open;
 	uint32_t size = call->attr_size < sizeof(attr) ? call->attr_size : (uint32_t)sizeof(attr);
-	struct link_plan plan = {.what = POLICY_ATTACH_RAW_TRACEPOINT,
-				 .fd_type = BPF_FD_TYPE_RAW_TRACEPOINT};
+	struct link_plan plan = {.facts = {.what = POLICY_ATTACH_RAW_TRACEPOINT,
+					   .target = "tp_btf",
+					   .fd_type = BPF_FD_TYPE_RAW_TRACEPOINT,
+					   .weight = 1},
+				 .placement = PLACEMENT_NONE};
 	cleanup_fd int prog = -1;
 	struct object object;
 	char name[128]; /* buf[128] in bpf_raw_tp_link_attach(), kernel/bpf/syscall.c */
 	ssize_t len;
-	int r, fd;
+	int r;
 
 	r = call_get_object(call, (int)attr.prog_fd, KOBJECT_PROG, &prog, &object);
 	if (r < 0)
 		return r;
-	snprintf(plan.target, sizeof(plan.target), "tp_btf");
 	if (attr.name) {
 		len = guest_read_string(&call->guest, attr.name, name, sizeof(name));
 		if (len < 0)
 			return len == -ENAMETOOLONG ? -ENOENT : (int)len;
-		snprintf(plan.target, sizeof(plan.target), "%s", name);
+		snprintf(plan.facts.target, sizeof(plan.facts.target), "%s", name);
 		attr.name = (uintptr_t)name;
 	}
 	r = link_check(call, POLICY_ATTACH_RAW_TRACEPOINT, attr.name ? name : NULL);
 	if (r < 0)
 		return r;
 	attr.prog_fd = (uint32_t)prog;
-	fd = sys_bpf(BPF_RAW_TRACEPOINT_OPEN, &attr, size);
-	return fd < 0 ? fd : link_reply(call, fd, &plan, &object);
+	return link_kernel(call, BPF_RAW_TRACEPOINT_OPEN, &attr, size, &plan, &object);
 }
 
 /* The link behind a guest's descriptor, with a reference. */
@@ -363,6 +364,20 @@ int cmd_link_detach(struct call *call)
 	return r;
 }
 
+/* A pin remembers it, too. */
+static void link_set_prog(struct attachment *link, uint32_t prog_id)
+{
+	struct tenant *tenant = link->tenant;
+	struct object *pinned;
+
+	pthread_mutex_lock(&tenant->lock);
+	link->facts.prog_id = prog_id;
+	pinned = object_by_real_id(&tenant->table, KOBJECT_LINK, link->real_id);
+	if (pinned)
+		pinned->link->prog_id = prog_id;
+	pthread_mutex_unlock(&tenant->lock);
+}
+
 int cmd_link_update(struct call *call)
 {
 	struct abi_link_update attr = call->attr.link_update;
@@ -389,7 +404,7 @@ int cmd_link_update(struct call *call)
 		attr.old_prog_fd = old >= 0 ? (uint32_t)old : 0;
 		r = sys_bpf(BPF_LINK_UPDATE, &attr, sizeof(attr));
 		if (r == 0)
-			link->prog_id = object.id;
+			link_set_prog(link, object.id);
 	}
 	attachment_unref(link);
 	return r;

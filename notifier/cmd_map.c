@@ -19,6 +19,12 @@ static bool is_map_in_map(uint32_t type)
 	return type == BPF_MAP_TYPE_ARRAY_OF_MAPS || type == BPF_MAP_TYPE_HASH_OF_MAPS;
 }
 
+/* Whether a lookup answers with the id of what stands in the map. */
+static bool holds_objects(uint32_t type)
+{
+	return is_map_in_map(type) || type == BPF_MAP_TYPE_PROG_ARRAY;
+}
+
 static bool is_per_cpu(uint32_t type)
 {
 	return type == BPF_MAP_TYPE_PERCPU_ARRAY || type == BPF_MAP_TYPE_PERCPU_HASH ||
@@ -113,8 +119,9 @@ int cmd_map_create(struct call *call)
 		r = call_get_object(call, (int)attr.inner_map_fd, KOBJECT_MAP, &inner, &object);
 		if (r < 0)
 			return r;
-		call->tenant->has_map_in_map = true;
 	}
+	if (holds_objects(attr.map_type))
+		call->tenant->ids_in_maps = true;
 	attr.inner_map_fd = inner >= 0 ? (uint32_t)inner : 0;
 	if (attr.btf_key_type_id || attr.btf_value_type_id) {
 		r = call_get_object(call, (int)attr.btf_fd, KOBJECT_BTF, &btf, &object);
@@ -140,21 +147,21 @@ int cmd_map_create(struct call *call)
 }
 
 /*
- * A lookup in a map of maps answers with the inner map's id. Any other map is left to the kernel:
+ * A lookup in a map of maps or programs answers with an id. Any other map is left to the kernel:
  * what is decided here from the descriptor only chooses who translates a number.
  */
-static int map_lookup_inner(struct call *call);
+static int map_lookup_id(struct call *call);
 
 int cmd_map_lookup(struct call *call)
 {
 	int r = uspace_elem(call);
 
-	if (r != CALL_CONTINUE || !call->tenant->has_map_in_map)
+	if (r != CALL_CONTINUE || !call->tenant->ids_in_maps)
 		return r;
-	return map_lookup_inner(call);
+	return map_lookup_id(call);
 }
 
-static int map_lookup_inner(struct call *call)
+static int map_lookup_id(struct call *call)
 {
 	struct abi_map_elem attr = call->attr.map_elem;
 	cleanup_fd int fd = guest_get_fd(&call->guest, (int)attr.map_fd);
@@ -162,7 +169,7 @@ static int map_lookup_inner(struct call *call)
 	uint32_t len = sizeof(info), id = 0;
 	cleanup_free unsigned char *key = NULL;
 	enum kobject_kind kind;
-	struct object *inner;
+	struct object *held;
 	int r;
 
 	if (fd < 0)
@@ -172,8 +179,9 @@ static int map_lookup_inner(struct call *call)
 	r = kobject_info(fd, &info, &len);
 	if (r < 0)
 		return r;
-	if (!is_map_in_map(info.type))
+	if (!holds_objects(info.type))
 		return CALL_CONTINUE;
+	kind = is_map_in_map(info.type) ? KOBJECT_MAP : KOBJECT_PROG;
 	key = malloc(info.key_size);
 	if (!key)
 		return -ENOMEM;
@@ -189,8 +197,8 @@ static int map_lookup_inner(struct call *call)
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&call->tenant->lock);
-	inner = object_by_real_id(&call->tenant->table, KOBJECT_MAP, id);
-	id = inner ? inner->id : 0;
+	held = object_by_real_id(&call->tenant->table, kind, id);
+	id = held ? held->id : 0;
 	pthread_mutex_unlock(&call->tenant->lock);
 	return guest_write(&call->guest, attr.value, &id, sizeof(id));
 }

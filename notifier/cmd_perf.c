@@ -262,9 +262,9 @@ static int request_open(struct call *call, struct perf_request *req, bool output
 	r = attachment_new(call->tenant, ATTACHMENT_EVENT, fd, &attachment);
 	if (r < 0)
 		return r;
-	attachment->what = req->what;
-	attachment->offset = req->offset;
-	attachment->fd_type = req->fd_type;
+	attachment->facts.what = req->what;
+	attachment->facts.offset = req->offset;
+	attachment->facts.fd_type = req->fd_type;
 	attachment->timer = req->timer;
 	if (req->deferred) {
 		attachment->request = place_request_new(&req->out, req->pid, req->cpu, &req->file);
@@ -273,7 +273,8 @@ static int request_open(struct call *call, struct perf_request *req, bool output
 			return -ENOMEM;
 		}
 	}
-	memcpy(attachment->target, req->target, sizeof(attachment->target));
+	memcpy(attachment->facts.target, req->target, sizeof(attachment->facts.target));
+	attachment_list(attachment);
 	anchor = attachment_anchor(attachment);
 	attachment_unref(attachment);
 	return anchor < 0 ? anchor : call_reply_fd(call, anchor);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <linux/magic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/vfs.h>
 
@@ -48,15 +49,20 @@ static int obj_at(struct call *call, int cmd, int at, const char *name, int bpf_
  * until the kernel has it no more. */
 static int remember_pinned(struct tenant *tenant, const struct attachment *link)
 {
+	cleanup_free struct attachment_facts *facts = malloc(sizeof(*facts));
 	struct object *object;
 	int r = 0;
 
+	if (!facts)
+		return -ENOMEM;
 	pthread_mutex_lock(&tenant->lock);
 	if (!object_by_real_id(&tenant->table, KOBJECT_LINK, link->real_id)) {
 		r = object_add(&tenant->table, KOBJECT_LINK, link->real_id, &object);
 		if (r == 0) {
+			*facts = link->facts;
 			object->id = link->id;
-			object->size = link->weight;
+			object->size = link->facts.weight;
+			object->link = take_ptr(&facts);
 		}
 	}
 	pthread_mutex_unlock(&tenant->lock);
@@ -86,9 +92,10 @@ static int pin_link(struct call *call, const struct attachment *link)
 	if (r == 0 && link->real_fd < 0)
 		r = reason_set(&call->reason, -EOPNOTSUPP,
 			       "links of programs in traced processes cannot be pinned yet");
+	/* Before it is there: whoever opens it finds what to tell of it. */
 	if (r == 0)
-		r = obj_at(call, BPF_OBJ_PIN, dir, name, link->real_fd);
-	return r < 0 ? r : remember_pinned(call->tenant, link);
+		r = remember_pinned(call->tenant, link);
+	return r < 0 ? r : obj_at(call, BPF_OBJ_PIN, dir, name, link->real_fd);
 }
 
 int cmd_obj_pin(struct call *call)
@@ -107,41 +114,50 @@ int cmd_obj_pin(struct call *call)
 	return r;
 }
 
-/* @fd: the kernel's link, taken over. An anchor for the attachment it stands for, or for a new one
- * when only the pin had kept the link alive. */
-static int reply_link(struct call *call, int fd, uint32_t real_id)
+/*
+ * @fd: the kernel's link, taken over. The attachment that holds it, with a reference; a new one
+ * when only the pin had kept it alive. Two callers that open it at once get the same.
+ */
+static int adopt_link(struct call *call, int fd, uint32_t real_id, struct attachment **ret_link)
 {
 	struct tenant *tenant = call->tenant;
-	struct attachment *attachment, *found = NULL;
-	struct object *pinned;
-	int anchor, r;
+	struct attachment *made, *found;
+	struct object *pinned = NULL;
+	int r = attachment_new(tenant, ATTACHMENT_LINK, fd, &made);
 
+	if (r < 0)
+		return r;
 	pthread_mutex_lock(&tenant->lock);
-	list_for_each(attachment, &tenant->attachments, node)
-	{
-		if (attachment->kind == ATTACHMENT_LINK && attachment->real_id == real_id) {
-			found = attachment;
-			found->refs++;
-			break;
-		}
+	found = attachment_by_real_id(tenant, real_id);
+	if (found)
+		found->refs++;
+	else
+		pinned = object_by_real_id(&tenant->table, KOBJECT_LINK, real_id);
+	if (pinned) {
+		made->id = pinned->id;
+		made->real_id = real_id;
+		made->facts = *pinned->link;
+		list_append(&tenant->attachments, &made->node);
+		found = take_ptr(&made);
 	}
 	pthread_mutex_unlock(&tenant->lock);
-	if (found) {
-		close_fd(fd);
-	} else {
-		r = attachment_new(tenant, ATTACHMENT_LINK, fd, &found);
-		if (r < 0)
-			return r;
-		pthread_mutex_lock(&tenant->lock);
-		pinned = object_by_real_id(&tenant->table, KOBJECT_LINK, real_id);
-		found->id = pinned ? pinned->id : object_new_id(&tenant->table, KOBJECT_LINK);
-		found->weight = pinned ? (unsigned int)pinned->size : 1;
-		found->real_id = real_id;
-		pthread_mutex_unlock(&tenant->lock);
-		snprintf(found->target, sizeof(found->target), "pinned");
-	}
-	anchor = attachment_anchor(found);
-	attachment_unref(found);
+	attachment_unref(made);
+	if (!found)
+		return reason_set(&call->reason, -EPERM, "the pin is of a link of somebody else");
+	*ret_link = found;
+	return 0;
+}
+
+/* Answer with an anchor. @fd: as above. */
+static int reply_link(struct call *call, int fd, uint32_t real_id)
+{
+	struct attachment *link = NULL;
+	int anchor, r = adopt_link(call, fd, real_id, &link);
+
+	if (r < 0)
+		return r;
+	anchor = attachment_anchor(link);
+	attachment_unref(link);
 	return anchor < 0 ? anchor : call_reply_fd(call, anchor);
 }
 

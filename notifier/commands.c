@@ -106,9 +106,9 @@ bool command_is_native(const struct tenant *tenant, int cmd)
 		return false;
 	if (cmd == BPF_MAP_UPDATE_ELEM && tenant->uspace)
 		return !atomic_load(&tenant->uspace->output_maps);
-	/* Looking up a map in a map gives its id, which the tenant knows by another number. */
+	/* Looking up a map or program in a map gives its id, which the tenant knows by another. */
 	if (cmd == BPF_MAP_LOOKUP_ELEM)
-		return !tenant->has_map_in_map;
+		return !tenant->ids_in_maps;
 	if (commands[cmd].element)
 		return true;
 	return commands[cmd].native;

@@ -111,14 +111,18 @@ static void describe_placement(json_object *o, const struct attachment *attachme
 	add_text(o, "reason", reason);
 }
 
-static bool is_attached(struct tenant *tenant, uint32_t real_id)
+static json_object *describe_facts(uint32_t id, const char *object,
+				   const struct attachment_facts *facts)
 {
-	struct attachment *attachment;
+	json_object *o = json_object_new_object();
 
-	list_for_each(attachment, &tenant->attachments,
-		      node) if (attachment->kind == ATTACHMENT_LINK &&
-				attachment->real_id == real_id) return true;
-	return false;
+	add_int(o, "id", id);
+	add_text(o, "object", object);
+	add_text(o, "kind", policy_attach_name(facts->what));
+	add_foreign(o, "target", facts->target, sizeof(facts->target));
+	add_int(o, "offset", facts->offset);
+	add_int(o, "prog_id", facts->prog_id);
+	return o;
 }
 
 static json_object *describe_links(struct tenant *tenant)
@@ -129,14 +133,10 @@ static json_object *describe_links(struct tenant *tenant)
 
 	list_for_each(attachment, &tenant->attachments, node)
 	{
-		json_object *o = json_object_new_object();
+		bool link = attachment->kind == ATTACHMENT_LINK;
+		json_object *o =
+			describe_facts(attachment->id, link ? "link" : "event", &attachment->facts);
 
-		add_int(o, "id", attachment->id);
-		add_text(o, "object", attachment->kind == ATTACHMENT_LINK ? "link" : "event");
-		add_text(o, "kind", policy_attach_name(attachment->what));
-		add_foreign(o, "target", attachment->target, sizeof(attachment->target));
-		add_int(o, "offset", attachment->offset);
-		add_int(o, "prog_id", attachment->prog_id);
 		describe_placement(o, attachment);
 		json_object_array_add(list, o);
 	}
@@ -144,15 +144,9 @@ static json_object *describe_links(struct tenant *tenant)
 	{
 		json_object *o;
 
-		if (object->kind != KOBJECT_LINK || is_attached(tenant, object->real_id))
+		if (object->kind != KOBJECT_LINK || attachment_by_real_id(tenant, object->real_id))
 			continue;
-		o = json_object_new_object();
-		add_int(o, "id", object->id);
-		add_text(o, "object", "link");
-		add_text(o, "kind", "pinned");
-		add_text(o, "target", "");
-		add_int(o, "offset", 0);
-		add_int(o, "prog_id", 0);
+		o = describe_facts(object->id, "link", object->link);
 		add_text(o, "placement", "KERNEL");
 		add_text(o, "reason", "a pin keeps it");
 		json_object_array_add(list, o);

@@ -105,5 +105,6 @@ void object_forget(struct object *object)
 	close_fd(object->timer_fd);
 	uspace_map_unref(object->umap);
 	uspace_prog_unref(object->uprog);
+	free(object->link);
 	free(object);
 }

@@ -16,6 +16,7 @@
 
 #define OBJECT_NAME_MAX 16
 
+struct attachment_facts;
 struct uspace_map;
 struct uspace_prog;
 
@@ -27,12 +28,13 @@ struct uspace_prog;
  * @id: as the tenant sees it
  * @real_id: as the kernel numbers it
  * @type: map or program type
- * @size: map: bytes; program: instructions as loaded by the tenant
+ * @size: map: bytes; program: instructions as loaded by the tenant; link: its weight
  * @attach_type: program: expected_attach_type
  * @hidden_flags: map: flags that were added to what the tool asked for
  * @timer_fd: program: the variant without guard for timer events (see cmd_prog.c), or -1; owned
  * @umap: map: its part in USER placement, or NULL; a reference
  * @uprog: program: likewise
+ * @link: link that is or was pinned: what to tell of it once nothing but the pin holds it; owned
  */
 struct object {
 	struct list node;
@@ -43,6 +45,7 @@ struct object {
 	int timer_fd;
 	struct uspace_map *umap;
 	struct uspace_prog *uprog;
+	struct attachment_facts *link;
 };
 
 /* Table of one tenant. The caller holds the tenant's lock around every function. */

@@ -12,6 +12,7 @@
 #include "base/sys.h"
 #include "notifier/call.h"
 #include "notifier/uspace.h"
+#include "notifier/uspace_late.h"
 
 #define REF_CTR_SHIFT 32
 #define FLAG_RETURN   1u
@@ -70,18 +71,19 @@ static int place_user(struct call *call, const struct place_multi *multi, int pr
 }
 
 int place_multi(struct call *call, const struct place_multi *multi, int prog,
-		const struct object *object, struct uspace_link **ret_user, struct reason *ret_why)
+		const struct object *object, struct placement *ret_placement)
 {
 	const struct policy *policy = call->tenant->policy;
+	struct reason *why = &ret_placement->why;
 	int r;
 
 	if (!call->tenant->uspace) {
-		reason_set(ret_why, 0, "the policy prefers it");
+		reason_set(why, 0, "the policy prefers it");
 		return policy_check_kernel(policy, &call->reason);
 	}
-	r = place_user(call, multi, prog, object, ret_user, ret_why);
+	r = place_user(call, multi, prog, object, &ret_placement->user, why);
 	if (r == 0) {
-		reason_set(ret_why, 0, "verified");
+		reason_set(why, 0, "verified");
 		return 1;
 	}
 	if (policy_check_kernel(policy, NULL) == 0)
@@ -89,22 +91,28 @@ int place_multi(struct call *call, const struct place_multi *multi, int prog,
 	return reason_set(&call->reason, r,
 			  "cannot run in the traced process (%.300s), and the policy refuses the "
 			  "kernel",
-			  ret_why->text[0] ? ret_why->text : strerrordesc_np(-r));
+			  why->text[0] ? why->text : strerrordesc_np(-r));
 }
 
-int place_kernel(struct call *call, struct attachment *attachment, const struct object *object)
+int place_kernel(struct call *call, const struct object *object, struct placement *ret_placement)
 {
-	int r = uspace_prog_kernel_use(object->uprog, 1, &call->reason);
+	int r;
 
-	if (r == 0 && object->uprog)
-		attachment->kernel_prog = uspace_prog_ref(object->uprog);
+	if (!object->uprog)
+		return 0;
+	/* It may be followed for a file it read; whoever holds the lock may have to stop it. */
+	if (object->uprog->map_cnt)
+		uspace_late_let_go(call->tenant->uspace, guest_tgid(&call->guest));
+	r = uspace_prog_kernel_enter(object->uprog, &call->reason);
+	if (r == 0)
+		ret_placement->kernel_prog = uspace_prog_ref(object->uprog);
 	return r;
 }
 
-/* Open the kernel's event after all. */
-static int open_kernel(struct call *call, struct attachment *event)
+/* The kernel's event that was only asked for so far. */
+static int open_kernel(struct call *call, const struct attachment *event, int *ret_fd)
 {
-	struct place_request *request = event->request;
+	const struct place_request *request = event->request;
 	struct perf_event_attr attr = request->attr;
 	int fd, r;
 
@@ -113,25 +121,25 @@ static int open_kernel(struct call *call, struct attachment *event)
 		if (r < 0)
 			return r;
 	}
-	r = probe_conflict(call, &request->file, event->offset);
+	r = probe_conflict(call, &request->file, event->facts.offset);
 	if (r < 0)
 		return r;
 	attr.config1 = (uintptr_t)request->file.kernel_path;
 	fd = sys_perf_event_open(&attr, request->pid, request->cpu, -1, PERF_FLAG_FD_CLOEXEC);
 	if (fd < 0)
 		return fd;
-	event->real_fd = fd;
-	event->request = place_request_free(request);
+	*ret_fd = fd;
 	return 0;
 }
 
-int place_event(struct call *call, struct attachment *event, int prog, const struct object *object,
-		uint64_t cookie, struct uspace_link **ret_user)
+static int place_request(struct call *call, const struct attachment *event, int prog,
+			 const struct object *object, uint64_t cookie,
+			 struct placement *ret_placement)
 {
 	const struct place_request *request = event->request;
 	uint64_t semaphore = request->attr.config >> REF_CTR_SHIFT;
 	struct place_multi multi = {.file = &request->file,
-				    .offsets = &event->offset,
+				    .offsets = &event->facts.offset,
 				    .cookies = &cookie,
 				    .cnt = 1,
 				    .at_return = request->attr.config & FLAG_RETURN,
@@ -139,12 +147,63 @@ int place_event(struct call *call, struct attachment *event, int prog, const str
 				    .pid = request->pid};
 	int r;
 
-	*ret_user = NULL;
 	/* perf_event_set_bpf_prog(), kernel/events/core.c: only this type on a uprobe. */
 	if (object->type != BPF_PROG_TYPE_KPROBE)
 		return -EINVAL;
-	r = place_multi(call, &multi, prog, object, ret_user, &event->placement);
-	if (r != 0)
-		return r < 0 ? r : 0;
-	return open_kernel(call, event);
+	r = place_multi(call, &multi, prog, object, ret_placement);
+	return r == 0 ? open_kernel(call, event, &ret_placement->event_fd) : r;
+}
+
+int place_event(struct call *call, const struct attachment *event, int prog,
+		const struct object *object, uint64_t cookie, struct placement *ret_placement)
+{
+	int r = 0;
+
+	if (event->user)
+		return -EEXIST;
+	if (event->request)
+		r = place_request(call, event, prog, object, cookie, ret_placement);
+	if (r == 0)
+		r = place_kernel(call, object, ret_placement);
+	if (r < 0)
+		place_undo(ret_placement);
+	return r < 0 ? r : 0;
+}
+
+int place_event_fd(const struct attachment *event, const struct placement *placement)
+{
+	return placement->event_fd >= 0 ? placement->event_fd : event->real_fd;
+}
+
+void place_opened(struct attachment *event, struct placement *placement, uint32_t prog_id)
+{
+	struct place_request *request = NULL;
+
+	pthread_mutex_lock(&event->tenant->lock);
+	if (placement->event_fd >= 0) {
+		event->real_fd = take_fd(&placement->event_fd);
+		request = take_ptr(&event->request);
+	}
+	event->placement = placement->why;
+	event->facts.prog_id = prog_id;
+	pthread_mutex_unlock(&event->tenant->lock);
+	place_request_free(request);
+}
+
+void place_commit(struct attachment *attachment, struct placement *placement)
+{
+	pthread_mutex_lock(&attachment->tenant->lock);
+	attachment->user = take_ptr(&placement->user);
+	attachment->kernel_prog = take_ptr(&placement->kernel_prog);
+	attachment->placement = placement->why;
+	pthread_mutex_unlock(&attachment->tenant->lock);
+}
+
+void place_undo(struct placement *placement)
+{
+	uspace_link_free(take_ptr(&placement->user));
+	placement->event_fd = close_fd(placement->event_fd);
+	if (placement->kernel_prog)
+		uspace_prog_kernel_leave(placement->kernel_prog);
+	placement->kernel_prog = uspace_prog_unref(placement->kernel_prog);
 }

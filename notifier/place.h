@@ -28,6 +28,21 @@ struct place_request {
 	struct probe_file file;
 };
 
+/**
+ * struct placement - what became of the question, until it is known that the program is attached
+ * @user: USER placement: the attachment; owned
+ * @event_fd: KERNEL placement of an event with a request: the kernel's event for it, or -1; owned
+ * @kernel_prog: KERNEL placement: the program, entered there; a reference
+ * @why: why there
+ */
+struct placement {
+	struct uspace_link *user;
+	int event_fd;
+	struct uspace_prog *kernel_prog;
+	struct reason why;
+};
+#define PLACEMENT_NONE ((struct placement){.event_fd = -1})
+
 /** place_request_new() - @file is taken over, also on failure. Return: NULL without memory. */
 struct place_request *place_request_new(const struct perf_event_attr *attr, pid_t pid, int cpu,
 					struct probe_file *file);
@@ -35,29 +50,42 @@ struct place_request *place_request_new(const struct perf_event_attr *attr, pid_
 struct place_request *place_request_free(struct place_request *request);
 
 /**
- * place_event() - choose the placement of an event that got its program
- * @event: ATTACHMENT_EVENT with a request
+ * place_event() - choose the placement of an event that is about to get its program
+ * @event: ATTACHMENT_EVENT; the caller holds its @placing. It stays as it is
  * @prog: our descriptor of the program, @object its entry
  * @cookie: of a link, else 0
- * @ret_user: in USER placement the attachment; owned by the caller. NULL in KERNEL placement:
- *@event has its real_fd then, and the caller attaches the program to it
+ * @ret_placement: PLACEMENT_NONE before. Without @user in it the caller attaches the program to
+ *	place_event_fd(); then place_opened() and place_commit(), or place_undo()
  *
  * Errors: those of the kernel, and -EPERM or -EOPNOTSUPP with a reason.
  */
-int place_event(struct call *call, struct attachment *event, int prog, const struct object *object,
-		uint64_t cookie, struct uspace_link **ret_user);
+int place_event(struct call *call, const struct attachment *event, int prog,
+		const struct object *object, uint64_t cookie, struct placement *ret_placement);
+
+/** place_event_fd() - the kernel's event that gets the program; not owned */
+int place_event_fd(const struct attachment *event, const struct placement *placement);
 
 /**
- * place_kernel() - the program of @attachment runs in the kernel
+ * place_kernel() - the program is about to run in the kernel
  *
- * Errors: -EPERM with a reason when one of its maps lives in traced processes.
+ * Errors: -EPERM with a reason when one of its maps is in use in traced processes.
  */
-int place_kernel(struct call *call, struct attachment *attachment, const struct object *object);
+int place_kernel(struct call *call, const struct object *object, struct placement *ret_placement);
+
+/** place_opened() - @event got its program: it takes over the kernel's event, if one was opened
+ *  @prog_id: tenant's numbering */
+void place_opened(struct attachment *event, struct placement *placement, uint32_t prog_id);
+
+/** place_commit() - @attachment is what runs the program: it takes over the rest */
+void place_commit(struct attachment *attachment, struct placement *placement);
+
+/** place_undo() - nothing was attached, or not everything was taken over; idempotent */
+void place_undo(struct placement *placement);
 
 /**
  * place_multi() - USER placement for a uprobe_multi link, where the policy prefers it
  *
- * Return: 1 and @ret_user, 0 when it is to run in the kernel, or -errno.
+ * Return: 1 and @user, 0 when it is to run in the kernel, or -errno.
  */
 struct place_multi {
 	const struct probe_file *file;
@@ -67,4 +95,4 @@ struct place_multi {
 	pid_t pid;
 };
 int place_multi(struct call *call, const struct place_multi *multi, int prog,
-		const struct object *object, struct uspace_link **ret_user, struct reason *ret_why);
+		const struct object *object, struct placement *ret_placement);

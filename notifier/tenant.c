@@ -116,20 +116,13 @@ bool tenant_has_pid(const struct tenant *tenant, pid_t pid)
 /* Links that only a pin keeps alive; those with an attachment are counted by that. */
 static uint64_t count_pinned(struct tenant *tenant)
 {
-	struct attachment *attachment;
 	struct object *object;
 	uint64_t pinned = 0;
 
 	list_for_each(object, &tenant->table.objects, node)
 	{
-		bool held = false;
-
-		if (object->kind != KOBJECT_LINK)
-			continue;
-		list_for_each(attachment, &tenant->attachments, node) held |=
-			attachment->kind == ATTACHMENT_LINK &&
-			attachment->real_id == object->real_id;
-		pinned += held ? 0 : object->size;
+		if (object->kind == KOBJECT_LINK && !attachment_by_real_id(tenant, object->real_id))
+			pinned += object->size;
 	}
 	return pinned;
 }
@@ -152,7 +145,7 @@ static uint64_t quota_used(struct tenant *tenant, enum policy_quota quota)
 		return object_count(&tenant->table, KOBJECT_BTF, NULL);
 	case POLICY_QUOTA_LINKS:
 		list_for_each(attachment, &tenant->attachments, node) used +=
-			attachment->kind == ATTACHMENT_LINK ? attachment->weight : 0;
+			attachment->kind == ATTACHMENT_LINK ? attachment->facts.weight : 0;
 		return used + count_pinned(tenant);
 	case POLICY_QUOTA_EVENTS:
 		list_for_each(attachment, &tenant->attachments, node) used +=

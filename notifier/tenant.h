@@ -5,6 +5,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -26,7 +27,7 @@ struct uspace;
  * @listener: seccomp listener; owned
  * @crew: threads serving it; owned
  * @uspace: programs in traced processes, or NULL where the policy or the host has none; owned
- * @has_map_in_map: set once the tenant made one: lookups need ids translated
+ * @ids_in_maps: set once the tenant made a map of maps or programs: lookups need ids translated
  * @lock: guards the tables below
  * @outputs: perf events for output that the tenant may hold: its own, so nobody says when one is
  * closed
@@ -44,7 +45,7 @@ struct tenant {
 	struct uspace *uspace;
 	struct loop_source sweep;
 	bool sweeping;
-	bool has_map_in_map;
+	atomic_bool ids_in_maps;
 	pthread_mutex_t lock;
 	struct object_table table;
 	struct list attachments;

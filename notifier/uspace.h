@@ -106,8 +106,10 @@ struct uspace {
  * @real_id: the tool's kernel map
  * @resident: contents are in the region, the kernel's map is an empty shell
  * @kernel_users: attachments in the kernel whose program uses it
- * @users: attachments in traced processes, likewise
- * @forward: perf event array: how its events reach the tool; opened by the first attachment
+ * @users: attachments in traced processes, likewise; both guarded by the region's @apply, as are
+ *	moves of the contents
+ * @forward: perf event array: how its events reach the tool; opened by the first attachment; set
+ *	under the region's @lock
  * @outputs: perf event array: by slot, the tool's buffers
  */
 struct uspace_map {
@@ -117,7 +119,7 @@ struct uspace_map {
 	struct region_map record;
 	uint64_t record_offset;
 	uint32_t real_id;
-	bool resident;
+	atomic_bool resident;
 	unsigned int kernel_users, users;
 	struct forward *forward;
 	struct uspace_output *outputs;
@@ -174,11 +176,13 @@ void uspace_space_give(struct uspace *uspace, struct uspace_space *space, uint64
 int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uint32_t real_id,
 		   struct uspace_map **ret_map);
 struct uspace_map *uspace_map_ref(struct uspace_map *map);
-/** uspace_map_unref() - accepts NULL. Return: NULL. */
+/** uspace_map_unref() - accepts NULL; takes the region's lock. Return: NULL. */
 struct uspace_map *uspace_map_unref(struct uspace_map *map);
 
 /**
  * uspace_map_settle() - one more attachment in traced processes: the contents come into the region
+ *
+ * The caller of this and of the next two holds the region's @apply.
  *
  * Errors: -EOPNOTSUPP with a reason when a program in the kernel uses it too.
  */
@@ -213,9 +217,14 @@ void uspace_prog_refuse(struct uspace_prog *prog, const struct reason *why);
 struct uspace_prog *uspace_prog_ref(struct uspace_prog *prog);
 struct uspace_prog *uspace_prog_unref(struct uspace_prog *prog);
 
-/** uspace_prog_kernel_use() - a program goes into the kernel (+1) or leaves it (-1): -EPERM with a
- *  reason when the contents of one of its maps are in the region */
-int uspace_prog_kernel_use(struct uspace_prog *prog, int change, struct reason *reason);
+/**
+ * uspace_prog_kernel_enter() - one more attachment of the program runs in the kernel: the contents
+ * of its maps go there; pair with uspace_prog_kernel_leave(). Both take the region's @apply.
+ *
+ * Errors: -EPERM with a reason when attachments in traced processes use one of its maps.
+ */
+int uspace_prog_kernel_enter(struct uspace_prog *prog, struct reason *reason);
+void uspace_prog_kernel_leave(struct uspace_prog *prog);
 
 /* uspace_link.c */
 

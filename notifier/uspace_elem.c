@@ -119,7 +119,8 @@ struct uspace_map *uspace_elem_map(struct call *call, int guest_fd)
 		return NULL;
 	pthread_mutex_lock(&call->tenant->lock);
 	object = object_by_real_id(&call->tenant->table, KOBJECT_MAP, real_id);
-	if (object && object->umap && (object->umap->resident || object->umap->outputs))
+	if (object && object->umap &&
+	    (atomic_load(&object->umap->resident) || object->umap->outputs))
 		map = uspace_map_ref(object->umap);
 	pthread_mutex_unlock(&call->tenant->lock);
 	return map;

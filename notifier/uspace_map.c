@@ -112,14 +112,21 @@ struct uspace_map *uspace_map_ref(struct uspace_map *map)
 struct uspace_map *uspace_map_unref(struct uspace_map *map)
 {
 	struct uspace *uspace;
+	bool last;
 
-	if (!map || __atomic_sub_fetch(&map->refs, 1, __ATOMIC_ACQ_REL))
+	if (!map)
 		return NULL;
 	uspace = map->uspace;
+	/* Not outside the lock: who finds a map in the list takes a reference, so none may be in it
+	 * that has no reference any more. */
 	pthread_mutex_lock(&uspace->lock);
-	list_remove(&map->node);
+	last = __atomic_sub_fetch(&map->refs, 1, __ATOMIC_ACQ_REL) == 0;
+	if (last)
+		list_remove(&map->node);
 	pthread_mutex_unlock(&uspace->lock);
-	if (map->resident || map->outputs)
+	if (!last)
+		return NULL;
+	if (atomic_load(&map->resident) || map->outputs)
 		madvise(uspace->base + map->record.data, map->record.data_size, MADV_REMOVE);
 	if (map->resident)
 		atomic_fetch_sub(&uspace->resident, 1);
@@ -169,6 +176,23 @@ static int copy_in(struct uspace_map *map, int fd)
 	return 0;
 }
 
+/* The event thread looks for it as soon as it is there. */
+static int open_forward(struct uspace_map *map, int fd)
+{
+	struct forward *forward;
+	int r;
+
+	if (map->forward)
+		return 0;
+	r = forward_new(fd, &forward);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&map->uspace->lock);
+	map->forward = forward;
+	pthread_mutex_unlock(&map->uspace->lock);
+	return 0;
+}
+
 static int settle(struct uspace_map *map, struct reason *reason)
 {
 	const struct region_map *record = &map->record;
@@ -176,7 +200,7 @@ static int settle(struct uspace_map *map, struct reason *reason)
 	cleanup_fd int fd = -1;
 	int r = 0;
 
-	if (record->type == BPF_MAP_TYPE_ARRAY || map->resident)
+	if (record->type == BPF_MAP_TYPE_ARRAY || atomic_load(&map->resident))
 		return 0;
 	if (map->kernel_users && record->type != BPF_MAP_TYPE_PERF_EVENT_ARRAY)
 		return reason_set(reason, -EOPNOTSUPP,
@@ -185,12 +209,11 @@ static int settle(struct uspace_map *map, struct reason *reason)
 	if (fd < 0)
 		return fd;
 	if (record->type == BPF_MAP_TYPE_PERF_EVENT_ARRAY) {
-		if (!map->forward)
-			r = forward_new(fd, &map->forward);
+		r = open_forward(map, fd);
 		return r < 0 ? r : uspace_events_start(uspace);
 	}
 	rt_map_init(uspace->base, record);
-	map->resident = true;
+	atomic_store(&map->resident, true);
 	atomic_fetch_add(&uspace->resident, 1);
 	return copy_in(map, fd);
 }
@@ -245,7 +268,7 @@ int uspace_map_return(struct uspace_map *map)
 	cleanup_fd int fd = -1;
 	int r;
 
-	if (!map->resident)
+	if (!atomic_load(&map->resident))
 		return 0;
 	if (map->users)
 		return -EBUSY;
@@ -255,7 +278,7 @@ int uspace_map_return(struct uspace_map *map)
 	r = copy_out(map, fd);
 	if (r < 0)
 		return r;
-	map->resident = false;
+	atomic_store(&map->resident, false);
 	atomic_fetch_sub(&map->uspace->resident, 1);
 	madvise(map->uspace->base + map->record.data, map->record.data_size, MADV_REMOVE);
 	return 0;

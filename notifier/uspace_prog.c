@@ -111,16 +111,26 @@ struct uspace_prog *uspace_prog_unref(struct uspace_prog *prog)
 	return NULL;
 }
 
-int uspace_prog_kernel_use(struct uspace_prog *prog, int change, struct reason *reason)
+int uspace_prog_kernel_enter(struct uspace_prog *prog, struct reason *reason)
 {
-	if (!prog)
-		return 0;
-	for (uint32_t i = 0; change > 0 && i < prog->map_cnt; i++)
-		if (uspace_map_return(prog->maps[i]) < 0)
-			return reason_set(reason, -EPERM,
-					  "a map of this program lives in traced processes; moving "
-					  "it into the kernel is not supported yet");
+	int r = 0;
+
+	pthread_mutex_lock(&prog->uspace->apply);
+	for (uint32_t i = 0; r == 0 && i < prog->map_cnt; i++)
+		r = uspace_map_return(prog->maps[i]);
+	for (uint32_t i = 0; r == 0 && i < prog->map_cnt; i++)
+		prog->maps[i]->kernel_users++;
+	pthread_mutex_unlock(&prog->uspace->apply);
+	return r == 0 ? 0
+		      : reason_set(reason, -EPERM,
+				   "a map of this program lives in traced processes; moving it "
+				   "into the kernel is not supported yet");
+}
+
+void uspace_prog_kernel_leave(struct uspace_prog *prog)
+{
+	pthread_mutex_lock(&prog->uspace->apply);
 	for (uint32_t i = 0; i < prog->map_cnt; i++)
-		prog->maps[i]->kernel_users += (unsigned int)change;
-	return 0;
+		prog->maps[i]->kernel_users--;
+	pthread_mutex_unlock(&prog->uspace->apply);
 }
