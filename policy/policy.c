@@ -177,8 +177,9 @@ int policy_check_kernel_memory(const struct policy *policy, struct reason *reaso
 
 int policy_check_kfuncs(const struct policy *policy, struct reason *reason)
 {
+	/* Some return typed kernel pointers, bpf_rdonly_cast() makes one of any number. */
 	if (policy->kfuncs)
-		return 0;
+		return policy_check_kernel_memory(policy, reason);
 	return reason_set(reason, -EPERM,
 			  "policy: kernel functions are refused by \"kfuncs\": \"deny\"");
 }

@@ -83,7 +83,7 @@ int policy_check_attach(const struct policy *policy, enum policy_attach kind, co
 int policy_check_helper(const struct policy *policy, uint32_t helper, struct reason *reason);
 /** typed kernel pointers and kernel variables, which programs follow without a helper */
 int policy_check_kernel_memory(const struct policy *policy, struct reason *reason);
-/** kernel functions (kfuncs) called by id */
+/** kernel functions (kfuncs) called by id; they reach kernel memory, so that is asked, too */
 int policy_check_kfuncs(const struct policy *policy, struct reason *reason);
 /** @used: what the tenant holds already; @more: what it asks for */
 int policy_check_quota(const struct policy *policy, enum policy_quota quota, uint64_t used,

@@ -89,8 +89,8 @@ static void test_defaults(void **state)
 
 static void test_helpers(void **state)
 {
-	static const uint32_t kernel_memory[] = {4,   45,  113, 115, 35,  158, 175, 153,
-						 154, 126, 127, 150, 149, 141, 191, 180};
+	static const uint32_t kernel_memory[] = {4,   45,  113, 115, 35,  158, 175, 153, 154,
+						 126, 127, 150, 149, 141, 191, 180, 6,	 177};
 	struct policy *policy = parse(POLICY_RUN, "{\"kernel_memory\": \"deny\"}");
 	struct reason reason = {0};
 
@@ -99,13 +99,22 @@ static void test_helpers(void **state)
 	assert_int_equal(policy_check_prog_type(policy, BPF_PROG_TYPE_TRACING, NULL), -EPERM);
 	assert_int_equal(policy_check_prog_type(policy, BPF_PROG_TYPE_KPROBE, NULL), 0);
 	assert_int_equal(policy_check_kernel_memory(policy, NULL), -EPERM);
+	assert_int_equal(policy_check_kfuncs(policy, NULL), -EPERM);
 	assert_int_equal(policy_check_helper(policy, BPF_FUNC_probe_read_user, NULL), 0);
+	assert_int_equal(policy_check_helper(policy, BPF_FUNC_perf_event_output, NULL), 0);
 	assert_int_equal(policy_check_helper(policy, 0, NULL), 0);
 	assert_int_equal(policy_check_helper(policy, 212, NULL), 0);
 	assert_int_equal(policy_check_helper(policy, UINT32_MAX, NULL), 0);
 	policy_check_helper(policy, 113, &reason);
 	assert_string_equal(reason.text, "policy: helper bpf_probe_read_kernel is refused by "
 					 "\"kernel_memory\": \"deny\"");
+	policy_free(policy);
+
+	policy = parse(POLICY_RUN, "{\"kfuncs\": \"allow\"}");
+	assert_int_equal(policy_check_kfuncs(policy, NULL), 0);
+	policy_free(policy);
+	policy = parse(POLICY_RUN, "{\"kfuncs\": \"allow\", \"kernel_memory\": \"deny\"}");
+	assert_int_equal(policy_check_kfuncs(policy, NULL), -EPERM);
 	policy_free(policy);
 
 	policy = parse(POLICY_SERVICE, "{\"helpers\": {\"allow\": [\"probe_read\", \"d_path\"], "
