@@ -131,6 +131,47 @@ refused()
 	fi
 }
 
+# mounted PATTERN SCRIPT: what a uprobe gets on $PROBED (or $DIR/sample) where only what the pattern
+# matches may be probed, after SCRIPT has changed the tenant's mounts
+mounted()
+{
+	printf '{"attach_targets": {"uprobe": [%s]}}' "$1" >"$DIR/policy"
+	timeout 30 "$BPFSHIMD" --run --unprivileged --policy "$DIR/policy" -- bash -e -c "$2; python3 $DIR/asks uprobe" \
+		>"$DIR/out" 2>"$DIR/err"
+	cat "$DIR/out" "$DIR/err"
+}
+
+@test "the files of a policy are those that the host calls so, whatever the tenant mounts" {
+	# python's own look at the file's symbols is to find the sample, whichever file the kernel is given
+	sed -i 's#^sample = .*#sample = ctypes.create_string_buffer(os.environ.get("PROBED", path).encode())#' "$DIR/asks"
+	mounted "\"$DIR/sam*\"" :
+	grep -qx 'uprobe ok' "$DIR/out"
+	# However it is named: the link, the detour and the place are the tenant's, the file is not.
+	mounted "\"$DIR/sam*\"" "ln -s $DIR/sample /tmp/link-$$; export PROBED=/tmp/link-$$"
+	rm -f "/tmp/link-$$"
+	grep -qx 'uprobe ok' "$DIR/out"
+	mounted '"/usr/bin/true"' "export PROBED=/usr/bin/true; mount --bind $DIR/sample /usr/bin/true"
+	refused uprobe 'policy: uprobe /usr/bin/true, by which the host knows no such file, matches no pattern'
+	mounted '"/usr/*"' "export PROBED=/usr/bin/../../$DIR/sample"
+	refused uprobe 'policy: uprobe /usr/bin/../..//.* matches no pattern'
+	# An overlay's file is the host's own to a breakpoint.
+	mounted '"/srv/*"' "export PROBED=/srv/sample; mount -t overlay overlay -o ro,lowerdir=$DIR:/srv /srv"
+	refused uprobe 'policy: uprobe /srv/sample, by which the host knows no such file, matches'
+	mounted '"*"' "export PROBED=/mnt/sample; mount --bind $DIR /mnt"
+	grep -qx 'uprobe ok' "$DIR/out"
+	# Links of the host's own in the pattern.
+	mkdir "$DIR/real"
+	mv "$DIR/sample" "$DIR/real/"
+	ln -s real "$DIR/linked"
+	ln -s real/sample "$DIR/sample"
+	mounted "\"$DIR/sample\"" :
+	grep -qx 'uprobe ok' "$DIR/out"
+	mounted "\"$DIR/linked/s*e\"" :
+	grep -qx 'uprobe ok' "$DIR/out"
+	mounted "\"$DIR/linked/x*\"" :
+	refused uprobe "policy: uprobe $DIR/sample matches no pattern"
+}
+
 @test "kernel deny: nothing but output buffers, and uprobes only where programs may run in processes" {
 	asked '{"kernel": "deny", "user": "deny"}' uprobe tracepoint clock watchpoint output
 	[ "$(grep -c ' EPERM$' "$DIR/out")" -eq 4 ]

@@ -171,6 +171,34 @@ static void test_targets(void **state)
 	policy_free(policy);
 }
 
+static int check_kprobe(const char *json, const char *function, uint64_t offset,
+			struct reason *reason)
+{
+	struct policy *policy = parse(POLICY_RUN, json);
+	int r = policy_check_kprobe(policy, function, offset, reason);
+
+	policy_free(policy);
+	return r;
+}
+
+/* vfs_read+4096 is not in vfs_read. */
+static void test_kprobes(void **state)
+{
+	static const char one[] = "{\"attach_targets\": {\"kprobe\": [\"vfs_*\"]}}";
+	static const char all[] = "{\"attach_targets\": {\"kprobe\": [\"*\"]}}";
+	struct reason reason = {0};
+
+	assert_int_equal(check_kprobe("{}", "vfs_read", 4096, NULL), 0);
+	assert_int_equal(check_kprobe(all, "vfs_read", 4096, NULL), 0);
+	assert_int_equal(check_kprobe(one, "vfs_read", 0, NULL), 0);
+	assert_int_equal(check_kprobe(one, "do_exit", 0, NULL), -EPERM);
+	assert_int_equal(check_kprobe(one, "vfs_read", 4096, &reason), -EPERM);
+	assert_string_equal(reason.text, "policy: kprobe vfs_read+4096 may be in another function "
+					 "and matches no pattern but \"*\" in \"attach_targets\"");
+	assert_int_equal(check_kprobe("{\"attach\": []}", "f", 1, &reason), -EPERM);
+	assert_string_equal(reason.text, "policy: kind of attachment kprobe is not in \"attach\"");
+}
+
 static void test_quotas(void **state)
 {
 	struct policy *policy = parse(POLICY_RUN, "{\"quotas\": {\"maps\": 2, \"links\": 0, "
@@ -401,17 +429,12 @@ static void test_load(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_helpers),
-		cmocka_unit_test(test_sets),
-		cmocka_unit_test(test_targets),
-		cmocka_unit_test(test_quotas),
-		cmocka_unit_test(test_syntax),
-		cmocka_unit_test(test_words_and_lists),
-		cmocka_unit_test(test_nested_keys),
-		cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_cut_short),
-		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_defaults),    cmocka_unit_test(test_helpers),
+		cmocka_unit_test(test_sets),	    cmocka_unit_test(test_targets),
+		cmocka_unit_test(test_kprobes),	    cmocka_unit_test(test_quotas),
+		cmocka_unit_test(test_syntax),	    cmocka_unit_test(test_words_and_lists),
+		cmocka_unit_test(test_nested_keys), cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_cut_short),   cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_load),
 	};
 
