@@ -46,9 +46,28 @@ void guard_result_deinit(struct guard_result *result)
 	result->poisoned_cnt = 0;
 }
 
+/*
+ * Whether the helper has code of the program run later, in a task that the prologue never saw. A
+ * timer's callback runs in the interrupt, on whatever task is current; a prologue of its own would
+ * make it skip the ticks that fall into other tasks, and nobody would start the timer again.
+ *
+ * Of Linux 6.18 these are all: the callbacks of loop, for_each_map_elem, find_vma and
+ * user_ringbuf_drain have returned when the helper returns, and a program reached by tail_call has
+ * the prologue that it was loaded with, since a tail call enters at the first instruction. The
+ * kernel itself refuses timers to kprobes, tracepoints and perf events, not to type tracing
+ * (kernel/bpf/verifier.c check_map_prog_compatibility()). Kernel functions that do the same are
+ * the caller's business: ids of BTF say nothing here.
+ */
+static bool outlives_guard(uint32_t helper)
+{
+	return helper == BPF_FUNC_timer_init || helper == BPF_FUNC_timer_set_callback ||
+	       helper == BPF_FUNC_timer_start;
+}
+
 int guard_explain(const struct guard_result *result, int error, struct reason *reason)
 {
 	char list[REASON_MAX - 64] = "";
+	bool outlives = false;
 	size_t len = 0;
 
 	if (result->poisoned_cnt == 0)
@@ -56,9 +75,13 @@ int guard_explain(const struct guard_result *result, int error, struct reason *r
 	for (uint32_t i = 0; i < result->poisoned_cnt && len < sizeof(list); i++) {
 		const char *name = guard_helper_name(result->poisoned[i]);
 
+		outlives |= outlives_guard(result->poisoned[i]);
 		len += snprintf(list + len, sizeof(list) - len, "%s%s#%u", i ? ", " : "",
 				name ? name : "helper", result->poisoned[i]);
 	}
+	if (outlives)
+		return reason_set(reason, error, "callbacks of timers run in tasks of others: %s",
+				  list);
 	return reason_set(reason, error, "the policy denies helpers this program calls: %s", list);
 }
 
@@ -189,7 +212,8 @@ static int edit_call(struct builder *b, uint32_t at, uint32_t subprog, struct re
 	uint32_t depth = 0;
 	int r;
 
-	if (request->denied && request->denied(helper, request->denied_data))
+	if (outlives_guard(helper) ||
+	    (request->denied && request->denied(helper, request->denied_data)))
 		return add_poison(b, at, helper);
 	if (helper == BPF_FUNC_get_current_pid_tgid && request->scope->translate_pids) {
 		r = used_stack(b, subprog, &depth, reason);

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Guarded programs: what a tenant's program becomes before the kernel loads it, so that it runs
- * only for the tenant's own tasks and sees pids and ids as the tenant's namespaces show them.
+ * only while a task of the tenant's is current and sees pids and ids as the tenant's namespaces
+ * show them.
+ *
+ * Whose task is current is all that is judged. An interrupt that arrives in the tenant's time runs
+ * the program, whoever it is for (a packet of the host, a wake-up of somebody's task), and what the
+ * event is about may be another's.
  *
  * Pure: the caller loads the result. The kernel's verifier checks the guarded program in full, so
  * a mistake in here or a forged stack depth can spoil the tenant's values but not the kernel.
@@ -34,7 +39,8 @@
  *	reads it from a trial load of @prog; may be NULL when guard_needs_depths() is false
  * @stack_depth_cnt: elements of it. If they are not as many as @prog has subprograms (the kernel
  *	leaves dead ones out), the deepest one stands for all
- * @denied: whether the policy refuses this helper id; NULL refuses none
+ * @denied: whether the policy refuses this helper id; NULL refuses none but those that no guard
+ *	can follow (timers)
  * @denied_data: handed to @denied
  * @with_prologue: return 0 at once outside of the tenant's cgroup; set for tracing programs
  */
@@ -51,7 +57,7 @@ struct guard_request {
 /**
  * struct guard_result - the guarded program
  * @prog: owned
- * @poisoned: ids of denied helpers the program calls, in order of first use
+ * @poisoned: ids of denied helpers that the program calls, in order of first use
  * @poisoned_cnt: how many; the 17th and later are poisoned too but not listed
  */
 struct guard_result {

@@ -19,7 +19,15 @@
 #define STATS_LOG_SIZE 16384u
 #define DIAGNOSIS_SIZE 65536u
 
-/* Programs that run for events of any task; the others run for sockets their owner holds. */
+/*
+ * Programs that run for events of any task, and have the guard: in all of them current is the task
+ * that ran when the event came, also in an interrupt. Each has a prologue of its own, so it does
+ * not matter whether it is entered by its event, by a tail call or by PROG_TEST_RUN.
+ *
+ * Missing on purpose: types that act on packets, sockets or cgroups of any process (a namespace of
+ * the tenant's own lets it attach some of them without bpf()), struct_ops, which replaces parts of
+ * the kernel, ext, which is another program's body, and syscall, which calls bpf() as the kernel.
+ */
 static bool runs_on_events(uint32_t prog_type)
 {
 	switch (prog_type) {
@@ -34,6 +42,11 @@ static bool runs_on_events(uint32_t prog_type)
 	default:
 		return false;
 	}
+}
+
+bool kprog_serves(uint32_t prog_type)
+{
+	return runs_on_events(prog_type) || prog_type == BPF_PROG_TYPE_SOCKET_FILTER;
 }
 
 struct log_target {

@@ -49,6 +49,14 @@ struct kprog_result {
 };
 
 /**
+ * kprog_serves() - whether programs of this type can be let to a tenant at all
+ *
+ * True for those that have the guard, and for SOCKET_FILTER, which has none: it runs for sockets
+ * that their owner holds, whoever sends, and @denied must keep it from looking at the sender.
+ */
+bool kprog_serves(uint32_t prog_type);
+
+/**
  * kprog_load() - load and guard
  *
  * Return: 0, or the -errno the tenant gets; @reason is set when it is our refusal, not the

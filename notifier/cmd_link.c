@@ -296,14 +296,21 @@ int cmd_link_create(struct call *call)
 	}
 }
 
+/* Without a name this command attaches tracing and lsm programs, most of which are no raw
+ * tracepoints: they sit on the kernel function that the program was loaded for. */
+static enum policy_attach raw_tracepoint_kind(const struct object *object)
+{
+	if (object->type == BPF_PROG_TYPE_LSM ||
+	    (object->type == BPF_PROG_TYPE_TRACING && object->attach_type != BPF_TRACE_RAW_TP))
+		return POLICY_ATTACH_KPROBE;
+	return POLICY_ATTACH_RAW_TRACEPOINT;
+}
+
 int cmd_raw_tracepoint_open(struct call *call)
 {
 	struct abi_raw_tracepoint_open attr = call->attr.raw_tracepoint_open;
 	uint32_t size = call->attr_size < sizeof(attr) ? call->attr_size : (uint32_t)sizeof(attr);
-	struct link_plan plan = {.facts = {.what = POLICY_ATTACH_RAW_TRACEPOINT,
-					   .target = "tp_btf",
-					   .fd_type = BPF_FD_TYPE_RAW_TRACEPOINT,
-					   .weight = 1},
+	struct link_plan plan = {.facts = {.fd_type = BPF_FD_TYPE_RAW_TRACEPOINT, .weight = 1},
 				 .placement = PLACEMENT_NONE};
 	cleanup_fd int prog = -1;
 	struct object object;
@@ -314,6 +321,9 @@ int cmd_raw_tracepoint_open(struct call *call)
 	r = call_get_object(call, (int)attr.prog_fd, KOBJECT_PROG, &prog, &object);
 	if (r < 0)
 		return r;
+	plan.facts.what = raw_tracepoint_kind(&object);
+	snprintf(plan.facts.target, sizeof(plan.facts.target), "%s",
+		 plan.facts.what == POLICY_ATTACH_KPROBE ? "fentry" : "tp_btf");
 	if (attr.name) {
 		len = guest_read_string(&call->guest, attr.name, name, sizeof(name));
 		if (len < 0)
@@ -321,7 +331,7 @@ int cmd_raw_tracepoint_open(struct call *call)
 		snprintf(plan.facts.target, sizeof(plan.facts.target), "%s", name);
 		attr.name = (uintptr_t)name;
 	}
-	r = link_check(call, POLICY_ATTACH_RAW_TRACEPOINT, attr.name ? name : NULL);
+	r = link_check(call, plan.facts.what, attr.name ? name : NULL);
 	if (r < 0)
 		return r;
 	attr.prog_fd = (uint32_t)prog;

@@ -167,7 +167,7 @@ static int request_kprobe(struct call *call, struct perf_request *req)
 	req->offset = req->in.config2;
 	req->fd_type =
 		req->in.config & PERF_PMU_FLAG_RET ? BPF_FD_TYPE_KRETPROBE : BPF_FD_TYPE_KPROBE;
-	return policy_check_attach(call->tenant->policy, req->what, req->target, &call->reason);
+	return policy_check_kprobe(call->tenant->policy, req->target, req->offset, &call->reason);
 }
 
 static int request_tracepoint(struct call *call, struct perf_request *req)

@@ -198,6 +198,38 @@ static int translate_fd_array(struct load *load)
 	return 0;
 }
 
+static bool takes_callback(const struct insns_prog *prog)
+{
+	for (uint32_t i = 0; i < prog->cnt; i++)
+		if (is_ld_imm64(&prog->insns[i]) && prog->insns[i++].src_reg == BPF_PSEUDO_FUNC)
+			return true;
+	return false;
+}
+
+/*
+ * Kernel functions are called where the guard has let the program through. Those that keep a
+ * callback for later (bpf_wq_set_callback(), bpf_task_work_schedule_*()) would run it where no
+ * guard holds. Their ids differ from kernel to kernel; but each must be given the address of a
+ * subprogram, so a program has kernel functions or callbacks, not both.
+ */
+static int check_kfunc(const struct load *load)
+{
+	struct call *call = load->call;
+	int r = policy_check_kfuncs(call->tenant->policy, &call->reason);
+
+	if (r < 0)
+		return r;
+	if (load->request.attr.prog_type == BPF_PROG_TYPE_SOCKET_FILTER)
+		return reason_set(&call->reason, -EPERM,
+				  "a socket's program, which has no guard, may not call kernel "
+				  "functions");
+	if (takes_callback(&load->request.prog))
+		return reason_set(&call->reason, -EPERM,
+				  "kernel functions and callbacks in one program: a callback that "
+				  "runs later has no guard");
+	return 0;
+}
+
 static int translate_insns(struct load *load)
 {
 	const struct insns_prog *prog = &load->request.prog;
@@ -208,7 +240,7 @@ static int translate_insns(struct load *load)
 		struct bpf_insn *insn = &prog->insns[i];
 
 		if (insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == BPF_PSEUDO_KFUNC_CALL)
-			r = policy_check_kfuncs(call->tenant->policy, &call->reason);
+			r = check_kfunc(load);
 		if (!is_ld_imm64(insn))
 			continue;
 		if (insn->src_reg == BPF_PSEUDO_MAP_FD || insn->src_reg == BPF_PSEUDO_MAP_VALUE)
@@ -224,8 +256,11 @@ static int translate_insns(struct load *load)
 	return r;
 }
 
-/* Feature probes load trivial socket filters; those run on sockets their owner holds. Programs of
- * uprobes may not need the kernel. */
+/*
+ * Programs of uprobes may not need the kernel. Socket filters do run in it, whatever the policy's
+ * "kernel" says: libraries load them to probe for features before they load anything else. What
+ * they may do is bounded by socket_helper(); "prog_types" without socket_filter refuses them.
+ */
 static bool kernel_needed(const struct call *call, const struct abi_prog_load *attr)
 {
 	if (attr->prog_type == BPF_PROG_TYPE_SOCKET_FILTER)
@@ -247,6 +282,10 @@ static int check_kind(struct call *call, const struct abi_prog_load *attr)
 	r = kernel_needed(call, attr) ? policy_check_kernel(policy, &call->reason) : 0;
 	if (r == 0)
 		r = policy_check_prog_type(policy, attr->prog_type, &call->reason);
+	if (r == 0 && !kprog_serves(attr->prog_type))
+		r = reason_set(&call->reason, -EPERM,
+			       "programs of type %u are not served: no guard fits them",
+			       attr->prog_type);
 	if (r == 0)
 		r = call_reserve(call, POLICY_QUOTA_PROGS, 1);
 	if (r == 0)
@@ -315,8 +354,7 @@ static bool helper_denied(uint32_t helper, void *data)
 {
 	const struct call *call = data;
 
-	if (call->attr.prog_load.prog_type == BPF_PROG_TYPE_SOCKET_FILTER &&
-	    !socket_helper(helper))
+	if (call->attr.prog_load.prog_type == BPF_PROG_TYPE_SOCKET_FILTER && !socket_helper(helper))
 		return true;
 	return policy_check_helper(call->tenant->policy, helper, NULL) < 0;
 }
@@ -415,7 +453,8 @@ int cmd_prog_load(struct call *call)
 
 /*
  * The kernel runs the program with the caller as current, which is what tools rely on and what the
- * guard lets through. Every program the tenant holds is guarded, whichever descriptor it swaps in.
+ * guard lets through. Every program the tenant holds is guarded or a socket filter, which sees what
+ * the caller gives it and no task, or a stub: it does not matter which descriptor it swaps in.
  */
 int cmd_prog_test_run(struct call *call)
 {

@@ -48,7 +48,7 @@ int container_start(const struct container_options *options, struct container *r
 		    struct reason *reason);
 
 /**
- * container_exec() - in the process that becomes the command: install the filter, restore the
+ * container_exec() - in the process that becomes the command, under the filter already: restore the
  * signal mask, exec
  *
  * Return: exit status when that failed; a message is on standard error.

@@ -19,11 +19,24 @@
 #include "kernel-bridge/sdt.h"
 #include "notifier/call.h"
 #include "notifier/control.h"
+#include "notifier/file_name.h"
 #include "notifier/uspace.h"
 #include "notifier/uspace_targets.h"
 #include "shim/maps.h"
 
 #define JUMP_SIZE 5u
+
+static int check_file(struct call *call, const struct probe_file *file)
+{
+	const struct policy *policy = call->tenant->policy;
+	const char *path = NULL;
+	struct file_name name;
+
+	/* Not without need: the tenant chooses where on the host this looks. */
+	if (policy_has_targets(policy, POLICY_ATTACH_UPROBE) && file_name_of(file->fd, &name) == 0)
+		path = name.path;
+	return policy_check_file(policy, file->path, path, file_name_matches, &call->reason);
+}
 
 int probe_file_open(struct call *call, uint64_t path_addr, struct probe_file *ret_file)
 {
@@ -38,13 +51,14 @@ int probe_file_open(struct call *call, uint64_t path_addr, struct probe_file *re
 				  sizeof(file.path) - 1);
 	if (len < 0)
 		return (int)len;
-	r = policy_check_attach(call->tenant->policy, POLICY_ATTACH_UPROBE, file.path,
-				&call->reason);
-	if (r < 0)
-		return r;
 	file.fd = guest_open_path(&call->guest, file.path);
 	if (file.fd < 0)
 		return file.fd;
+	r = check_file(call, &file);
+	if (r < 0) {
+		probe_file_close(&file);
+		return r;
+	}
 	snprintf(file.kernel_path, sizeof(file.kernel_path), "/proc/self/fd/%d", file.fd);
 	*ret_file = file;
 	return 0;

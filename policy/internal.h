@@ -53,7 +53,7 @@ struct policy_names {
 struct policy_helper {
 	const char *name;
 	bool deny;	    /* in "helpers.deny" unless the file says otherwise */
-	bool kernel_memory; /* shows memory of the kernel or of other tasks */
+	bool kernel_memory; /* shows memory of the kernel or of other tasks, to whoever */
 };
 
 /** struct policy_switch - a key that takes one of two words */

@@ -123,24 +123,62 @@ int policy_check_map_type(const struct policy *policy, uint32_t type, struct rea
 	return check_type(policy->map_types, &policy_sets[1], type, reason);
 }
 
+static bool glob_matches(const char *glob, const char *target)
+{
+	return fnmatch(glob, target, 0) == 0;
+}
+
+/* What has no name is covered by "*" only. */
+static bool is_target(const struct policy_globs *globs, const char *target,
+		      bool (*matches)(const char *glob, const char *target))
+{
+	bool found = !globs->set;
+
+	for (uint32_t i = 0; i < globs->cnt && !found; i++)
+		found = matches(globs->globs[i], target ? target : "");
+	return found;
+}
+
 int policy_check_attach(const struct policy *policy, enum policy_attach kind, const char *target,
 			struct reason *reason)
 {
-	const struct policy_globs *globs;
 	int r = check_type(policy->attach, &policy_sets[2], kind, reason);
 
-	if (r < 0)
+	if (r < 0 || is_target(&policy->targets[kind], target, glob_matches))
 		return r;
-	globs = &policy->targets[kind];
-	if (!globs->set)
-		return 0;
-	/* What has no name is covered by "*" only. */
-	for (uint32_t i = 0; i < globs->cnt; i++)
-		if (fnmatch(globs->globs[i], target ? target : "", 0) == 0)
-			return 0;
 	return reason_set(
 		reason, -EPERM, "policy: %s %.255s matches no pattern in \"attach_targets\"",
 		policy_name(&policy_attach_names, kind), target ? target : "without a target");
+}
+
+bool policy_has_targets(const struct policy *policy, enum policy_attach kind)
+{
+	return policy->targets[kind].set;
+}
+
+int policy_check_kprobe(const struct policy *policy, const char *function, uint64_t offset,
+			struct reason *reason)
+{
+	int r = policy_check_attach(policy, POLICY_ATTACH_KPROBE, offset ? NULL : function, reason);
+
+	if (r < 0 && offset && (policy->attach & BIT(POLICY_ATTACH_KPROBE)))
+		reason_set(reason, r,
+			   "policy: kprobe %.255s+%" PRIu64 " may be in another function and "
+			   "matches no pattern but \"*\" in \"attach_targets\"",
+			   function, offset);
+	return r;
+}
+
+int policy_check_file(const struct policy *policy, const char *path, const char *name,
+		      bool (*matches)(const char *pattern, const char *name), struct reason *reason)
+{
+	int r = check_type(policy->attach, &policy_sets[2], POLICY_ATTACH_UPROBE, reason);
+
+	if (r < 0 || is_target(&policy->targets[POLICY_ATTACH_UPROBE], name, matches))
+		return r;
+	return reason_set(reason, -EPERM,
+			  "policy: uprobe %.255s%s matches no pattern in \"attach_targets\"", path,
+			  name ? "" : ", by which the host knows no such file,");
 }
 
 int policy_check_helper(const struct policy *policy, uint32_t helper, struct reason *reason)
@@ -177,8 +215,9 @@ int policy_check_kernel_memory(const struct policy *policy, struct reason *reaso
 
 int policy_check_kfuncs(const struct policy *policy, struct reason *reason)
 {
+	/* Some return typed kernel pointers, bpf_rdonly_cast() makes one of any number. */
 	if (policy->kfuncs)
-		return 0;
+		return policy_check_kernel_memory(policy, reason);
 	return reason_set(reason, -EPERM,
 			  "policy: kernel functions are refused by \"kfuncs\": \"deny\"");
 }

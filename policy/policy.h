@@ -76,14 +76,25 @@ int policy_check_kernel(const struct policy *policy, struct reason *reason);
 int policy_check_user(const struct policy *policy, struct reason *reason);
 int policy_check_prog_type(const struct policy *policy, uint32_t type, struct reason *reason);
 int policy_check_map_type(const struct policy *policy, uint32_t type, struct reason *reason);
-/** @target: "category:name" of a tracepoint, function of a kprobe, path of a uprobe, or NULL */
+/** @target: "category:name" of a tracepoint, name of a raw tracepoint, or NULL */
 int policy_check_attach(const struct policy *policy, enum policy_attach kind, const char *target,
 			struct reason *reason);
+/** policy_has_targets() - whether the answer depends on the target */
+bool policy_has_targets(const struct policy *policy, enum policy_attach kind);
+/** @offset: from the start of @function; not 0: an address without a name, since the kernel does
+ *  not ask where the function ends */
+int policy_check_kprobe(const struct policy *policy, const char *function, uint64_t offset,
+			struct reason *reason);
+/** @path: as the caller named the file, for the reason; @name: what it is called, or NULL;
+ *  @matches: whether one pattern of the policy's means it, "" standing for NULL */
+int policy_check_file(const struct policy *policy, const char *path, const char *name,
+		      bool (*matches)(const char *pattern, const char *name),
+		      struct reason *reason);
 /** @helper: BPF_FUNC_* id; ids the policy does not know are allowed here, the verifier decides */
 int policy_check_helper(const struct policy *policy, uint32_t helper, struct reason *reason);
 /** typed kernel pointers and kernel variables, which programs follow without a helper */
 int policy_check_kernel_memory(const struct policy *policy, struct reason *reason);
-/** kernel functions (kfuncs) called by id */
+/** kernel functions (kfuncs) called by id; they reach kernel memory, so that is asked, too */
 int policy_check_kfuncs(const struct policy *policy, struct reason *reason);
 /** @used: what the tenant holds already; @more: what it asks for */
 int policy_check_quota(const struct policy *policy, enum policy_quota quota, uint64_t used,

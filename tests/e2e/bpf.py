@@ -58,16 +58,16 @@ EXIT = insn(0x95)
 NOTHING = returns(0) + EXIT
 
 
-def prog_load(kind=SOCKET_FILTER, code=NOTHING, log=None, attach_type=0, btf=0, fds=(), device=0, target=0):
+def prog_load(kind=SOCKET_FILTER, code=NOTHING, log=None, attach_type=0, btf=0, fds=(), device=0, target=0, function=0):
     """log: a buffer of ctypes for the verifier's words; btf: its descriptor; fds: what the code names by position;
-    target: descriptor of a program to attach to"""
+    target: descriptor of a program to attach to; function: number of the kernel's function to attach to"""
     code = ctypes.create_string_buffer(code, len(code))
     gpl = ctypes.create_string_buffer(b"GPL")
     array = (ctypes.c_int * max(len(fds), 1))(*fds)
-    return bpf(PROG_LOAD, struct.pack("2I2Q2IQ2I16s3I36xI4xQ", kind, len(code) // 8, ctypes.addressof(code),
+    return bpf(PROG_LOAD, struct.pack("2I2Q2IQ2I16s3I32x2I4xQ", kind, len(code) // 8, ctypes.addressof(code),
                                       ctypes.addressof(gpl), 1 if log else 0, len(log) if log else 0,
                                       ctypes.addressof(log) if log else 0, 0, 0, b"", device, attach_type, btf,
-                                      target, ctypes.addressof(array) if fds else 0))
+                                      function, target, ctypes.addressof(array) if fds else 0))
 
 
 def raw_tracepoint(prog, name=b"sched_switch"):

@@ -12,7 +12,7 @@ common_setup()
 {
 	DIR=$(mktemp -d)
 	chmod 755 "$DIR"
-	cp "$PROGRAMS"/{sample,sample-static,sites,attrs,storm,signals,verdicts,tracer,tracer.bpf.o} "$DIR/"
+	cp "$PROGRAMS"/{sample,sample-static,sites,attrs,storm,signals,verdicts,tracer,tracer.bpf.o,timer.bpf.o} "$DIR/"
 	STARTED=()
 	bpf_objects >"$DIR/.objects"
 }

@@ -34,6 +34,11 @@ def helper(number):
     return bpf.prog_load(bpf.KPROBE, code + bpf.call(number) + bpf.NOTHING, log)
 def variable(module=0):
     return bpf.prog_load(bpf.KPROBE, bpf.insn(0x18, 1, 3, imm=1) + bpf.insn(0, imm=module) + bpf.NOTHING)
+KERNEL_FUNCTION = bpf.insn(0x85, src=2, imm=1)
+def entry_of_function():
+    # fentry of do_nanosleep
+    prog = bpf.prog_load(bpf.TRACING, attach_type=24, function=int(os.environ["FUNCTION"]))
+    return bpf.bpf(bpf.RAW_TRACEPOINT_OPEN, struct.pack("QI4x", 0, prog)) if isinstance(prog, int) else prog
 def query():
     of = scheduler_event()
     return bpf.ioctl(of, 0xc008240a, struct.pack("2I", 0, 0)) if isinstance(of, int) else of
@@ -52,7 +57,12 @@ asks = dict(
     probe_read_kernel=lambda: helper(113),
     variable=variable,
     variable_of_module=lambda: variable(1),
-    kernel_function=lambda: bpf.prog_load(bpf.KPROBE, bpf.insn(0x85, src=2, imm=1) + bpf.NOTHING),
+    kernel_function=lambda: bpf.prog_load(bpf.KPROBE, KERNEL_FUNCTION + bpf.NOTHING),
+    kernel_function_of_socket=lambda: bpf.prog_load(bpf.SOCKET_FILTER, KERNEL_FUNCTION + bpf.NOTHING),
+    kernel_function_later=lambda: bpf.prog_load(bpf.KPROBE, bpf.insn(0x18, 2, 4, imm=3) + bpf.insn(0) + KERNEL_FUNCTION + bpf.NOTHING + bpf.NOTHING),
+    packets=lambda: bpf.prog_load(6),
+    calls=lambda: bpf.prog_load(31),
+    entry_of_function=entry_of_function,
     iterator=lambda: bpf.prog_load(bpf.TRACING, attach_type=28),
     modify_return=lambda: bpf.prog_load(bpf.TRACING, attach_type=26),
     of_device=lambda: bpf.prog_load(device=1),
@@ -111,6 +121,55 @@ refused()
 	refused uprobe "policy: uprobe $DIR/sample matches no pattern"
 	asked '{"attach_targets": {"raw_tracepoint": ["sys_*"]}}' raw_tracepoint
 	refused raw_tracepoint 'policy: raw_tracepoint sched_switch matches no pattern'
+	# The command of raw tracepoints also attaches to functions, where the kernel lets root itself.
+	export FUNCTION=$(bpftool btf dump file /sys/kernel/btf/vmlinux | sed -nE "s/^\[([0-9]+)\] FUNC 'do_nanosleep'.*/\1/p")
+	if python3 "$DIR/asks" entry_of_function | grep -q ' ok$'; then
+		asked '{"attach": ["raw_tracepoint"]}' entry_of_function
+		refused entry_of_function 'policy: .*kprobe is not in "attach"'
+		asked '{"attach_targets": {"kprobe": ["do_nanosleep"]}}' entry_of_function
+		refused entry_of_function 'policy: kprobe without a target matches no pattern'
+	fi
+}
+
+# mounted PATTERN SCRIPT: what a uprobe gets on $PROBED (or $DIR/sample) where only what the pattern
+# matches may be probed, after SCRIPT has changed the tenant's mounts
+mounted()
+{
+	printf '{"attach_targets": {"uprobe": [%s]}}' "$1" >"$DIR/policy"
+	timeout 30 "$BPFSHIMD" --run --unprivileged --policy "$DIR/policy" -- bash -e -c "$2; python3 $DIR/asks uprobe" \
+		>"$DIR/out" 2>"$DIR/err"
+	cat "$DIR/out" "$DIR/err"
+}
+
+@test "the files of a policy are those that the host calls so, whatever the tenant mounts" {
+	# python's own look at the file's symbols is to find the sample, whichever file the kernel is given
+	sed -i 's#^sample = .*#sample = ctypes.create_string_buffer(os.environ.get("PROBED", path).encode())#' "$DIR/asks"
+	mounted "\"$DIR/sam*\"" :
+	grep -qx 'uprobe ok' "$DIR/out"
+	# However it is named: the link, the detour and the place are the tenant's, the file is not.
+	mounted "\"$DIR/sam*\"" "ln -s $DIR/sample /tmp/link-$$; export PROBED=/tmp/link-$$"
+	rm -f "/tmp/link-$$"
+	grep -qx 'uprobe ok' "$DIR/out"
+	mounted '"/usr/bin/true"' "export PROBED=/usr/bin/true; mount --bind $DIR/sample /usr/bin/true"
+	refused uprobe 'policy: uprobe /usr/bin/true, by which the host knows no such file, matches no pattern'
+	mounted '"/usr/*"' "export PROBED=/usr/bin/../../$DIR/sample"
+	refused uprobe 'policy: uprobe /usr/bin/../..//.* matches no pattern'
+	# An overlay's file is the host's own to a breakpoint.
+	mounted '"/srv/*"' "export PROBED=/srv/sample; mount -t overlay overlay -o ro,lowerdir=$DIR:/srv /srv"
+	refused uprobe 'policy: uprobe /srv/sample, by which the host knows no such file, matches'
+	mounted '"*"' "export PROBED=/mnt/sample; mount --bind $DIR /mnt"
+	grep -qx 'uprobe ok' "$DIR/out"
+	# Links of the host's own in the pattern.
+	mkdir "$DIR/real"
+	mv "$DIR/sample" "$DIR/real/"
+	ln -s real "$DIR/linked"
+	ln -s real/sample "$DIR/sample"
+	mounted "\"$DIR/sample\"" :
+	grep -qx 'uprobe ok' "$DIR/out"
+	mounted "\"$DIR/linked/s*e\"" :
+	grep -qx 'uprobe ok' "$DIR/out"
+	mounted "\"$DIR/linked/x*\"" :
+	refused uprobe "policy: uprobe $DIR/sample matches no pattern"
 }
 
 @test "kernel deny: nothing but output buffers, and uprobes only where programs may run in processes" {
@@ -134,6 +193,23 @@ refused()
 	refute grep refused "$DIR/err"
 	asked '{}' kernel_function
 	refused kernel_function 'policy: kernel functions are refused'
+	asked '{"kfuncs": "allow", "kernel_memory": "deny"}' kernel_function
+	refused kernel_function 'policy: reading kernel memory is refused'
+}
+
+@test "what runs without the guard is refused, whatever the policy allows" {
+	asked '{"kfuncs": "allow"}' kernel_function_of_socket
+	refused kernel_function_of_socket "a socket's program, which has no guard, may not call kernel functions"
+	asked '{"kfuncs": "allow"}' kernel_function_later
+	refused kernel_function_later 'kernel functions and callbacks in one program'
+	asked '{"prog_types": ["xdp", "syscall"]}' packets
+	refused packets 'programs of type 6 are not served: no guard fits them'
+	asked '{"prog_types": ["xdp", "syscall"]}' calls
+	refused calls 'programs of type 31 are not served: no guard fits them'
+	real bpftool prog load "$DIR/timer.bpf.o" /sys/fs/bpf/bpfshim-test-$$
+	echo '{"helpers": {"allow": ["timer_init", "timer_set_callback", "timer_start"]}}' >"$DIR/policy"
+	refute timeout 30 "$BPFSHIMD" --run --unprivileged --policy "$DIR/policy" -- bpftool prog load "$DIR/timer.bpf.o" /sys/fs/bpf/timer >"$DIR/out" 2>&1
+	grep -q 'refused: callbacks of timers run in tasks of others: timer_init#169, timer_set_callback#170, timer_start#171' "$DIR/out"
 }
 
 @test "what no policy allows" {

@@ -396,6 +396,27 @@ static void test_denied(void **state)
 	close_fd(fd);
 }
 
+/* What runs later runs without the guard, whatever the policy says. */
+static void test_timers(void **state)
+{
+	static const uint32_t timers[] = {BPF_FUNC_timer_init, BPF_FUNC_timer_set_callback,
+					  BPF_FUNC_timer_start};
+
+	for (size_t i = 0; i < ARRAY_SIZE(timers); i++) {
+		const struct bpf_insn insns[] = {INSN_CALL(timers[i]), INSN_EXIT()};
+		struct guard_request request = {.prog = prog_of(insns, ARRAY_SIZE(insns)),
+						.scope = &own_scope};
+		struct reason reason = {0};
+		char want[96];
+
+		snprintf(want, sizeof(want), "callbacks of timers run in tasks of others: %s#%u",
+			 guard_helper_name(timers[i]), timers[i]);
+		assert_int_equal(guarded_load(&request, -1, &reason), -EINVAL);
+		assert_string_equal(reason.text, want);
+		assert_non_null(strstr(log_text, "195896080"));
+	}
+}
+
 /* BTF: int; static u64 f(int); global int main(int); struct "s". Return: fd or -errno. */
 static int load_btf(void)
 {
@@ -510,6 +531,7 @@ int main(void)
 		cmocka_unit_test(test_uids),
 		cmocka_unit_test(test_uids_identity),
 		cmocka_unit_test(test_denied),
+		cmocka_unit_test(test_timers),
 		cmocka_unit_test(test_btf),
 	};
 

@@ -89,8 +89,8 @@ static void test_defaults(void **state)
 
 static void test_helpers(void **state)
 {
-	static const uint32_t kernel_memory[] = {4,   45,  113, 115, 35,  158, 175, 153,
-						 154, 126, 127, 150, 149, 141, 191, 180};
+	static const uint32_t kernel_memory[] = {4,   45,  113, 115, 35,  158, 175, 153, 154,
+						 126, 127, 150, 149, 141, 191, 180, 6,	 177};
 	struct policy *policy = parse(POLICY_RUN, "{\"kernel_memory\": \"deny\"}");
 	struct reason reason = {0};
 
@@ -99,13 +99,22 @@ static void test_helpers(void **state)
 	assert_int_equal(policy_check_prog_type(policy, BPF_PROG_TYPE_TRACING, NULL), -EPERM);
 	assert_int_equal(policy_check_prog_type(policy, BPF_PROG_TYPE_KPROBE, NULL), 0);
 	assert_int_equal(policy_check_kernel_memory(policy, NULL), -EPERM);
+	assert_int_equal(policy_check_kfuncs(policy, NULL), -EPERM);
 	assert_int_equal(policy_check_helper(policy, BPF_FUNC_probe_read_user, NULL), 0);
+	assert_int_equal(policy_check_helper(policy, BPF_FUNC_perf_event_output, NULL), 0);
 	assert_int_equal(policy_check_helper(policy, 0, NULL), 0);
 	assert_int_equal(policy_check_helper(policy, 212, NULL), 0);
 	assert_int_equal(policy_check_helper(policy, UINT32_MAX, NULL), 0);
 	policy_check_helper(policy, 113, &reason);
 	assert_string_equal(reason.text, "policy: helper bpf_probe_read_kernel is refused by "
 					 "\"kernel_memory\": \"deny\"");
+	policy_free(policy);
+
+	policy = parse(POLICY_RUN, "{\"kfuncs\": \"allow\"}");
+	assert_int_equal(policy_check_kfuncs(policy, NULL), 0);
+	policy_free(policy);
+	policy = parse(POLICY_RUN, "{\"kfuncs\": \"allow\", \"kernel_memory\": \"deny\"}");
+	assert_int_equal(policy_check_kfuncs(policy, NULL), -EPERM);
 	policy_free(policy);
 
 	policy = parse(POLICY_SERVICE, "{\"helpers\": {\"allow\": [\"probe_read\", \"d_path\"], "
@@ -160,6 +169,34 @@ static void test_targets(void **state)
 	assert_int_equal(policy_check_attach(policy, POLICY_ATTACH_PERF_EVENT, NULL, NULL), 0);
 	assert_int_equal(policy_check_attach(policy, POLICY_ATTACH_UPROBE, "/x", NULL), 0);
 	policy_free(policy);
+}
+
+static int check_kprobe(const char *json, const char *function, uint64_t offset,
+			struct reason *reason)
+{
+	struct policy *policy = parse(POLICY_RUN, json);
+	int r = policy_check_kprobe(policy, function, offset, reason);
+
+	policy_free(policy);
+	return r;
+}
+
+/* vfs_read+4096 is not in vfs_read. */
+static void test_kprobes(void **state)
+{
+	static const char one[] = "{\"attach_targets\": {\"kprobe\": [\"vfs_*\"]}}";
+	static const char all[] = "{\"attach_targets\": {\"kprobe\": [\"*\"]}}";
+	struct reason reason = {0};
+
+	assert_int_equal(check_kprobe("{}", "vfs_read", 4096, NULL), 0);
+	assert_int_equal(check_kprobe(all, "vfs_read", 4096, NULL), 0);
+	assert_int_equal(check_kprobe(one, "vfs_read", 0, NULL), 0);
+	assert_int_equal(check_kprobe(one, "do_exit", 0, NULL), -EPERM);
+	assert_int_equal(check_kprobe(one, "vfs_read", 4096, &reason), -EPERM);
+	assert_string_equal(reason.text, "policy: kprobe vfs_read+4096 may be in another function "
+					 "and matches no pattern but \"*\" in \"attach_targets\"");
+	assert_int_equal(check_kprobe("{\"attach\": []}", "f", 1, &reason), -EPERM);
+	assert_string_equal(reason.text, "policy: kind of attachment kprobe is not in \"attach\"");
 }
 
 static void test_quotas(void **state)
@@ -392,17 +429,12 @@ static void test_load(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_helpers),
-		cmocka_unit_test(test_sets),
-		cmocka_unit_test(test_targets),
-		cmocka_unit_test(test_quotas),
-		cmocka_unit_test(test_syntax),
-		cmocka_unit_test(test_words_and_lists),
-		cmocka_unit_test(test_nested_keys),
-		cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_cut_short),
-		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_defaults),    cmocka_unit_test(test_helpers),
+		cmocka_unit_test(test_sets),	    cmocka_unit_test(test_targets),
+		cmocka_unit_test(test_kprobes),	    cmocka_unit_test(test_quotas),
+		cmocka_unit_test(test_syntax),	    cmocka_unit_test(test_words_and_lists),
+		cmocka_unit_test(test_nested_keys), cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_cut_short),   cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_load),
 	};
 
