@@ -259,9 +259,6 @@ struct uspace_link;
 int uspace_link_new(struct uspace *uspace, const struct uspace_link_request *request,
 		    struct uspace_link **ret_link, struct reason *reason);
 
-/** uspace_link_enable() - its program runs, or does not, in all processes from now on */
-void uspace_link_enable(struct uspace_link *link, bool on);
-
 /** uspace_link_free() - detach from all processes. Accepts NULL. Return: NULL. */
 struct uspace_link *uspace_link_free(struct uspace_link *link);
 

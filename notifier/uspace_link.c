@@ -189,14 +189,6 @@ int uspace_link_new(struct uspace *uspace, const struct uspace_link_request *req
 	return 0;
 }
 
-void uspace_link_enable(struct uspace_link *link, bool on)
-{
-	pthread_mutex_lock(&link->uspace->apply);
-	for (uint32_t i = 0; i < link->point_cnt; i++)
-		uspace_targets_switch(link->uspace, link->points[i], on);
-	pthread_mutex_unlock(&link->uspace->apply);
-}
-
 struct uspace_link *uspace_link_free(struct uspace_link *link)
 {
 	struct uspace_reach reach;

@@ -84,7 +84,7 @@ static int add_arrays(struct uspace_plan *plan, const struct uspace_site *site)
 static uint32_t flags_of(const struct uspace_point *point)
 {
 	return (point->at_return ? REGION_ATTACH_RETURN : 0) |
-	       (point->off ? REGION_ATTACH_OFF : 0) | (point->pid > 0 ? REGION_ATTACH_NO_FORK : 0);
+	       (point->pid > 0 ? REGION_ATTACH_NO_FORK : 0);
 }
 
 /* Whether a process has a point; @pid -1: one that no filter names. */
@@ -126,26 +126,26 @@ void plan_site_free(struct uspace *uspace, struct plan_site *site)
 	free(site);
 }
 
-static void switch_record(struct uspace *uspace, uint64_t at, const struct uspace_point *point)
+static void switch_off_record(struct uspace *uspace, uint64_t at, const struct uspace_point *point)
 {
 	struct region_site *record = (void *)(uspace->base + at);
 
 	for (uint32_t i = 0; at && i < record->cnt; i++)
 		if (record->attach[i].counter == point->counter &&
 		    record->attach[i].code == point->prog->code)
-			__atomic_store_n(&record->attach[i].flags, flags_of(point),
-					 __ATOMIC_RELEASE);
+			__atomic_store_n(&record->attach[i].flags,
+					 flags_of(point) | REGION_ATTACH_OFF, __ATOMIC_RELEASE);
 }
 
-void plan_site_switch(struct uspace *uspace, const struct plan_site *site,
-		      const struct uspace_point *point)
+void plan_site_switch_off(struct uspace *uspace, const struct plan_site *site,
+			  const struct uspace_point *point)
 {
 	for (; site; site = site->older) {
-		switch_record(uspace, site->want.site, point);
-		switch_record(uspace, site->want.without_returns, point);
+		switch_off_record(uspace, site->want.site, point);
+		switch_off_record(uspace, site->want.without_returns, point);
 		for (uint32_t i = 0; i < site->filter_cnt; i++) {
-			switch_record(uspace, site->filters[i].record, point);
-			switch_record(uspace, site->filters[i].without_returns, point);
+			switch_off_record(uspace, site->filters[i].record, point);
+			switch_off_record(uspace, site->filters[i].without_returns, point);
 		}
 	}
 }

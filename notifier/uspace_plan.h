@@ -49,10 +49,10 @@ struct uspace_plan {
  * @uspace NULL: some process may be, so their room is not used again. Accepts NULL. */
 void plan_site_free(struct uspace *uspace, struct plan_site *site);
 
-/** plan_site_switch() - a point runs, or does not, from now on and in every process that has one of
- *  these records, whether it can be stopped or not. Accepts NULL. */
-void plan_site_switch(struct uspace *uspace, const struct plan_site *site,
-		      const struct uspace_point *point);
+/** plan_site_switch_off() - a point runs no more in any process that has one of these records,
+ * whether it can be stopped or not. Accepts NULL. */
+void plan_site_switch_off(struct uspace *uspace, const struct plan_site *site,
+			  const struct uspace_point *point);
 
 /** uspace_plan_new() - of the sites as they are now. Errors: -ENOMEM, -ENOSPC with a reason. */
 int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct reason *reason);

@@ -149,21 +149,15 @@ int uspace_targets_add(struct uspace *uspace, int file_fd, uint64_t offset, uint
 	return 0;
 }
 
-void uspace_targets_switch(struct uspace *uspace, struct uspace_point *point, bool on)
+void uspace_targets_remove(struct uspace *uspace, struct uspace_point *point)
 {
 	struct uspace_site *site = point->site;
 
-	point->off = !on;
-	plan_site_switch(uspace, site->records, point);
-	plan_site_switch(uspace, site->retired, point);
-	plan_site_switch(uspace, site->stale, point);
-}
-
-void uspace_targets_remove(struct uspace *uspace, struct uspace_point *point)
-{
-	uspace_targets_switch(uspace, point, false);
+	plan_site_switch_off(uspace, site->records, point);
+	plan_site_switch_off(uspace, site->retired, point);
+	plan_site_switch_off(uspace, site->stale, point);
 	list_remove(&point->node);
-	point->site->changed = true;
+	site->changed = true;
 	free(point);
 }
 

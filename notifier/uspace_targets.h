@@ -39,7 +39,6 @@ struct uspace_site {
 /**
  * struct uspace_point - one attachment at one site
  * @pid: one process in our numbering, or -1
- * @off: does not run
  */
 struct uspace_point {
 	struct list node;
@@ -47,7 +46,7 @@ struct uspace_point {
 	struct uspace_prog *prog;
 	uint64_t cookie;
 	uint32_t counter;
-	bool at_return, off;
+	bool at_return;
 	pid_t pid;
 };
 
@@ -72,12 +71,8 @@ int uspace_targets_add(struct uspace *uspace, int file_fd, uint64_t offset, uint
 		       const struct uspace_point *point, struct uspace_point **ret_point,
 		       struct reason *reason);
 
-/** uspace_targets_switch() - a point runs no more, or again, at once and everywhere; the caller holds
- *  @uspace->apply */
-void uspace_targets_switch(struct uspace *uspace, struct uspace_point *point, bool on);
-
-/** uspace_targets_remove() - the opposite of adding: the point runs no more, also where it cannot be
- *  taken away. The caller holds @uspace->apply. */
+/** uspace_targets_remove() - the opposite of adding: the point runs no more, at once and also where
+ *  it cannot be taken away. The caller holds @uspace->apply. */
 void uspace_targets_remove(struct uspace *uspace, struct uspace_point *point);
 
 /**

@@ -167,10 +167,10 @@ struct region_attach {
 };
 #define REGION_ATTACH_RETURN  1u /* runs when the function returns */
 #define REGION_ATTACH_NO_FORK 2u /* pid filter: not in children that inherited the patch */
-#define REGION_ATTACH_OFF     4u /* disabled, or detached and not yet gone from everywhere */
+#define REGION_ATTACH_OFF     4u /* detached, and not yet gone from everywhere */
 
 /** struct region_site - what runs at a probed instruction, in the code part; replaced as a whole
- *  once a stub points to it, but for REGION_ATTACH_OFF, which the daemon sets and clears in place */
+ *  once a stub points to it, but for REGION_ATTACH_OFF, which the daemon sets in place */
 struct region_site {
 	uint32_t cnt;
 	uint32_t returns; /* how many of them are REGION_ATTACH_RETURN */
