@@ -6,8 +6,10 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "shim/inject.h"
 
 /* In @ip of an area's first record, where no code address can be; @enter is the region's base. */
@@ -61,22 +63,30 @@ bool stub_behind(const struct tracee *tracee, const struct maps *maps, uint64_t 
 	return true;
 }
 
-/* A free record of an area, or 0. */
-static uint64_t free_record(const struct tracee *tracee, uint64_t area)
+/* An area's record for @site that no jump leads to any more, else a free one; or 0. */
+static uint64_t free_record(const struct tracee *tracee, uint64_t area, uint64_t site)
 {
-	for (uint64_t at = area + REGION_STUB_SIZE; at < area + STUB_AREA_SIZE;
-	     at += REGION_STUB_SIZE) {
-		struct region_stub stub;
+	const uint32_t cnt = STUB_AREA_SIZE / REGION_STUB_SIZE;
+	cleanup_free struct region_stub *stubs = malloc(STUB_AREA_SIZE);
+	uint64_t found = 0;
 
-		if (tracee_read(tracee, at, &stub, sizeof(stub)) < 0)
-			return 0;
-		if (!stub.enter)
-			return at;
+	if (!stubs || tracee_read(tracee, area, stubs, STUB_AREA_SIZE) < 0)
+		return 0;
+	for (uint32_t i = 1; i < cnt; i++) {
+		if (stubs[i].ip == site && stubs[i].enter)
+			return area + i * REGION_STUB_SIZE;
+		if (!stubs[i].enter) {
+			found = area + i * REGION_STUB_SIZE;
+			break;
+		}
 	}
-	return 0;
+	return found;
 }
 
-/* Room for a stub within reach of @site, in an area of this region. */
+/*
+ * Room for a stub within reach of @site, in an area of this region: the one it had before, if it
+ * had one, for records are never given back. A thread may still be in its code.
+ */
 static int find_room(struct tracee *tracee, const struct maps *maps, uint64_t site, uint64_t base,
 		     uint64_t *ret_address)
 {
@@ -90,7 +100,7 @@ static int find_room(struct tracee *tracee, const struct maps *maps, uint64_t si
 		if (!near(maps->entries[i].start, site) || !near(maps->entries[i].end, site) ||
 		    !is_area(tracee, &maps->entries[i], &found) || found.enter != base)
 			continue;
-		*ret_address = free_record(tracee, maps->entries[i].start);
+		*ret_address = free_record(tracee, maps->entries[i].start, site);
 		if (*ret_address)
 			return 0;
 	}
@@ -117,18 +127,27 @@ static void write_fixed(unsigned char *code)
 	memcpy(code + SKIP_SIZE + CALL_SIZE, undo, UNDO_SIZE);
 }
 
+static int forget(const struct tracee *tracee, uint64_t stub)
+{
+	const uint64_t none = 0;
+
+	return tracee_write(tracee, stub + offsetof(struct region_stub, ip), &none, sizeof(none));
+}
+
 int stub_new(struct tracee *tracee, const struct maps *maps, uint64_t site,
 	     const unsigned char *code, uint32_t len, uint64_t base, uint64_t enter,
 	     uint64_t record, unsigned char *ret_jump, uint64_t *ret_moved,
 	     struct move_map *ret_map)
 {
-	struct region_stub stub = {.site = record, .ip = site, .enter = enter};
+	struct region_stub stub = {.site = record, .ip = site, .enter = enter}, old;
 	uint32_t moved_len;
 	uint64_t address;
 	int32_t rel;
 	int r;
 
 	r = find_room(tracee, maps, site, base, &address);
+	if (r == 0)
+		r = tracee_read(tracee, address, &old, sizeof(old));
 	if (r < 0)
 		return r;
 	write_fixed(stub.code);
@@ -138,9 +157,17 @@ int stub_new(struct tracee *tracee, const struct maps *maps, uint64_t site,
 		return r;
 	if (!near(address, site + 5))
 		return -ERANGE;
+	if (old.enter && memcmp(old.code, stub.code, sizeof(old.code)) != 0) {
+		/* Another file was mapped there then; its record is not looked at again. */
+		r = forget(tracee, address);
+		return r < 0 ? r
+			     : stub_new(tracee, maps, site, code, len, base, enter, record,
+					ret_jump, ret_moved, ret_map);
+	}
 	rel = (int32_t)span(address + REGION_STUB_CODE, site + 5);
 	ret_jump[0] = 0xe9;
 	memcpy(ret_jump + 1, &rel, sizeof(rel));
+	/* A thread that is still in the old code finds the same. */
 	return tracee_write(tracee, address, &stub, sizeof(stub));
 }
 
