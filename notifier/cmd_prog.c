@@ -212,13 +212,17 @@ static bool takes_callback(const struct insns_prog *prog)
  * guard holds. Their ids differ from kernel to kernel; but each must be given the address of a
  * subprogram, so a program has kernel functions or callbacks, not both.
  */
-static int check_kfunc(const struct load *load)
+static int check_kfunc(const struct load *load, const struct bpf_insn *insn)
 {
 	struct call *call = load->call;
 	int r = policy_check_kfuncs(call->tenant->policy, &call->reason);
 
 	if (r < 0)
 		return r;
+	/* The module's BTF would be looked up behind what translate_fd_array() makes. */
+	if (insn->off)
+		return reason_set(&call->reason, -EPERM,
+				  "functions of kernel modules are not served");
 	if (load->request.attr.prog_type == BPF_PROG_TYPE_SOCKET_FILTER)
 		return reason_set(&call->reason, -EPERM,
 				  "a socket's program, which has no guard, may not call kernel "
@@ -240,7 +244,7 @@ static int translate_insns(struct load *load)
 		struct bpf_insn *insn = &prog->insns[i];
 
 		if (insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == BPF_PSEUDO_KFUNC_CALL)
-			r = check_kfunc(load);
+			r = check_kfunc(load, insn);
 		if (!is_ld_imm64(insn))
 			continue;
 		if (insn->src_reg == BPF_PSEUDO_MAP_FD || insn->src_reg == BPF_PSEUDO_MAP_VALUE)

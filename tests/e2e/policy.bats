@@ -58,6 +58,8 @@ asks = dict(
     variable=variable,
     variable_of_module=lambda: variable(1),
     kernel_function=lambda: bpf.prog_load(bpf.KPROBE, KERNEL_FUNCTION + bpf.NOTHING),
+    kernel_function_of_module=lambda: bpf.prog_load(bpf.KPROBE, bpf.insn(0x85, src=2, off=9, imm=1) + bpf.NOTHING),
+    every_function=lambda: event(2, 1),
     kernel_function_of_socket=lambda: bpf.prog_load(bpf.SOCKET_FILTER, KERNEL_FUNCTION + bpf.NOTHING),
     kernel_function_later=lambda: bpf.prog_load(bpf.KPROBE, bpf.insn(0x18, 2, 4, imm=3) + bpf.insn(0) + KERNEL_FUNCTION + bpf.NOTHING + bpf.NOTHING),
     packets=lambda: bpf.prog_load(6),
@@ -198,6 +200,8 @@ mounted()
 }
 
 @test "what runs without the guard is refused, whatever the policy allows" {
+	asked '{"kfuncs": "allow"}' kernel_function_of_module
+	refused kernel_function_of_module 'functions of kernel modules are not served'
 	asked '{"kfuncs": "allow"}' kernel_function_of_socket
 	refused kernel_function_of_socket "a socket's program, which has no guard, may not call kernel functions"
 	asked '{"kfuncs": "allow"}' kernel_function_later
@@ -225,6 +229,7 @@ watchpoint_everybody:watchpoints are for user addresses of one process
 variable_of_module:variables of kernel modules are not served
 iterator:iterators and modify_return programs act beyond the tenant
 modify_return:iterators and modify_return programs act beyond the tenant
+every_function:ftrace:function is no tracepoint
 of_device:programs for a device are not served
 of_program:tokens, and programs attached to programs, are not served
 EOR
