@@ -234,10 +234,24 @@ static int check_kfunc(const struct load *load, const struct bpf_insn *insn)
 	return 0;
 }
 
+/* A variable of the kernel leads to all that its type points to, by loads without any helper. */
+static int check_variable(const struct load *load, int32_t module)
+{
+	struct call *call = load->call;
+	int r = policy_check_kernel_memory(call->tenant->policy, &call->reason);
+
+	if (r == 0 && module)
+		r = reason_set(&call->reason, -EPERM, "variables of kernel modules are not served");
+	if (r == 0 && load->request.attr.prog_type == BPF_PROG_TYPE_SOCKET_FILTER)
+		r = reason_set(&call->reason, -EPERM,
+			       "a socket's program, which has no guard, may not read kernel "
+			       "variables");
+	return r;
+}
+
 static int translate_insns(struct load *load)
 {
 	const struct insns_prog *prog = &load->request.prog;
-	struct call *call = load->call;
 	int r = 0;
 
 	for (uint32_t i = 0; i < prog->cnt && r == 0; i++) {
@@ -250,11 +264,7 @@ static int translate_insns(struct load *load)
 		if (insn->src_reg == BPF_PSEUDO_MAP_FD || insn->src_reg == BPF_PSEUDO_MAP_VALUE)
 			r = translate_fd(load, insn->imm, KOBJECT_MAP, &insn->imm);
 		else if (insn->src_reg == BPF_PSEUDO_BTF_ID)
-			r = policy_check_kernel_memory(call->tenant->policy, &call->reason);
-		if (r == 0 && insn->src_reg == BPF_PSEUDO_BTF_ID && i + 1 < prog->cnt &&
-		    prog->insns[i + 1].imm)
-			r = reason_set(&call->reason, -EPERM,
-				       "variables of kernel modules are not served");
+			r = check_variable(load, i + 1 < prog->cnt ? insn[1].imm : 0);
 		i++;
 	}
 	return r;
