@@ -178,6 +178,9 @@ static int request_tracepoint(struct call *call, struct perf_request *req)
 	if (tracefs_event_name(req->in.config, req->target, sizeof(req->target)) < 0)
 		snprintf(req->target, sizeof(req->target), "id:%llu",
 			 (unsigned long long)req->in.config);
+	/* No program attaches to them, and the mere event makes every kernel function slower. */
+	if (strncmp(req->target, "ftrace:", strlen("ftrace:")) == 0)
+		return reason_set(&call->reason, -EPERM, "%s is no tracepoint", req->target);
 	return policy_check_attach(call->tenant->policy, req->what, req->target, &call->reason);
 }
 

@@ -212,13 +212,17 @@ static bool takes_callback(const struct insns_prog *prog)
  * guard holds. Their ids differ from kernel to kernel; but each must be given the address of a
  * subprogram, so a program has kernel functions or callbacks, not both.
  */
-static int check_kfunc(const struct load *load)
+static int check_kfunc(const struct load *load, const struct bpf_insn *insn)
 {
 	struct call *call = load->call;
 	int r = policy_check_kfuncs(call->tenant->policy, &call->reason);
 
 	if (r < 0)
 		return r;
+	/* The module's BTF would be looked up behind what translate_fd_array() makes. */
+	if (insn->off)
+		return reason_set(&call->reason, -EPERM,
+				  "functions of kernel modules are not served");
 	if (load->request.attr.prog_type == BPF_PROG_TYPE_SOCKET_FILTER)
 		return reason_set(&call->reason, -EPERM,
 				  "a socket's program, which has no guard, may not call kernel "
@@ -230,27 +234,37 @@ static int check_kfunc(const struct load *load)
 	return 0;
 }
 
+/* A variable of the kernel leads to all that its type points to, by loads without any helper. */
+static int check_variable(const struct load *load, int32_t module)
+{
+	struct call *call = load->call;
+	int r = policy_check_kernel_memory(call->tenant->policy, &call->reason);
+
+	if (r == 0 && module)
+		r = reason_set(&call->reason, -EPERM, "variables of kernel modules are not served");
+	if (r == 0 && load->request.attr.prog_type == BPF_PROG_TYPE_SOCKET_FILTER)
+		r = reason_set(&call->reason, -EPERM,
+			       "a socket's program, which has no guard, may not read kernel "
+			       "variables");
+	return r;
+}
+
 static int translate_insns(struct load *load)
 {
 	const struct insns_prog *prog = &load->request.prog;
-	struct call *call = load->call;
 	int r = 0;
 
 	for (uint32_t i = 0; i < prog->cnt && r == 0; i++) {
 		struct bpf_insn *insn = &prog->insns[i];
 
 		if (insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == BPF_PSEUDO_KFUNC_CALL)
-			r = check_kfunc(load);
+			r = check_kfunc(load, insn);
 		if (!is_ld_imm64(insn))
 			continue;
 		if (insn->src_reg == BPF_PSEUDO_MAP_FD || insn->src_reg == BPF_PSEUDO_MAP_VALUE)
 			r = translate_fd(load, insn->imm, KOBJECT_MAP, &insn->imm);
 		else if (insn->src_reg == BPF_PSEUDO_BTF_ID)
-			r = policy_check_kernel_memory(call->tenant->policy, &call->reason);
-		if (r == 0 && insn->src_reg == BPF_PSEUDO_BTF_ID && i + 1 < prog->cnt &&
-		    prog->insns[i + 1].imm)
-			r = reason_set(&call->reason, -EPERM,
-				       "variables of kernel modules are not served");
+			r = check_variable(load, i + 1 < prog->cnt ? insn[1].imm : 0);
 		i++;
 	}
 	return r;

@@ -182,7 +182,7 @@ const struct policy_helper policy_helpers[POLICY_HELPER_COUNT] = {
 	[173] = {.name = "get_func_ip"},
 	[174] = {.name = "get_attach_cookie"},
 	[175] = {.name = "task_pt_regs", .kernel_memory = true},
-	[176] = {.name = "get_branch_snapshot"},
+	[176] = {.name = "get_branch_snapshot", .kernel_memory = true},
 	[177] = {.name = "trace_vprintk", .kernel_memory = true},
 	[178] = {.name = "skc_to_unix_sock", .deny = true},
 	[179] = {.name = "kallsyms_lookup_name", .deny = true},

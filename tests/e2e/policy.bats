@@ -32,8 +32,8 @@ def helper(number):
     # bpf_probe_read_kernel(stack, 8, stack)
     code = bpf.insn(0x7a, 10, off=-8) + bpf.insn(0xbf, 1, 10) + bpf.insn(7, 1, imm=-8) + bpf.insn(0xb7, 2, imm=8) + bpf.insn(0xbf, 3, 1)
     return bpf.prog_load(bpf.KPROBE, code + bpf.call(number) + bpf.NOTHING, log)
-def variable(module=0):
-    return bpf.prog_load(bpf.KPROBE, bpf.insn(0x18, 1, 3, imm=1) + bpf.insn(0, imm=module) + bpf.NOTHING)
+def variable(module=0, kind=bpf.KPROBE):
+    return bpf.prog_load(kind, bpf.insn(0x18, 1, 3, imm=1) + bpf.insn(0, imm=module) + bpf.NOTHING)
 KERNEL_FUNCTION = bpf.insn(0x85, src=2, imm=1)
 def entry_of_function():
     # fentry of do_nanosleep
@@ -57,7 +57,10 @@ asks = dict(
     probe_read_kernel=lambda: helper(113),
     variable=variable,
     variable_of_module=lambda: variable(1),
+    variable_of_socket=lambda: variable(kind=bpf.SOCKET_FILTER),
     kernel_function=lambda: bpf.prog_load(bpf.KPROBE, KERNEL_FUNCTION + bpf.NOTHING),
+    kernel_function_of_module=lambda: bpf.prog_load(bpf.KPROBE, bpf.insn(0x85, src=2, off=9, imm=1) + bpf.NOTHING),
+    every_function=lambda: event(2, 1),
     kernel_function_of_socket=lambda: bpf.prog_load(bpf.SOCKET_FILTER, KERNEL_FUNCTION + bpf.NOTHING),
     kernel_function_later=lambda: bpf.prog_load(bpf.KPROBE, bpf.insn(0x18, 2, 4, imm=3) + bpf.insn(0) + KERNEL_FUNCTION + bpf.NOTHING + bpf.NOTHING),
     packets=lambda: bpf.prog_load(6),
@@ -198,6 +201,8 @@ mounted()
 }
 
 @test "what runs without the guard is refused, whatever the policy allows" {
+	asked '{"kfuncs": "allow"}' kernel_function_of_module
+	refused kernel_function_of_module 'functions of kernel modules are not served'
 	asked '{"kfuncs": "allow"}' kernel_function_of_socket
 	refused kernel_function_of_socket "a socket's program, which has no guard, may not call kernel functions"
 	asked '{"kfuncs": "allow"}' kernel_function_later
@@ -222,9 +227,11 @@ mounted()
 kprobe_address:a kprobe by address would confirm guesses
 watchpoint_kernel:watchpoints are for user addresses of one process
 watchpoint_everybody:watchpoints are for user addresses of one process
+variable_of_socket:a socket's program, which has no guard, may not read kernel variables
 variable_of_module:variables of kernel modules are not served
 iterator:iterators and modify_return programs act beyond the tenant
 modify_return:iterators and modify_return programs act beyond the tenant
+every_function:ftrace:function is no tracepoint
 of_device:programs for a device are not served
 of_program:tokens, and programs attached to programs, are not served
 EOR

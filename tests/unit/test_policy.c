@@ -89,8 +89,8 @@ static void test_defaults(void **state)
 
 static void test_helpers(void **state)
 {
-	static const uint32_t kernel_memory[] = {4,   45,  113, 115, 35,  158, 175, 153, 154,
-						 126, 127, 150, 149, 141, 191, 180, 6,	 177};
+	static const uint32_t kernel_memory[] = {4,   45,  113, 115, 35,  158, 175, 153, 154, 126,
+						 127, 150, 149, 141, 191, 180, 176, 6,	 177};
 	struct policy *policy = parse(POLICY_RUN, "{\"kernel_memory\": \"deny\"}");
 	struct reason reason = {0};
 
