@@ -26,43 +26,145 @@
 #include "base/cleanup.h"
 #include "base/sys.h"
 
-/* File system uid and gid of a thread, in the user namespace of whoever opened @proc_dir. */
-static int read_fs_ids(int proc_dir, uid_t *ret_uid, gid_t *ret_gid)
+#define GROUPS_MAX 256
+
+/* Decides a thread's access to files; in the user namespace of whoever opened its /proc entry. */
+struct fs_ids {
+	uid_t uid;
+	gid_t gid;
+	size_t group_cnt;
+	gid_t groups[GROUPS_MAX];
+};
+
+/* Groups behind the last one that fits are left out: the thread can do less, never more. */
+static void parse_groups(const char *line, struct fs_ids *ids)
 {
-	char text[4096], *line;
-	unsigned int uid, gid;
+	char *end;
+
+	for (ids->group_cnt = 0; ids->group_cnt < GROUPS_MAX; line = end) {
+		while (*line == ' ' || *line == '\t')
+			line++;
+		if (*line < '0' || *line > '9')
+			return;
+		ids->groups[ids->group_cnt] = (gid_t)strtoul(line, &end, 10);
+		if (*end != ' ' && *end != '\n') /* cut off by the end of what was read */
+			return;
+		ids->group_cnt++;
+	}
+}
+
+#define STATUS_SIZE 4096
+
+static int read_status(int proc_dir, char text[static STATUS_SIZE])
+{
 	ssize_t n;
 	int fd;
 
 	fd = openat(proc_dir, "status", O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	n = read(fd, text, sizeof(text) - 1);
+	n = read(fd, text, STATUS_SIZE - 1);
 	close(fd);
 	if (n <= 0)
 		return -ESRCH;
 	text[n] = '\0';
+	return 0;
+}
+
+static int read_fs_ids(int proc_dir, struct fs_ids *ret_ids)
+{
+	char text[STATUS_SIZE], *line;
+	struct fs_ids ids;
+	int r;
+
+	r = read_status(proc_dir, text);
+	if (r < 0)
+		return r;
 	line = strstr(text, "\nUid:");
-	if (!line || sscanf(line, "\nUid: %*u %*u %*u %u", &uid) != 1)
+	if (!line || sscanf(line, "\nUid: %*u %*u %*u %u", &ids.uid) != 1)
 		return -ESRCH;
 	line = strstr(text, "\nGid:");
-	if (!line || sscanf(line, "\nGid: %*u %*u %*u %u", &gid) != 1)
+	if (!line || sscanf(line, "\nGid: %*u %*u %*u %u", &ids.gid) != 1)
 		return -ESRCH;
-	*ret_uid = uid;
-	*ret_gid = gid;
+	line = strstr(text, "\nGroups:");
+	if (!line)
+		return -ESRCH;
+	parse_groups(line + strlen("\nGroups:"), &ids);
+	*ret_ids = ids;
 	return 0;
+}
+
+/* The last number of a line of a thread's status: that in the innermost pid namespace. */
+static int last_number(const char *text, const char *key)
+{
+	const char *line = strstr(text, key), *end;
+
+	if (!line)
+		return -ESRCH;
+	end = line + 1 + strcspn(line + 1, "\n");
+	while (end[-1] >= '0' && end[-1] <= '9')
+		end--;
+	return atoi(end);
+}
+
+/* The rest of @path behind its first component, if that is @name; else NULL. */
+static const char *behind(const char *path, const char *name)
+{
+	size_t len = strlen(name);
+
+	if (*path != '/')
+		return NULL;
+	path += strspn(path, "/");
+	if (strncmp(path, name, len) != 0 || (path[len] != '/' && path[len] != '\0'))
+		return NULL;
+	return path + len;
+}
+
+/*
+ * /proc/self is whoever resolves it, and that is us: without this a tool's own file would be ours,
+ * and a descriptor's number would be looked up in our table.
+ */
+static int name_caller(int proc_dir, const char *path, char *ret_path, size_t size)
+{
+	const char *proc = behind(path, "proc"), *dev = behind(path, "dev");
+	const char *self = proc ? behind(proc, "self") : NULL;
+	const char *thread = proc ? behind(proc, "thread-self") : NULL;
+	const char *fd = dev ? behind(dev, "fd") : NULL;
+	char text[STATUS_SIZE];
+	int tgid, tid, r, n;
+
+	if (!self && !thread && !fd) {
+		n = snprintf(ret_path, size, "%s", path);
+		return (size_t)n < size ? 0 : -ENAMETOOLONG;
+	}
+	r = read_status(proc_dir, text);
+	if (r < 0)
+		return r;
+	tgid = last_number(text, "\nNStgid:");
+	tid = last_number(text, "\nNSpid:");
+	if (tgid < 0 || tid < 0)
+		return -ESRCH;
+	if (self)
+		n = snprintf(ret_path, size, "/proc/%d%s", tgid, self);
+	else if (thread)
+		n = snprintf(ret_path, size, "/proc/%d/task/%d%s", tgid, tid, thread);
+	else
+		n = snprintf(ret_path, size, "/proc/%d/fd%s", tgid, fd);
+	return (size_t)n < size ? 0 : -ENAMETOOLONG;
 }
 
 static int assume(int proc_dir)
 {
-	uid_t uid;
-	gid_t gid;
+	struct fs_ids ids;
 
-	if (read_fs_ids(proc_dir, &uid, &gid) < 0)
+	if (read_fs_ids(proc_dir, &ids) < 0)
 		return -ESRCH;
+	/* The raw call: the C library's would change every thread of the daemon. */
+	if (syscall(SYS_setgroups, ids.group_cnt, ids.groups) < 0)
+		return -EPERM;
 	/* Per thread; leaving uid 0 also drops the capabilities that override file permissions. */
-	setfsgid(gid);
-	setfsuid(uid);
+	setfsgid(ids.gid);
+	setfsuid(ids.uid);
 	return 0;
 }
 
@@ -70,6 +172,8 @@ void guest_resume(void)
 {
 	setfsuid(0);
 	setfsgid(0);
+	/* What root needs no group for; whoever started the daemon may have had some. */
+	syscall(SYS_setgroups, 0, NULL);
 }
 
 /* /proc/TID of the caller: once it is open and the call still waits, it is this very thread. */
@@ -123,19 +227,22 @@ struct context {
  */
 static int open_as_guest(const struct context *c, const char *path)
 {
-	uid_t uid;
-	gid_t gid;
+	struct fs_ids ids;
 
+	/* Groups first: by their numbers here, as the guest's namespace may have none for them. */
+	if (read_fs_ids(c->proc_dir, &ids) < 0)
+		return -ESRCH;
+	if (syscall(SYS_setgroups, ids.group_cnt, ids.groups) < 0)
+		return -EPERM;
 	if (setns(c->mnt_ns, CLONE_NEWNS) < 0 || fchdir(c->root) < 0 || chroot(".") < 0 ||
 	    fchdir(c->cwd) < 0)
 		return -ESRCH;
 	if (!same_file(c->user_ns, c->own_user_ns) && setns(c->user_ns, CLONE_NEWUSER) < 0)
 		return -ESRCH;
-	if (read_fs_ids(c->proc_dir, &uid, &gid) < 0)
+	if (read_fs_ids(c->proc_dir, &ids) < 0)
 		return -ESRCH;
-	if (syscall(SYS_setgroups, 0, NULL) < 0 && errno != EPERM)
-		return -EPERM;
-	if (syscall(SYS_setresgid, gid, gid, gid) < 0 || syscall(SYS_setresuid, uid, uid, uid) < 0)
+	if (syscall(SYS_setresgid, ids.gid, ids.gid, ids.gid) < 0 ||
+	    syscall(SYS_setresuid, ids.uid, ids.uid, ids.uid) < 0)
 		return -EPERM;
 	return sys_openat2(AT_FDCWD, path, O_PATH | O_CLOEXEC, 0);
 }
@@ -177,52 +284,21 @@ static int open_by_child(int proc_dir, const char *path)
 	return result;
 }
 
-/* Number of the caller's process in its own pid namespace, which is what its /proc shows. */
-static pid_t own_tgid(int proc_dir)
-{
-	cleanup_free char *text = NULL;
-	const char *last;
-	char *line;
-
-	if (read_file(proc_dir, "status", 16384, &text, NULL) < 0)
-		return 0;
-	line = strstr(text, "\nNStgid:");
-	if (!line)
-		return 0;
-	line[1 + strcspn(line + 1, "\n")] = '\0';
-	last = strrchr(line, '\t');
-	return last ? atoi(last + 1) : 0;
-}
-
-/*
- * /proc/self is whoever looks: for us, and for the child, that is not the caller. Tools that trace
- * themselves name their file by it.
- */
-static const char *resolve_self(int proc_dir, const char *path, char *buf, size_t size)
-{
-	static const char self[] = "/proc/self/";
-	pid_t tgid;
-
-	if (strncmp(path, self, sizeof(self) - 1) != 0)
-		return path;
-	tgid = own_tgid(proc_dir);
-	if (!tgid || snprintf(buf, size, "/proc/%d/%s", tgid, path + sizeof(self) - 1) >= (int)size)
-		return path;
-	return buf;
-}
-
 int guest_open_path(struct guest *guest, const char *path)
 {
 	cleanup_fd int proc_dir = -1;
-	char resolved[PATH_MAX];
-	int fd = -ELOOP;
+	char named[PATH_MAX + 64];
+	int fd = -ELOOP, r;
 
 	if (path[0] == '\0')
 		return -ENOENT;
 	proc_dir = open_proc_dir(guest);
 	if (proc_dir < 0)
 		return proc_dir;
-	path = resolve_self(proc_dir, path, resolved, sizeof(resolved));
+	r = name_caller(proc_dir, path, named, sizeof(named));
+	if (r < 0)
+		return r;
+	path = named;
 	if (path[0] == '/')
 		fd = open_in_root(proc_dir, path);
 	/* How openat2() says that it met a magic link, or that the path moved under it. */
