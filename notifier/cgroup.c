@@ -100,7 +100,12 @@ static int cgroup_make(struct cgroup *cgroup)
 	struct stat st;
 
 	snprintf(cgroup->name, sizeof(cgroup->name), PREFIX "%d", getpid());
-	if (mkdirat(cgroup->parent_fd, cgroup->name, 0755) < 0 && errno != EEXIST)
+	/* One that is there belonged to a daemon of this number that was killed, and is empty, or it is
+	 * somebody else's, and nobody of theirs may be taken for one of ours. */
+	if (mkdirat(cgroup->parent_fd, cgroup->name, 0755) < 0 &&
+	    (errno != EEXIST ||
+	     unlinkat(cgroup->parent_fd, cgroup->name, AT_REMOVEDIR) < 0 ||
+	     mkdirat(cgroup->parent_fd, cgroup->name, 0755) < 0))
 		return -errno;
 	cgroup->fd = openat(cgroup->parent_fd, cgroup->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (cgroup->fd < 0 || fstat(cgroup->fd, &st) < 0)

@@ -5,6 +5,7 @@
  * caller's file system identity, and give an anchor again when it is opened.
  */
 #include <errno.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@
 #include "notifier/call.h"
 #include "notifier/commands.h"
 
-#define PIN_PATH_MAX 512
+#define ABI_F_PATH_FD (1u << 14) /* BPF_F_PATH_FD, Linux 6.5 */
 
 static int check_bpffs(int fd)
 {
@@ -30,7 +31,7 @@ static int check_bpffs(int fd)
 /* BPF_OBJ_PIN or BPF_OBJ_GET at a path below one of our descriptors, as the caller. */
 static int obj_at(struct call *call, int cmd, int at, const char *name, int bpf_fd)
 {
-	char path[PIN_PATH_MAX + 32];
+	char path[PATH_MAX + 32];
 	struct abi_obj_path attr = {.pathname = (uintptr_t)path,
 				    .bpf_fd = (uint32_t)bpf_fd,
 				    .file_flags = call->attr.obj_path.file_flags};
@@ -71,9 +72,24 @@ static int remember_pinned(struct tenant *tenant, const struct attachment *link)
 	return r;
 }
 
+/* Cut @path before its last component. Return: the directory. */
+static const char *split(char *path, const char **ret_name)
+{
+	char *slash = strrchr(path, '/');
+
+	if (!slash) {
+		*ret_name = path;
+		return ".";
+	}
+	*ret_name = slash + 1;
+	*slash = '\0';
+	return slash == path ? "/" : path;
+}
+
 static int pin_link(struct call *call, const struct attachment *link)
 {
-	char path[PIN_PATH_MAX], *name;
+	const char *parent, *name;
+	char path[PATH_MAX];
 	cleanup_fd int dir = -1;
 	ssize_t len;
 	int r;
@@ -81,13 +97,17 @@ static int pin_link(struct call *call, const struct attachment *link)
 	len = guest_read_string(&call->guest, call->attr.obj_path.pathname, path, sizeof(path));
 	if (len < 0)
 		return (int)len;
-	name = strrchr(path, '/');
-	if (!name || !name[1] || call->attr.obj_path.file_flags)
+	if (call->attr.obj_path.file_flags)
 		return -EINVAL;
-	*name++ = '\0';
-	dir = guest_open_path(&call->guest, path[0] ? path : "/");
+	if (!path[0])
+		return -ENOENT;
+	parent = split(path, &name);
+	dir = guest_open_path(&call->guest, parent);
 	if (dir < 0)
 		return dir;
+	/* What has a slash behind it would be a directory, which a pin is not. */
+	if (!name[0])
+		return -EEXIST;
 	r = check_bpffs(dir);
 	if (r == 0 && link->real_fd < 0)
 		r = reason_set(&call->reason, -EOPNOTSUPP,
@@ -164,7 +184,7 @@ static int reply_link(struct call *call, int fd, uint32_t real_id)
 int cmd_obj_get(struct call *call)
 {
 	cleanup_fd int pin = -1, fd = -1;
-	char path[PIN_PATH_MAX];
+	char path[PATH_MAX];
 	enum kobject_kind kind;
 	uint32_t real_id;
 	ssize_t len;
@@ -172,6 +192,9 @@ int cmd_obj_get(struct call *call)
 
 	if (call->attr.obj_path.bpf_fd || call->attr.obj_path.path_fd)
 		return -EINVAL;
+	if (call->attr.obj_path.file_flags & ABI_F_PATH_FD)
+		return reason_set(&call->reason, -EINVAL,
+				  "paths that begin at a descriptor are not served");
 	len = guest_read_string(&call->guest, call->attr.obj_path.pathname, path, sizeof(path));
 	if (len < 0)
 		return (int)len;

@@ -12,12 +12,14 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fsuid.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -27,6 +29,8 @@
 #include "base/sys.h"
 
 #define GROUPS_MAX 256
+/* How often it is looked whether the caller still waits. */
+#define CALLER_LOOK_MS 200
 
 /* Decides a thread's access to files; in the user namespace of whoever opened its /proc entry. */
 struct fs_ids {
@@ -217,8 +221,17 @@ static bool same_file(int a, int b)
 	       sa.st_ino == sb.st_ino;
 }
 
+/* A child must not outlive the daemon; a change of identity clears the order. */
+static int die_with(pid_t parent)
+{
+	if (syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		return -errno;
+	return syscall(SYS_getppid) == parent ? 0 : -ESRCH;
+}
+
 struct context {
 	int proc_dir, user_ns, own_user_ns, mnt_ns, root, cwd;
+	pid_t daemon;
 };
 
 /*
@@ -229,6 +242,8 @@ static int open_as_guest(const struct context *c, const char *path)
 {
 	struct fs_ids ids;
 
+	if (die_with(c->daemon) < 0)
+		return -ESRCH;
 	/* Groups first: by their numbers here, as the guest's namespace may have none for them. */
 	if (read_fs_ids(c->proc_dir, &ids) < 0)
 		return -ESRCH;
@@ -242,33 +257,50 @@ static int open_as_guest(const struct context *c, const char *path)
 	if (read_fs_ids(c->proc_dir, &ids) < 0)
 		return -ESRCH;
 	if (syscall(SYS_setresgid, ids.gid, ids.gid, ids.gid) < 0 ||
-	    syscall(SYS_setresuid, ids.uid, ids.uid, ids.uid) < 0)
+	    syscall(SYS_setresuid, ids.uid, ids.uid, ids.uid) < 0 ||
+	    die_with(c->daemon) < 0)
 		return -EPERM;
 	return sys_openat2(AT_FDCWD, path, O_PATH | O_CLOEXEC, 0);
 }
 
-static int open_by_child(int proc_dir, const char *path)
+/* A file system of the guest's may never answer. Nobody waits for it any more once the caller has
+ * gone. */
+static void end_with_caller(struct guest *guest, pid_t pid, int pidfd)
+{
+	struct pollfd pfd = {.fd = pidfd, .events = POLLIN};
+
+	while (poll(&pfd, 1, CALLER_LOOK_MS) <= 0) {
+		if (guest_valid(guest))
+			continue;
+		kill(pid, SIGKILL);
+		break;
+	}
+}
+
+static int open_by_child(struct guest *guest, int proc_dir, const char *path)
 {
 	cleanup_fd int user_ns = openat(proc_dir, "ns/user", O_RDONLY | O_CLOEXEC);
 	cleanup_fd int mnt_ns = openat(proc_dir, "ns/mnt", O_RDONLY | O_CLOEXEC);
 	cleanup_fd int root = openat(proc_dir, "root", O_PATH | O_CLOEXEC);
 	cleanup_fd int cwd = openat(proc_dir, "cwd", O_PATH | O_CLOEXEC);
 	cleanup_fd int own = open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC);
-	struct context context = {proc_dir, user_ns, own, mnt_ns, root, cwd};
-	int pipe_fds[2], result = -ESRCH;
+	struct context context = {proc_dir, user_ns, own, mnt_ns, root, cwd, getpid()};
+	int pipe_fds[2], pidfd = -1, result = -ESRCH;
 	pid_t pid;
 
 	if (user_ns < 0 || mnt_ns < 0 || root < 0 || cwd < 0 || own < 0)
 		return -ESRCH;
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return -errno;
-	pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, NULL);
+	pid = (pid_t)syscall(SYS_clone, CLONE_FILES | CLONE_PIDFD | SIGCHLD, NULL, &pidfd, NULL,
+			     NULL);
 	if (pid == 0) {
 		result = open_as_guest(&context, path);
 		(void)!write(pipe_fds[1], &result, sizeof(result));
 		syscall(SYS_exit_group, 0);
 	}
 	if (pid > 0) {
+		end_with_caller(guest, pid, pidfd);
 		/* The write end stays open in the shared table, so wait for the child, then read.
 		 */
 		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
@@ -279,6 +311,7 @@ static int open_by_child(int proc_dir, const char *path)
 	} else {
 		result = -errno;
 	}
+	close_fd(pidfd);
 	close_fd(pipe_fds[0]);
 	close_fd(pipe_fds[1]);
 	return result;
@@ -303,6 +336,6 @@ int guest_open_path(struct guest *guest, const char *path)
 		fd = open_in_root(proc_dir, path);
 	/* How openat2() says that it met a magic link, or that the path moved under it. */
 	if (fd == -ELOOP || fd == -EXDEV || fd == -EAGAIN)
-		fd = open_by_child(proc_dir, path);
+		fd = open_by_child(guest, proc_dir, path);
 	return fd;
 }

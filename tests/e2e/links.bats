@@ -162,3 +162,23 @@ PY
 	[ "$(tr '\n' ' ' <"$DIR/real")" = 'program True pid True pid True ' ]
 	diff "$DIR/real" "$DIR/ours"
 }
+
+@test "paths of pins of links: bare names, long ones, slashes, what is there already" {
+	cat >"$DIR/paths" <<'PY'
+import bpf, os, sys
+pins = sys.argv[1]
+link = bpf.raw_tracepoint(bpf.prog_load(bpf.RAW_TRACEPOINT))
+os.chdir(pins)
+os.mkdir("dir")
+for path in ["bare", "bare", "dir/below", f"{pins}/{'./' * 900}long", "slash/", "dir/", "dir", ".", "dir/..", "none/below",
+             "dir/below/file", "", "n" * 256, "./" * 2039 + "edge_of_the_path", "/" + "./" * 2050]:
+    result = bpf.obj(bpf.OBJ_PIN, path, link)
+    again = bpf.obj(bpf.OBJ_GET, path)
+    print(path[:12], len(path), result, "opened" if isinstance(again, int) else again)
+PY
+	timeout 30 unshare -m sh -c 'mount -t bpf bpf /sys/fs/bpf && python3 "$1/paths" /sys/fs/bpf' sh "$DIR" >"$DIR/real"
+	timeout 30 "$BPFSHIMD" --run --unprivileged -- python3 "$DIR/paths" /sys/fs/bpf >"$DIR/ours" 2>"$DIR/err"
+	cat "$DIR/real" "$DIR/err"
+	[ "$(grep -c ' opened$' "$DIR/real")" -ge 5 ]
+	diff "$DIR/real" "$DIR/ours"
+}
