@@ -85,10 +85,8 @@ static void call_answer(struct call *call, int result)
 		r = listener_send_fd(listener, id, call->reply_fd, call->reply_flags);
 	else
 		r = listener_send_value(listener, id, result);
-	/* The guest's own descriptor limit: the call fails, the caller lives. */
-	if (r == -EMFILE || r == -ENFILE || r == -EBADF)
-		r = listener_send_error(listener, id, -EMFILE);
-	if (r < 0 && r != -ENOENT)
+	/* Its own limit of descriptors is the caller's affair. */
+	if (r < 0 && r != -ENOENT && r != -EMFILE)
 		log_error("tenant=%s pid=%u %s: cannot answer: %s", call->tenant->name,
 			  call->notif.pid, call_name(call), strerrordesc_np(-r));
 }

@@ -135,7 +135,8 @@ static int request_uprobe(struct call *call, struct perf_request *req)
 	if (!req->deferred) {
 		r = req->pid < 0 ? probe_scope(call, &req->file) : 0;
 		if (r == 0)
-			r = probe_conflict(call, &req->file, req->in.config2);
+			r = probe_conflict(call, &req->file, (const uint64_t[]){req->in.config2},
+					   1);
 		if (r < 0)
 			return r;
 	}

@@ -117,7 +117,7 @@ static int open_kernel(struct call *call, const struct attachment *event, int *r
 		if (r < 0)
 			return r;
 	}
-	r = probe_conflict(call, &request->file, event->facts.offset);
+	r = probe_conflict(call, &request->file, &event->facts.offset, 1);
 	if (r < 0)
 		return r;
 	attr.config1 = (uintptr_t)request->file.kernel_path;
