@@ -157,9 +157,9 @@ static int copy_array(struct call *call, uint64_t addr, uint32_t count, void **r
 
 	if (!addr)
 		return 0;
-	copy = malloc((size_t)count * sizeof(uint64_t));
-	if (!copy)
-		return -ENOMEM;
+	r = call_alloc(call, (uint64_t)count * sizeof(uint64_t), &copy);
+	if (r < 0)
+		return r;
 	r = guest_read(&call->guest, addr, copy, (size_t)count * sizeof(uint64_t));
 	if (r < 0) {
 		free(copy);
