@@ -29,20 +29,12 @@
 #define SETTLE_TRIES	5000
 #define SETTLE_SLEEP_NS 200000
 
-static struct uspace_map *map_by_id(struct uspace *uspace, uint32_t id)
+/* @map may be NULL, and of a kind that has no way to a buffer. */
+static void leave_map(struct uspace_map *map)
 {
-	struct uspace_map *map, *found = NULL;
-
-	pthread_mutex_lock(&uspace->lock);
-	list_for_each(map, &uspace->maps, node)
-	{
-		if (map->record.id == id && map->forward) {
-			found = uspace_map_ref(map);
-			break;
-		}
-	}
-	pthread_mutex_unlock(&uspace->lock);
-	return found;
+	if (map && map->forward)
+		forward_flush(map->forward);
+	uspace_map_unref(map);
 }
 
 /* Move what stands in one slot's ring. Return: how many events. */
@@ -55,18 +47,14 @@ static uint32_t drain_slot(struct uspace *uspace, uint32_t slot, unsigned char *
 	while (moved < BURST && rt_ring_read(uspace->base, slot, &event, data) > 0) {
 		moved++;
 		if (!map || event.map != id) {
-			if (map)
-				forward_flush(map->forward);
-			uspace_map_unref(map);
+			leave_map(map);
 			id = event.map;
-			map = map_by_id(uspace, id);
+			map = uspace_map_by_id(uspace, id);
 		}
-		if (map)
+		if (map && map->forward)
 			forward_output(map->forward, slot, event.flags, data, event.size);
 	}
-	if (map)
-		forward_flush(map->forward);
-	uspace_map_unref(map);
+	leave_map(map);
 	return moved;
 }
 
