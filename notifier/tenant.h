@@ -30,6 +30,7 @@ struct uspace;
  * @ids_in_maps: set once the tenant made a map of maps or programs: lookups need ids translated
  * @lock: guards the tables below
  * @memory: bytes that calls in flight have charged
+ * @last_event: number of the newest event
  * @outputs: perf events for output that the tenant may hold: its own, so nobody says when one is
  * closed
  */
@@ -52,7 +53,7 @@ struct tenant {
 	struct list attachments;
 	struct list anchors;
 	uint64_t reserved[POLICY_QUOTA_COUNT];
-	uint64_t memory, outputs;
+	uint64_t memory, outputs, last_event;
 };
 
 /**
