@@ -48,6 +48,8 @@ void attachment_list(struct attachment *attachment)
 	pthread_mutex_lock(&tenant->lock);
 	if (attachment->kind == ATTACHMENT_LINK)
 		attachment->id = object_new_id(&tenant->table, KOBJECT_LINK);
+	else
+		attachment->event = ++tenant->last_event;
 	list_append(&tenant->attachments, &attachment->node);
 	pthread_mutex_unlock(&tenant->lock);
 }

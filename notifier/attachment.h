@@ -53,6 +53,7 @@ struct uspace_prog;
  * @kernel_prog: its program, counted as one that runs in the kernel; a reference
  * @placement: why it is placed where it is
  * @id: link: id as the tenant sees it; @real_id as the kernel numbers it
+ * @event: number of the event it is, or that it is a link of in USER placement; never used again
  * @timer: event: a clock without a subject, may run a program's variant without guard
  *
  * Once it is listed, what changes (@real_fd, @user, @request, @kernel_prog, @placement, @prog_id)
@@ -71,6 +72,7 @@ struct attachment {
 	struct uspace_prog *kernel_prog;
 	struct reason placement;
 	uint32_t id, real_id;
+	uint64_t event;
 	struct attachment_facts facts;
 	bool timer;
 };

@@ -85,10 +85,8 @@ static void call_answer(struct call *call, int result)
 		r = listener_send_fd(listener, id, call->reply_fd, call->reply_flags);
 	else
 		r = listener_send_value(listener, id, result);
-	/* The guest's own descriptor limit: the call fails, the caller lives. */
-	if (r == -EMFILE || r == -ENFILE || r == -EBADF)
-		r = listener_send_error(listener, id, -EMFILE);
-	if (r < 0 && r != -ENOENT)
+	/* Its own limit of descriptors is the caller's affair. */
+	if (r < 0 && r != -ENOENT && r != -EMFILE)
 		log_error("tenant=%s pid=%u %s: cannot answer: %s", call->tenant->name,
 			  call->notif.pid, call_name(call), strerrordesc_np(-r));
 }
@@ -106,6 +104,7 @@ void call_run(struct call *call)
 	/* Before the answer: what was made is counted by itself by now, and the caller's next call
 	 * may come at once. */
 	tenant_release(call->tenant, call->reserved);
+	tenant_uncharge(call->tenant, call->charged);
 	call_answer(call, result);
 	/* Closing our copy of an anchor nobody received ends what it stood for. */
 	close_fd(call->reply_fd);
@@ -225,6 +224,21 @@ int call_reserve(struct call *call, enum policy_quota quota, uint64_t more)
 	if (r == 0)
 		call->reserved[quota] += more;
 	return r;
+}
+
+int call_alloc(struct call *call, uint64_t bytes, void *ret)
+{
+	int r = tenant_charge(call->tenant, bytes, &call->reason);
+	void *memory;
+
+	if (r < 0)
+		return r;
+	call->charged += bytes;
+	memory = calloc(1, bytes ? bytes : 1);
+	if (!memory)
+		return -ENOMEM;
+	*(void **)ret = memory;
+	return 0;
 }
 
 int call_write_attr(struct call *call, uint32_t offset, const void *value, uint32_t len)

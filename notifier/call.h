@@ -27,6 +27,7 @@
  * @reply_fd: descriptor to hand over, owned until sent; -1 for none
  * @reply_flags: of that descriptor; O_CLOEXEC unless the call says otherwise
  * @reserved: what the call has asked quotas for; counts as used until it is answered
+ * @charged: bytes of the daemon's memory, until it is answered
  * @reason: why we (not the kernel) refused; ends up in the log buffer and the journal
  */
 struct call {
@@ -39,6 +40,7 @@ struct call {
 	uint32_t reply_flags;
 	struct reason reason;
 	uint64_t reserved[POLICY_QUOTA_COUNT];
+	uint64_t charged;
 	char name[32];
 };
 
@@ -64,6 +66,15 @@ int call_reply_fd(struct call *call, int fd);
  * Return: 0 or -EPERM with a reason.
  */
 int call_reserve(struct call *call, enum policy_quota quota, uint64_t more);
+
+/**
+ * call_alloc() - memory whose size the guest decides; charged to its tenant until the call ends
+ *
+ * Zeroed, but only pages that are touched are taken.
+ *
+ * Return: 0, or -ENOMEM, perhaps with a reason. Owns: free() @ret before the call ends.
+ */
+int call_alloc(struct call *call, uint64_t bytes, void *ret);
 
 /** call_get_object() - the tenant's object behind the guest's descriptor @guest_fd
  * @kind: what it must be

@@ -30,13 +30,12 @@ int cmd_btf_load(struct call *call)
 	r = call_reserve(call, POLICY_QUOTA_BTFS, 1);
 	if (r < 0)
 		return r;
-	btf = malloc(attr.btf_size ? attr.btf_size : 1);
-	if (!btf)
-		return -ENOMEM;
-	r = guest_read(&call->guest, attr.btf, btf, attr.btf_size);
+	r = call_alloc(call, attr.btf_size, &btf);
+	if (r == 0)
+		r = guest_read(&call->guest, attr.btf, btf, attr.btf_size);
 	if (r < 0)
 		return r;
-	r = guestlog_init(&log, attr.log_level, attr.log_buf, attr.log_size);
+	r = guestlog_init(&log, call, attr.log_level, attr.log_buf, attr.log_size);
 	if (r < 0)
 		return r;
 	attr.btf = (uintptr_t)btf;

@@ -160,9 +160,9 @@ static int info_btf(struct call *call, int fd, uint32_t real_id)
 	if (asked.btf_size) {
 		uint32_t full = info.btf_size;
 
-		data = malloc(full);
-		if (!data)
-			return -ENOMEM;
+		r = call_alloc(call, full, &data);
+		if (r < 0)
+			return r;
 		info = (struct bpf_btf_info){.btf = (uintptr_t)data, .btf_size = full};
 		len = sizeof(info);
 		r = kobject_info(fd, &info, &len);

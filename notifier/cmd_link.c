@@ -26,6 +26,7 @@
 struct link_plan {
 	struct attachment_facts facts;
 	struct placement placement; /* owned; link_reply() takes it over */
+	uint64_t event;		    /* in USER placement: of which event; or 0 */
 };
 
 static int link_check(struct call *call, enum policy_attach what, const char *target)
@@ -60,6 +61,7 @@ static int link_reply(struct call *call, int fd, struct link_plan *plan,
 	}
 	place_commit(attachment, &plan->placement);
 	attachment->real_id = real_id;
+	attachment->event = plan->event;
 	attachment->facts = plan->facts;
 	attachment->facts.prog_id = object->id;
 	attachment_list(attachment);
@@ -84,16 +86,24 @@ static int link_kernel(struct call *call, int cmd, const void *attr, uint32_t si
 	return link_reply(call, fd, plan, object);
 }
 
-/* The tool may just have closed the event's former link, which takes effect here a moment later. */
-static int link_again(struct abi_link_create *attr, uint32_t size)
+/*
+ * The tool may just have closed the event's former link, which takes effect here a moment later.
+ * Return: whether it is worth another try.
+ */
+static bool link_wait(int *tries)
 {
 	const struct timespec nap = {.tv_nsec = 5000000};
-	int fd = sys_bpf(BPF_LINK_CREATE, attr, size);
 
-	for (int i = 0; i < 40 && fd == -EEXIST; i++) {
-		nanosleep(&nap, NULL);
+	return ++*tries <= 40 && nanosleep(&nap, NULL) == 0;
+}
+
+static int link_again(struct abi_link_create *attr, uint32_t size)
+{
+	int tries = 0, fd;
+
+	do
 		fd = sys_bpf(BPF_LINK_CREATE, attr, size);
-	}
+	while (fd == -EEXIST && link_wait(&tries));
 	return fd;
 }
 
@@ -105,10 +115,12 @@ static int link_event(struct call *call, struct attachment *event, int prog,
 	uint32_t size = offsetof(struct abi_link_create, perf_event) + sizeof(attr.perf_event);
 	struct link_plan plan = {.facts = event->facts, .placement = PLACEMENT_NONE};
 	cleanup_fd int timer = -1;
-	int fd = -1, r;
+	int fd = -1, r, tries = 0;
 
 	if (event->request && attr.flags)
 		return -EINVAL;
+	while (event->request && !event->user && place_taken(event) && link_wait(&tries))
+		;
 	r = place_event(call, event, prog, object, attr.perf_event.cookie, &plan.placement);
 	if (r < 0)
 		return r;
@@ -124,6 +136,7 @@ static int link_event(struct call *call, struct attachment *event, int prog,
 		}
 	}
 	plan.facts.weight = 1;
+	plan.event = plan.placement.user ? event->event : 0;
 	place_opened(event, &plan.placement, object->id);
 	return link_reply(call, fd, &plan, object);
 }
@@ -157,9 +170,9 @@ static int copy_array(struct call *call, uint64_t addr, uint32_t count, void **r
 
 	if (!addr)
 		return 0;
-	copy = malloc((size_t)count * sizeof(uint64_t));
-	if (!copy)
-		return -ENOMEM;
+	r = call_alloc(call, (uint64_t)count * sizeof(uint64_t), &copy);
+	if (r < 0)
+		return r;
 	r = guest_read(&call->guest, addr, copy, (size_t)count * sizeof(uint64_t));
 	if (r < 0) {
 		free(copy);
@@ -223,8 +236,8 @@ static int link_uprobe_multi(struct call *call, int prog, const struct object *o
 	}
 	if (r == 0 && pid == 0)
 		r = probe_scope(call, &file);
-	for (uint32_t i = 0; i < cnt && r == 0 && pid >= 0; i++)
-		r = probe_conflict(call, &file, offsets[i]);
+	if (r == 0 && pid >= 0)
+		r = probe_conflict(call, &file, offsets, cnt);
 	if (r == 0 && pid >= 0) {
 		attr.prog_fd = (uint32_t)prog;
 		attr.uprobe_multi.path = (uintptr_t)file.kernel_path;

@@ -20,6 +20,7 @@
 #define PERF_PMU_FLAG_RET  1u /* config bit 0 of the uprobe and kprobe PMUs */
 #define PERF_REF_CTR_SHIFT 32
 #define USER_ADDRESS_MAX   (1ull << 47)
+#define NSEC_PER_SEC	   1000000000ull
 #define ARG(call, n)	   ((call)->notif.data.args[n])
 
 /* One request on its way: the guest's copy and what we will ask the kernel for. */
@@ -135,7 +136,8 @@ static int request_uprobe(struct call *call, struct perf_request *req)
 	if (!req->deferred) {
 		r = req->pid < 0 ? probe_scope(call, &req->file) : 0;
 		if (r == 0)
-			r = probe_conflict(call, &req->file, req->in.config2);
+			r = probe_conflict(call, &req->file, (const uint64_t[]){req->in.config2},
+					   1);
 		if (r < 0)
 			return r;
 	}
@@ -198,8 +200,43 @@ static int request_watchpoint(struct call *call, struct perf_request *req)
 	return policy_check_attach(call->tenant->policy, req->what, NULL, &call->reason);
 }
 
+/* kernel.perf_event_max_sample_rate: a higher frequency is EINVAL to whoever asks. */
+static uint64_t kernel_rate(void)
+{
+	cleanup_free char *text = NULL;
+
+	if (read_file(AT_FDCWD, "/proc/sys/kernel/perf_event_max_sample_rate", 32, &text, NULL) < 0)
+		return UINT64_MAX;
+	return strtoull(text, NULL, 10);
+}
+
+/*
+ * A clock on a CPU interrupts everybody there, and the guard can only be quick about it. How often
+ * a period of other events comes is for those to say who cause them, like hits of a tracepoint.
+ */
+static int check_rate(struct call *call, const struct perf_request *req)
+{
+	const struct perf_event_attr *in = &req->in;
+	bool clock = in->type == PERF_TYPE_SOFTWARE && (in->config == PERF_COUNT_SW_CPU_CLOCK ||
+							in->config == PERF_COUNT_SW_TASK_CLOCK);
+	uint64_t rate = 0;
+
+	if (req->pid >= 0)
+		return 0;
+	if (in->freq)
+		rate = in->sample_freq;
+	else if (clock && in->sample_period)
+		rate = (NSEC_PER_SEC - 1) / in->sample_period + 1;
+	if (in->freq && rate > kernel_rate())
+		return -EINVAL;
+	return policy_check_quota(call->tenant->policy, POLICY_QUOTA_CLOCK_RATE, 0, rate,
+				  &call->reason);
+}
+
 static int request_counter(struct call *call, struct perf_request *req)
 {
+	int r;
+
 	req->what = POLICY_ATTACH_PERF_EVENT;
 	req->out.config = req->in.config;
 	/* A clock ticks whoever runs; any other event is somebody's doing. */
@@ -207,7 +244,8 @@ static int request_counter(struct call *call, struct perf_request *req)
 		     req->in.config == PERF_COUNT_SW_CPU_CLOCK && req->pid < 0;
 	snprintf(req->target, sizeof(req->target), "type %u config %llu", req->in.type,
 		 (unsigned long long)req->in.config);
-	return policy_check_attach(call->tenant->policy, req->what, NULL, &call->reason);
+	r = policy_check_attach(call->tenant->policy, req->what, NULL, &call->reason);
+	return r < 0 ? r : check_rate(call, req);
 }
 
 /* Fill in @req->out from what is understood; nothing else of the guest's reaches the kernel. */

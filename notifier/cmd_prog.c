@@ -82,10 +82,9 @@ static int copy_from_guest(struct load *load, uint64_t addr, uint64_t len, void 
 		return 0;
 	if (len > RECORDS_MAX)
 		return -E2BIG;
-	copy = malloc(len);
-	if (!copy)
-		return -ENOMEM;
-	r = guest_read(&load->call->guest, addr, copy, len);
+	r = call_alloc(load->call, len, &copy);
+	if (r == 0)
+		r = guest_read(&load->call->guest, addr, copy, len);
 	if (r == 0)
 		*ret = take_ptr(&copy);
 	return r;
@@ -422,7 +421,7 @@ int cmd_prog_load(struct call *call)
 
 	if (!load)
 		return -ENOMEM;
-	r = guestlog_init(&log, attr->log_level, attr->log_buf, attr->log_size);
+	r = guestlog_init(&log, call, attr->log_level, attr->log_buf, attr->log_size);
 	if (r < 0) {
 		free(load);
 		return r;

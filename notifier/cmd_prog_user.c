@@ -147,9 +147,9 @@ int prog_user_load(struct call *call, const struct abi_prog_load *attr,
 		reason_set(&ret_user->why, 0, "only uprobe programs run in traced processes");
 		return 0;
 	}
-	copy = malloc(attr->insn_cnt * sizeof(*copy));
-	if (!copy)
-		return -ENOMEM;
+	r = call_alloc(call, attr->insn_cnt * sizeof(*copy), &copy);
+	if (r < 0)
+		return r;
 	memcpy(copy, insns, attr->insn_cnt * sizeof(*copy));
 	r = ask(call, attr, copy, fd_array, license, log, ret_user);
 	if (r == 0 && ret_user->answer.verdict == 0)

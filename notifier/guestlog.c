@@ -11,22 +11,22 @@
 
 #include "notifier/call.h"
 
-/* Tools ask for up to 16 MB and use a few pages; the kernel touches only what it writes. */
+/* What the kernel takes; tools ask for up to 16 MB and use a few pages. */
 #define LOG_SIZE_MAX (1u << 30)
+/* What is kept of it: one log is not all that the tenant may hold. */
+#define LOG_KEPT_MAX (64u << 20)
 
-int guestlog_init(struct guestlog *log, uint32_t level, uint64_t buf, uint32_t size)
+int guestlog_init(struct guestlog *log, struct call *call, uint32_t level, uint64_t buf,
+		  uint32_t size)
 {
 	*log = (struct guestlog){.level = level, .guest_size = size, .guest_buf = buf};
 	if (level > 15 || (buf == 0) != (size == 0) || (buf && !level) || size > LOG_SIZE_MAX)
 		return -EINVAL;
 	if (!buf)
 		return 0;
-	/* calloc: untouched pages cost nothing, and nothing of ours can reach the guest. */
-	log->buf = calloc(1, size);
-	if (!log->buf)
-		return -ENOMEM;
-	log->size = size;
-	return 0;
+	log->size = size < LOG_KEPT_MAX ? size : LOG_KEPT_MAX;
+	/* Zeroed: untouched pages cost nothing, and nothing of ours can reach the guest. */
+	return call_alloc(call, log->size, &log->buf);
 }
 
 void guestlog_add_line(struct guestlog *log, const char *line)

@@ -12,7 +12,8 @@ struct call;
 /**
  * struct guestlog
  * @level, @guest_buf, @guest_size: as the guest gave them
- * @buf: our buffer of @size bytes, NULL when the guest gave none; owned
+ * @buf: our buffer of @size bytes, NULL when the guest gave none; owned. May be smaller than the
+ *	guest's: a longer log is then cut, with the verdict -ENOSPC, as by the kernel
  */
 struct guestlog {
 	uint32_t level, guest_size, size;
@@ -23,9 +24,12 @@ struct guestlog {
 /**
  * guestlog_init() - check the guest's three values as the kernel does and make room
  *
+ * The room is charged to the tenant until @call ends.
+ *
  * Return: 0, -EINVAL, or -ENOMEM. Source: bpf_verifier_log_attr_valid(), kernel/bpf/log.c.
  */
-int guestlog_init(struct guestlog *log, uint32_t level, uint64_t buf, uint32_t size);
+int guestlog_init(struct guestlog *log, struct call *call, uint32_t level, uint64_t buf,
+		  uint32_t size);
 
 /** guestlog_add_line() - append one line, dropping the text's head when it is full */
 void guestlog_add_line(struct guestlog *log, const char *line);

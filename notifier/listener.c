@@ -54,5 +54,15 @@ int listener_send_fd(int listener, uint64_t id, int fd, uint32_t flags)
 		.newfd_flags = flags,
 	};
 
-	return ioctl(listener, SECCOMP_IOCTL_NOTIF_ADDFD, &addfd) < 0 ? -errno : 0;
+	int r;
+
+	do
+		r = ioctl(listener, SECCOMP_IOCTL_NOTIF_ADDFD, &addfd) < 0 ? -errno : 0;
+	while (r == -EINTR);
+	/* The caller's own limit, by whatever name. */
+	if (r == -ENFILE || r == -EBADF)
+		r = -EMFILE;
+	if (r < 0 && r != -ENOENT)
+		listener_send_error(listener, id, r);
+	return r;
 }

@@ -3,6 +3,7 @@
  * Command line of bpfshimd.
  */
 #include <getopt.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +11,8 @@
 #include "base/log.h"
 #include "notifier/init.h"
 #include "notifier/run.h"
+
+#define MMAP_THRESHOLD (256 << 10)
 
 static const char usage[] =
 	"usage: bpfshimd --run [--unprivileged] [--policy FILE] [--verbose] -- CMD [ARGS...]\n"
@@ -73,6 +76,8 @@ int main(int argc, char **argv)
 		return usage_error("nothing to do without --run");
 	if (optind == argc)
 		return usage_error("--run needs a command");
+	/* What is large goes back to the kernel when it is freed, not into the heaps of threads. */
+	mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
 	run.argv = argv + optind;
 	return run_main(&run);
 }

@@ -121,7 +121,7 @@ static int open_kernel(struct call *call, const struct attachment *event, int *r
 		if (r < 0)
 			return r;
 	}
-	r = probe_conflict(call, &request->file, event->facts.offset);
+	r = probe_conflict(call, &request->file, &event->facts.offset, 1);
 	if (r < 0)
 		return r;
 	attr.config1 = (uintptr_t)request->file.kernel_path;
@@ -154,12 +154,30 @@ static int place_request(struct call *call, const struct attachment *event, int 
 	return r == 0 ? open_kernel(call, event, &ret_placement->event_fd) : r;
 }
 
+bool place_taken(const struct attachment *event)
+{
+	struct tenant *tenant = event->tenant;
+	struct attachment *link;
+	bool taken = event->user;
+
+	pthread_mutex_lock(&tenant->lock);
+	list_for_each(link, &tenant->attachments, node)
+	{
+		if (link->kind == ATTACHMENT_LINK && link->event == event->event)
+			taken = true;
+	}
+	pthread_mutex_unlock(&tenant->lock);
+	return taken;
+}
+
 int place_event(struct call *call, const struct attachment *event, int prog,
 		const struct object *object, uint64_t cookie, struct placement *ret_placement)
 {
 	int r = 0;
 
-	if (event->user)
+	/* perf_event_attach_bpf_prog(), kernel/trace/bpf_trace.c; of its own events the kernel
+	 * knows. */
+	if (event->request && place_taken(event))
 		return -EEXIST;
 	if (event->request)
 		r = place_request(call, event, prog, object, cookie, ret_placement);

@@ -62,6 +62,10 @@ struct place_request *place_request_free(struct place_request *request);
 int place_event(struct call *call, const struct attachment *event, int prog,
 		const struct object *object, uint64_t cookie, struct placement *ret_placement);
 
+/** place_taken() - whether a program runs for @event in traced processes, set on it or linked to it
+ */
+bool place_taken(const struct attachment *event);
+
 /** place_event_fd() - the kernel's event that gets the program; not owned */
 int place_event_fd(const struct attachment *event, const struct placement *placement);
 

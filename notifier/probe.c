@@ -168,41 +168,70 @@ static bool has_jump(int mem_fd, int file_fd, uint64_t at, uint64_t offset)
 	return false;
 }
 
-/* Whether a process has a jump over byte @offset of the file. */
-static bool process_has_jump(pid_t pid, int file_fd, const struct stat *st, uint64_t offset)
+/* Where to look for jumps. */
+struct jump_sites {
+	int file_fd;
+	dev_t dev;
+	ino_t ino;
+	const uint64_t *offsets;
+	uint32_t cnt;
+};
+
+static bool mapping_has_jump(const struct maps *maps, uint32_t index, int mem_fd,
+			     const struct jump_sites *sites)
+{
+	for (uint32_t i = 0; i < sites->cnt; i++) {
+		uint64_t at = maps_at(maps, index, sites->offsets[i]);
+
+		if (at && has_jump(mem_fd, sites->file_fd, at, sites->offsets[i]))
+			return true;
+	}
+	return false;
+}
+
+/* Whether a process has a jump over one of the sites. Its memory is opened only if it maps the
+ * file, which few do. */
+static bool process_has_jump(pid_t pid, const struct jump_sites *sites)
 {
 	cleanup_fd int mem = -1;
 	bool found = false;
 	struct maps maps;
 	char path[40];
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
-	mem = open(path, O_RDONLY | O_CLOEXEC);
-	if (mem < 0 || maps_read(pid, &maps) < 0)
+	if (maps_read(pid, &maps) < 0)
 		return false;
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
 	for (uint32_t i = 0; i < maps.cnt && !found; i++) {
-		uint64_t at = maps_at(&maps, i, offset);
+		const struct map_entry *entry = &maps.entries[i];
 
-		found = at && maps_is_file(&maps, &maps.entries[i], st->st_dev, st->st_ino) &&
-			has_jump(mem, file_fd, at, offset);
+		if (!entry->executable || !maps_is_file(&maps, entry, sites->dev, sites->ino))
+			continue;
+		if (mem < 0)
+			mem = open(path, O_RDONLY | O_CLOEXEC);
+		found = mem >= 0 && mapping_has_jump(&maps, i, mem, sites);
 	}
 	maps_deinit(&maps);
 	return found;
 }
 
+/* All sites in one pass over the processes of the host. */
 static int foreign_conflict(struct call *call, const struct probe_file *file, const struct stat *st,
-			    uint64_t offset)
+			    const uint64_t *offsets, uint32_t cnt)
 {
 	cleanup_fd int fd = open(file->kernel_path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	const struct jump_sites sites = {.file_fd = fd,
+					 .dev = st->st_dev,
+					 .ino = st->st_ino,
+					 .offsets = offsets,
+					 .cnt = cnt};
 	struct dirent *entry;
-	DIR *proc = opendir("/proc");
+	DIR *proc = fd >= 0 ? opendir("/proc") : NULL;
 	int r = 0;
 
-	while (proc && fd >= 0 && r == 0 && (entry = readdir(proc))) {
+	while (proc && r == 0 && (entry = readdir(proc))) {
 		int pid = atoi(entry->d_name);
 
-		if (pid > 0 && process_has_jump(pid, fd, st, offset) &&
-		    !tenant_has_pid(call->tenant, pid))
+		if (pid > 0 && process_has_jump(pid, &sites) && !tenant_has_pid(call->tenant, pid))
 			r = reason_set(&call->reason, -EBUSY,
 				       "process %d of another tenant has a probe of its own there",
 				       pid);
@@ -212,19 +241,22 @@ static int foreign_conflict(struct call *call, const struct probe_file *file, co
 	return r;
 }
 
-int probe_conflict(struct call *call, const struct probe_file *file, uint64_t offset)
+int probe_conflict(struct call *call, const struct probe_file *file, const uint64_t *offsets,
+		   uint32_t cnt)
 {
 	struct uspace *uspace = call->tenant->uspace;
 	struct stat st;
 
 	if (fstat(file->fd, &st) < 0)
 		return -errno;
-	if (uspace && uspace_targets_overlap(uspace, st.st_dev, st.st_ino, offset))
-		return reason_set(&call->reason, -EBUSY,
-				  "a program in the traced process has its jump there");
+	for (uint32_t i = 0; uspace && i < cnt; i++)
+		if (uspace_targets_overlap(uspace, st.st_dev, st.st_ino, offsets[i]))
+			return reason_set(&call->reason, -EBUSY,
+					  "a program in the traced process has its jump there");
 	/* The kernel probes regular files only, and opening another can have effects of its own. */
-	return S_ISREG(st.st_mode) && other_daemons() ? foreign_conflict(call, file, &st, offset)
-						      : 0;
+	if (!S_ISREG(st.st_mode) || !other_daemons())
+		return 0;
+	return foreign_conflict(call, file, &st, offsets, cnt);
 }
 
 int probe_pid(struct call *call, int pid)

@@ -40,15 +40,16 @@ uint64_t probe_semaphore(const struct probe_file *file, uint64_t ref_ctr_offset)
 int probe_scope(struct call *call, const struct probe_file *file);
 
 /**
- * probe_conflict() - that a breakpoint of the kernel would not destroy a jump of ours
- * @offset: of the breakpoint in the file
+ * probe_conflict() - that breakpoints of the kernel would not destroy a jump of ours
+ * @offsets: of the @cnt breakpoints in the file
  *
  * The kernel goes on behind the instruction that it knows from the file, which is in the middle of
  * a jump that was put over it.
  *
  * Return: 0, or -EBUSY with a reason.
  */
-int probe_conflict(struct call *call, const struct probe_file *file, uint64_t offset);
+int probe_conflict(struct call *call, const struct probe_file *file, const uint64_t *offsets,
+		   uint32_t cnt);
 
 /**
  * probe_pid() - translate the caller's pid filter

@@ -26,6 +26,10 @@
 #define THREADS	     16
 #define STOP_TIME_MS 1000
 
+/* Bytes that calls of one tenant hold at the same time: the largest program with its records and a
+ * log of 16 MB, as veristat asks for, several times over. */
+#define MEMORY_MAX (256ull << 20)
+
 static void tenant_sweep(struct loop_source *source, uint32_t events)
 {
 	struct tenant *tenant = container_of(source, struct tenant, sweep);
@@ -197,6 +201,29 @@ void tenant_release(struct tenant *tenant, const uint64_t *amounts)
 	pthread_mutex_lock(&tenant->lock);
 	for (int quota = 0; quota < POLICY_QUOTA_COUNT; quota++)
 		tenant->reserved[quota] -= amounts[quota];
+	pthread_mutex_unlock(&tenant->lock);
+}
+
+int tenant_charge(struct tenant *tenant, uint64_t bytes, struct reason *reason)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&tenant->lock);
+	if (bytes <= MEMORY_MAX - tenant->memory)
+		tenant->memory += bytes;
+	else
+		r = reason_set(reason, -ENOMEM,
+			       "calls of the tenant hold %llu bytes, %llu more exceed %llu",
+			       (unsigned long long)tenant->memory, (unsigned long long)bytes,
+			       MEMORY_MAX);
+	pthread_mutex_unlock(&tenant->lock);
+	return r;
+}
+
+void tenant_uncharge(struct tenant *tenant, uint64_t bytes)
+{
+	pthread_mutex_lock(&tenant->lock);
+	tenant->memory -= bytes;
 	pthread_mutex_unlock(&tenant->lock);
 }
 

@@ -29,6 +29,8 @@ struct uspace;
  * @uspace: programs in traced processes, or NULL where the policy or the host has none; owned
  * @ids_in_maps: set once the tenant made a map of maps or programs: lookups need ids translated
  * @lock: guards the tables below
+ * @memory: bytes that calls in flight have charged
+ * @last_event: number of the newest event
  * @outputs: perf events for output that the tenant may hold: its own, so nobody says when one is
  * closed
  */
@@ -51,7 +53,7 @@ struct tenant {
 	struct list attachments;
 	struct list anchors;
 	uint64_t reserved[POLICY_QUOTA_COUNT];
-	uint64_t outputs;
+	uint64_t memory, outputs, last_event;
 };
 
 /**
@@ -85,6 +87,16 @@ int tenant_reserve(struct tenant *tenant, enum policy_quota quota, uint64_t more
 
 /** tenant_release() - what was reserved is there by now, or will not be. @amounts: by quota */
 void tenant_release(struct tenant *tenant, const uint64_t *amounts);
+
+/**
+ * tenant_charge() - @bytes of the daemon's memory for as long as a call lasts
+ *
+ * What calls of one tenant hold at the same time is bounded, whatever they ask for.
+ *
+ * Return: 0, or -ENOMEM with a reason.
+ */
+int tenant_charge(struct tenant *tenant, uint64_t bytes, struct reason *reason);
+void tenant_uncharge(struct tenant *tenant, uint64_t bytes);
 
 /** tenant_count_output() - a perf event for output was handed over */
 void tenant_count_output(struct tenant *tenant);

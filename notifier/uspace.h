@@ -176,6 +176,9 @@ void uspace_space_give(struct uspace *uspace, struct uspace_space *space, uint64
 int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uint32_t real_id,
 		   struct uspace_map **ret_map);
 struct uspace_map *uspace_map_ref(struct uspace_map *map);
+/** uspace_map_by_id() - by the number in its record, with a reference, or NULL: whoever writes to a
+ *  ring chooses it */
+struct uspace_map *uspace_map_by_id(struct uspace *uspace, uint32_t id);
 /** uspace_map_unref() - accepts NULL; takes the region's lock. Return: NULL. */
 struct uspace_map *uspace_map_unref(struct uspace_map *map);
 

@@ -29,32 +29,16 @@
 #define SETTLE_TRIES	5000
 #define SETTLE_SLEEP_NS 200000
 
-static struct uspace_map *map_by_id(struct uspace *uspace, uint32_t id)
-{
-	struct uspace_map *map, *found = NULL;
-
-	pthread_mutex_lock(&uspace->lock);
-	list_for_each(map, &uspace->maps, node)
-	{
-		if (map->record.id == id && map->forward) {
-			found = uspace_map_ref(map);
-			break;
-		}
-	}
-	pthread_mutex_unlock(&uspace->lock);
-	return found;
-}
-
 /*
  * A ring is full of events, so one is read after every loss, and what is sent after that has the
- * report before it.
+ * report before it. @map may be NULL, and of a kind that has no way to a buffer.
  */
 static void send(struct uspace_map *map, uint32_t slot)
 {
-	if (!map)
-		return;
-	uspace_output_report(map, slot);
-	forward_flush(map->forward);
+	if (map && map->forward) {
+		uspace_output_report(map, slot);
+		forward_flush(map->forward);
+	}
 	uspace_map_unref(map);
 }
 
@@ -70,9 +54,9 @@ static uint32_t drain_slot(struct uspace *uspace, uint32_t slot, unsigned char *
 		if (!map || event.map != id) {
 			send(map, slot);
 			id = event.map;
-			map = map_by_id(uspace, id);
+			map = uspace_map_by_id(uspace, id);
 		}
-		if (map)
+		if (map && map->forward)
 			forward_output(map->forward, slot, event.flags, data, event.size);
 	}
 	send(map, slot);

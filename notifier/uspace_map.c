@@ -109,6 +109,22 @@ struct uspace_map *uspace_map_ref(struct uspace_map *map)
 	return map;
 }
 
+struct uspace_map *uspace_map_by_id(struct uspace *uspace, uint32_t id)
+{
+	struct uspace_map *map, *found = NULL;
+
+	pthread_mutex_lock(&uspace->lock);
+	list_for_each(map, &uspace->maps, node)
+	{
+		if (map->record.id == id) {
+			found = uspace_map_ref(map);
+			break;
+		}
+	}
+	pthread_mutex_unlock(&uspace->lock);
+	return found;
+}
+
 struct uspace_map *uspace_map_unref(struct uspace_map *map)
 {
 	struct uspace *uspace;

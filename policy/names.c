@@ -99,7 +99,7 @@ static const char *const quotas[POLICY_QUOTA_COUNT] = {
 	[POLICY_QUOTA_PROGS] = "progs",		[POLICY_QUOTA_MAPS] = "maps",
 	[POLICY_QUOTA_MAP_BYTES] = "map_bytes", [POLICY_QUOTA_INSNS] = "insns",
 	[POLICY_QUOTA_LINKS] = "links",		[POLICY_QUOTA_EVENTS] = "events",
-	[POLICY_QUOTA_BTFS] = "btfs",
+	[POLICY_QUOTA_BTFS] = "btfs",		[POLICY_QUOTA_CLOCK_RATE] = "clock_rate",
 };
 
 const struct policy_names policy_prog_type_names = {prog_types, ARRAY_SIZE(prog_types)};

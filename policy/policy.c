@@ -35,7 +35,7 @@ static const uint64_t default_quotas[POLICY_QUOTA_COUNT] = {
 	[POLICY_QUOTA_PROGS] = 4096,	     [POLICY_QUOTA_MAPS] = 4096,
 	[POLICY_QUOTA_MAP_BYTES] = 1u << 30, [POLICY_QUOTA_INSNS] = 1000000,
 	[POLICY_QUOTA_LINKS] = 16384,	     [POLICY_QUOTA_EVENTS] = 16384,
-	[POLICY_QUOTA_BTFS] = 4096,
+	[POLICY_QUOTA_BTFS] = 4096,	     [POLICY_QUOTA_CLOCK_RATE] = 10000,
 };
 
 int policy_new(enum policy_base base, struct policy **ret_policy)

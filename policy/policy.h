@@ -29,13 +29,14 @@ enum policy_attach {
 
 /** enum policy_quota - per-tenant limits; names in the file are the lower-case words */
 enum policy_quota {
-	POLICY_QUOTA_PROGS,	/* loaded programs */
-	POLICY_QUOTA_MAPS,	/* maps */
-	POLICY_QUOTA_MAP_BYTES, /* bytes in all maps */
-	POLICY_QUOTA_INSNS,	/* instructions of one program */
-	POLICY_QUOTA_LINKS,	/* attachments */
-	POLICY_QUOTA_EVENTS,	/* open perf events */
-	POLICY_QUOTA_BTFS,	/* loaded BTF objects */
+	POLICY_QUOTA_PROGS,	 /* loaded programs */
+	POLICY_QUOTA_MAPS,	 /* maps */
+	POLICY_QUOTA_MAP_BYTES,	 /* bytes in all maps */
+	POLICY_QUOTA_INSNS,	 /* instructions of one program */
+	POLICY_QUOTA_LINKS,	 /* attachments */
+	POLICY_QUOTA_EVENTS,	 /* open perf events */
+	POLICY_QUOTA_BTFS,	 /* loaded BTF objects */
+	POLICY_QUOTA_CLOCK_RATE, /* ticks per second of one clock that interrupts everybody */
 	POLICY_QUOTA_COUNT,
 };
 

@@ -108,6 +108,14 @@ for _ in range(3):
     show("of a wrong type", bpf.ioctl(event, bpf.IOC_SET_BPF, bpf.prog_load(bpf.PERF_EVENT)))
     os.close(event)
 event = ask.uprobe(sys.argv[1])
+for _ in range(3):
+    link = bpf.link_create(either, event)
+    show("link first", link)
+    show("link again", bpf.link_create(either, event))
+    show("and set", bpf.ioctl(event, bpf.IOC_SET_BPF, either))
+    os.close(link)
+os.close(event)
+event = ask.uprobe(sys.argv[1])
 show("a wrong type", bpf.ioctl(event, bpf.IOC_SET_BPF, bpf.prog_load(bpf.PERF_EVENT)))
 # Events go a moment after their last descriptor.
 import time
@@ -132,7 +140,7 @@ print([(link["placement"], link["reason"]) for link in links])' $daemon >"$DIR/p
 	wait $daemon
 	cat "$DIR/ours" "$DIR/ps"
 	diff "$DIR/real" "$DIR/ours"
-	[ "$(grep -c 'again EEXIST' "$DIR/real")" -eq 3 ]
+	[ "$(grep -c '^again EEXIST' "$DIR/real")" -eq 3 ]
 	# Were its map still counted as the kernel's, the last one had to go there.
 	grep -q "'USER', 'verified'" "$DIR/ps"
 }

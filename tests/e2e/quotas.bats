@@ -116,6 +116,37 @@ PY
 	[ "$(tr '\n' ' ' <"$DIR/out")" = '9 loaded 10 loaded 11 EPERM ' ]
 }
 
+@test "the rate of a clock" {
+	echo '{"quotas": {"clock_rate": 1000}}' >"$DIR/policy"
+	cat >"$DIR/rates" <<'PY'
+import bpf, os
+FREQ = 1 << 10
+def show(what, **how):
+    where = dict(pid=how.pop("pid", -1), cpu=how.pop("cpu", 0))
+    print(what, bpf.said(bpf.perf_event_open(bpf.perf_attr(**how), **where)))
+TASK_CLOCK = 1
+show("1000 Hz", period=1000000)
+show("a bit more", period=999999)
+show("1 ns", period=1)
+show("1 ns of a task clock", config=TASK_CLOCK, period=1)
+show("no ticks", period=0)
+show("frequency 1000", period=1000, bits=FREQ)
+show("frequency 1001", period=1001, bits=FREQ)
+show("frequency of faults", config=bpf.PAGE_FAULTS, period=1001, bits=FREQ)
+show("every fault", config=bpf.PAGE_FAULTS, period=1)
+show("its own", period=10000, pid=os.getpid(), cpu=-1)
+show("frequency beyond the kernel's", period=1 << 40, bits=FREQ)
+PY
+	real python3 "$DIR/rates" >"$DIR/real"
+	timeout 30 "$BPFSHIMD" --run --unprivileged --policy "$DIR/policy" -- python3 "$DIR/rates" >"$DIR/out" 2>"$DIR/err"
+	cat "$DIR/real" "$DIR/out" "$DIR/err"
+	# More than root gets nobody gets, and less than the kernel gives by the policy only.
+	diff "$DIR/real" <(sed -E '/^(a bit more|1 ns|1 ns of a task clock|frequency 1001|frequency of faults) /s/EPERM/ok/' "$DIR/out")
+	[ "$(grep -c EPERM "$DIR/out")" -eq 5 ]
+	[ "$(grep -c 'clock_rate with 0 in use exceed the 1000 of "quotas"' "$DIR/err")" -eq 5 ]
+	grep -qx "frequency beyond the kernel's EINVAL" "$DIR/out"
+}
+
 @test "links: many probes at once" {
 	echo '{"quotas": {"links": 2}}' >"$DIR/policy"
 	cat >"$DIR/multi" <<'PY'

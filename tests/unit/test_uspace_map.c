@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Maps of the region while others look for them by number, as the event thread does for whoever
+ * writes to a ring: a map is found alive or not at all.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+#include <pthread.h>
+
+#include "notifier/uspace.h"
+
+#define ROUNDS 100000u
+#define BASE   (1u << 20)
+#define FIRST  4096u /* behind the header */
+
+static struct uspace uspace;
+static atomic_bool stop;
+
+static void setup_space(void)
+{
+	uspace = (struct uspace){.base = calloc(1, BASE)};
+	assert_non_null(uspace.base);
+	pthread_mutex_init(&uspace.lock, NULL);
+	pthread_mutex_init(&uspace.apply, NULL);
+	list_init(&uspace.maps);
+	list_init(&uspace.sites);
+	uspace_space_init(&uspace.code, FIRST, BASE - FIRST, 64);
+	uspace_space_init(&uspace.map_memory, FIRST, FIRST, 64);
+	uspace_space_init(&uspace.arrays, FIRST, FIRST, 64);
+}
+
+static struct uspace_map *new_map(void)
+{
+	const struct abi_map_create attr = {.map_type = BPF_MAP_TYPE_PERF_EVENT_ARRAY,
+					    .key_size = 4,
+					    .value_size = 4,
+					    .max_entries = 1};
+	struct uspace_map *map = NULL;
+
+	assert_int_equal(uspace_map_new(&uspace, &attr, 1, &map), 0);
+	/* Places rest a while before they are used again; nobody looks at these. */
+	pthread_mutex_lock(&uspace.lock);
+	uspace_space_deinit(&uspace.code);
+	uspace_space_init(&uspace.code, FIRST, BASE - FIRST, 64);
+	pthread_mutex_unlock(&uspace.lock);
+	return map;
+}
+
+static void *look(void *arg)
+{
+	uint64_t *found = arg;
+
+	while (!atomic_load(&stop)) {
+		uint32_t id = __atomic_load_n(&uspace.last_map_id, __ATOMIC_RELAXED);
+		struct uspace_map *map = uspace_map_by_id(&uspace, id);
+
+		*found += map != NULL;
+		uspace_map_unref(map);
+	}
+	return NULL;
+}
+
+static void test_found_alive(void **state)
+{
+	uint64_t found[2] = {0};
+	pthread_t threads[2];
+
+	setup_space();
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, look, &found[i]), 0);
+	for (uint32_t i = 0; i < ROUNDS; i++)
+		uspace_map_unref(new_map());
+	atomic_store(&stop, true);
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	assert_true(found[0] + found[1] > 0);
+	assert_true(list_empty(&uspace.maps));
+	uspace_space_deinit(&uspace.code);
+	free(uspace.base);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_found_alive),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
