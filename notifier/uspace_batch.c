@@ -205,8 +205,8 @@ int uspace_batch(struct call *call)
 	else if (!guest_valid(&call->guest))
 		r = -ESRCH;
 	else {
-		batch.key = malloc(batch.key_size);
-		batch.value = malloc(batch.value_size);
+		call_alloc(call, batch.key_size, &batch.key);
+		call_alloc(call, batch.value_size, &batch.value);
 		r = batch.key && batch.value ? batch_run(&batch) : -ENOMEM;
 	}
 	free(batch.key);

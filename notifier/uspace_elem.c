@@ -164,9 +164,11 @@ int uspace_elem(struct call *call)
 	}
 	record = &elem.map->record;
 	elem.value_size = uspace_elem_value_size(record);
-	elem.key = malloc(record->key_size);
-	elem.value = calloc(1, elem.value_size + record->key_size);
-	r = elem.key && elem.value ? elem_run(&elem) : -ENOMEM;
+	r = call_alloc(call, record->key_size, &elem.key);
+	if (r == 0)
+		r = call_alloc(call, elem.value_size + record->key_size, &elem.value);
+	if (r == 0)
+		r = elem_run(&elem);
 	free(elem.key);
 	free(elem.value);
 	uspace_map_unref(elem.map);
