@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "shim/apply.h"
+#include "shim/frames.h"
 #include "shim/move.h"
 
 #define JUMP_SIZE    5u
@@ -91,8 +92,15 @@ static int find_function(Elf *elf, const GElf_Phdr *phdr, uint64_t vaddr,
 		    (shdr.sh_type == SHT_SYMTAB || shdr.sh_type == SHT_DYNSYM))
 			search_symbols(elf, scn, &shdr, vaddr, &function);
 	}
-	if (!function.end)
-		return -ENOENT;
+	if (!function.end) {
+		uint64_t next;
+		int r = frames_find(elf, vaddr, &function.start, &function.end, &next);
+
+		if (r < 0)
+			return r;
+		if (next < function.next)
+			function.next = next;
+	}
 	if (function.next < function.end)
 		function.next = function.end;
 	*ret_function = function;
@@ -211,8 +219,8 @@ static int check(int fd, Elf *elf, struct shim_want *want, struct reason *reason
 	r = find_function(elf, &phdr, vaddr, &function);
 	if (r < 0)
 		return reason_set(reason, -EOPNOTSUPP,
-				  "no function symbol covers the site, so what jumps there is not "
-				  "known");
+				  "neither a symbol nor a frame description covers the site, so what "
+				  "jumps there is not known");
 	size = function.next - function.start;
 	if (size > FUNCTION_MAX)
 		size = function.end - function.start;

@@ -342,7 +342,8 @@ semaphore_is() { [ "$(semaphore)" = "$1" ]; }
 
 @test "usdt with a semaphore: raised in running processes, new ones and their children, and lowered again" {
 	gated
-	for sample in sample sample-static; do
+	strip -o "$DIR/sample-stripped" "$DIR/sample"
+	for sample in sample sample-static sample-stripped; do
 		cat >"$DIR/tree" <<EOF
 $DIR/$sample -g -n 50 -t 4 -f 3 <$DIR/gate >$DIR/sums & target=\$!
 exec 3>$DIR/gate
