@@ -10,27 +10,43 @@
 #include <stdlib.h>
 #include <cmocka.h>
 #include <pthread.h>
+#include <sys/mman.h>
 
 #include "notifier/uspace.h"
 
 #define ROUNDS 100000u
 #define BASE   (1u << 20)
 #define FIRST  4096u /* behind the header */
+#define MIDDLE (BASE / 2)
 
 static struct uspace uspace;
 static atomic_bool stop;
 
+static void init_spaces(void)
+{
+	uspace_space_init(&uspace.code, FIRST, MIDDLE - FIRST, 64);
+	uspace_space_init(&uspace.map_memory, MIDDLE, MIDDLE, 64);
+	uspace_space_init(&uspace.arrays, FIRST, FIRST, 64);
+}
+
+static void deinit_spaces(void)
+{
+	uspace_space_deinit(&uspace.code);
+	uspace_space_deinit(&uspace.map_memory);
+	uspace_space_deinit(&uspace.arrays);
+}
+
 static void setup_space(void)
 {
-	uspace = (struct uspace){.base = calloc(1, BASE)};
-	assert_non_null(uspace.base);
+	uspace = (struct uspace){.base = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE,
+					      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)};
+	assert_ptr_not_equal(uspace.base, MAP_FAILED);
 	pthread_mutex_init(&uspace.lock, NULL);
 	pthread_mutex_init(&uspace.apply, NULL);
 	list_init(&uspace.maps);
 	list_init(&uspace.sites);
-	uspace_space_init(&uspace.code, FIRST, BASE - FIRST, 64);
-	uspace_space_init(&uspace.map_memory, FIRST, FIRST, 64);
-	uspace_space_init(&uspace.arrays, FIRST, FIRST, 64);
+	((struct region_header *)(void *)uspace.base)->slots = 1;
+	init_spaces();
 }
 
 static struct uspace_map *new_map(void)
@@ -44,8 +60,8 @@ static struct uspace_map *new_map(void)
 	assert_int_equal(uspace_map_new(&uspace, &attr, 1, &map), 0);
 	/* Places rest a while before they are used again; nobody looks at these. */
 	pthread_mutex_lock(&uspace.lock);
-	uspace_space_deinit(&uspace.code);
-	uspace_space_init(&uspace.code, FIRST, BASE - FIRST, 64);
+	deinit_spaces();
+	init_spaces();
 	pthread_mutex_unlock(&uspace.lock);
 	return map;
 }
@@ -79,8 +95,8 @@ static void test_found_alive(void **state)
 		pthread_join(threads[i], NULL);
 	assert_true(found[0] + found[1] > 0);
 	assert_true(list_empty(&uspace.maps));
-	uspace_space_deinit(&uspace.code);
-	free(uspace.base);
+	deinit_spaces();
+	munmap(uspace.base, REGION_SIZE);
 }
 
 int main(void)
