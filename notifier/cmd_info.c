@@ -58,6 +58,10 @@ static int info_reply(struct call *call, const void *info, uint32_t len)
 	uint32_t room = call->attr.info.info_len;
 	int r;
 
+	/* The kernel's is as long as @len; a newer tool may have more. */
+	r = room > len ? guest_zero(&call->guest, call->attr.info.info + len, room - len) : 0;
+	if (r < 0)
+		return r;
 	if (len > room)
 		len = room;
 	r = guest_write(&call->guest, call->attr.info.info, info, len);

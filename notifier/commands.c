@@ -126,7 +126,6 @@ int command_copy_attr(struct call *call, uint64_t addr, uint32_t size)
 {
 	uint32_t known = kobject_attr_size();
 	long page = sysconf(_SC_PAGESIZE);
-	unsigned char tail[512];
 	int r;
 
 	/* bpf_check_uarg_tail_zero(), kernel/bpf/syscall.c: size, then tail, then the copy. */
@@ -134,15 +133,10 @@ int command_copy_attr(struct call *call, uint64_t addr, uint32_t size)
 		return -E2BIG;
 	if (known > sizeof(call->attr))
 		known = sizeof(call->attr);
-	for (uint32_t at = known; at < size;) {
-		uint32_t chunk = size - at < sizeof(tail) ? size - at : (uint32_t)sizeof(tail);
-
-		r = guest_read(&call->guest, addr + at, tail, chunk);
+	if (size > known) {
+		r = guest_zero(&call->guest, addr + known, size - known);
 		if (r < 0)
 			return r;
-		if (!all_zero(tail, chunk))
-			return -E2BIG;
-		at += chunk;
 	}
 	call->attr_size = size < known ? size : known;
 	memset(&call->attr, 0, sizeof(call->attr));

@@ -127,6 +127,25 @@ static bool guest_range_writable(struct guest *guest, uint64_t addr, size_t len)
 	return true;
 }
 
+int guest_zero(struct guest *guest, uint64_t addr, size_t len)
+{
+	unsigned char bytes[512];
+
+	while (len) {
+		size_t chunk = len < sizeof(bytes) ? len : sizeof(bytes);
+		int r = guest_read(guest, addr, bytes, chunk);
+
+		if (r < 0)
+			return r;
+		for (size_t i = 0; i < chunk; i++)
+			if (bytes[i])
+				return -E2BIG;
+		addr += chunk;
+		len -= chunk;
+	}
+	return 0;
+}
+
 int guest_write(struct guest *guest, uint64_t addr, const void *buf, size_t len)
 {
 	char path[32];

@@ -49,6 +49,10 @@ int guest_read(struct guest *guest, uint64_t addr, void *buf, size_t len);
  */
 ssize_t guest_read_string(struct guest *guest, uint64_t addr, char *buf, size_t size);
 
+/** guest_zero() - whether @len bytes are all zero, as bpf_check_uarg_tail_zero() asks
+ *  (kernel/bpf/syscall.c, Linux 6.18). Return: 0, -E2BIG when they are not, -EFAULT, -ESRCH. */
+int guest_zero(struct guest *guest, uint64_t addr, size_t len);
+
 /**
  * guest_write() - copy @len bytes into writable memory of the guest
  *

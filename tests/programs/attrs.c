@@ -132,6 +132,39 @@ static void fd_shapes(void)
 	show("ioctl", 3, "set_bpf, no such descriptor", ioctl(9999, PERF_EVENT_IOC_SET_BPF, 0));
 }
 
+/* Information on a map and a program: room that is short, exact, longer, and not empty behind. */
+static void info_shapes(void)
+{
+	const struct bpf_insn insns[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K},
+					 {.code = BPF_JMP | BPF_EXIT}};
+	union bpf_attr map = {.map_type = BPF_MAP_TYPE_ARRAY,
+			      .key_size = 4,
+			      .value_size = 8,
+			      .max_entries = 1};
+	union bpf_attr prog = {.prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
+			       .insn_cnt = 2,
+			       .insns = (uintptr_t)insns,
+			       .license = (uintptr_t) "GPL"};
+	long fds[] = {syscall(SYS_bpf, BPF_MAP_CREATE, &map, sizeof(map)),
+		      syscall(SYS_bpf, BPF_PROG_LOAD, &prog, sizeof(prog))};
+	static const unsigned int sizes[] = {0, 4, 80, 1024, 4096, 4097};
+
+	for (size_t i = 0; i < 2 * sizeof(sizes) / sizeof(sizes[0]); i++) {
+		unsigned int size = sizes[i / 2];
+		unsigned char *room = at_edge(size > PAGE ? PAGE : size);
+		union bpf_attr attr = {.info = {.bpf_fd = (uint32_t)fds[i % 2],
+						.info_len = size,
+						.info = (uintptr_t)room}};
+
+		bpf_case(BPF_OBJ_GET_INFO_BY_FD, "zero room", &attr, 16);
+		memset(room, 0, size > PAGE ? PAGE : size);
+		if (size > 1000 && size <= PAGE)
+			room[1000] = 1;
+		attr.info.info_len = size;
+		bpf_case(BPF_OBJ_GET_INFO_BY_FD, "room with a tail", &attr, 16);
+	}
+}
+
 int main(void)
 {
 	unsigned char *map =
@@ -146,5 +179,6 @@ int main(void)
 	bpf_shapes(1 << 16);
 	perf_shapes();
 	fd_shapes();
+	info_shapes();
 	return 0;
 }
