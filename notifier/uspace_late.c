@@ -78,6 +78,9 @@ static int patch_stopped(const struct late_stop *stop, struct reason *reason, vo
 	}
 	r = uspace_plan_run(plan, plan->site_cnt, stop->pid, stop->tid, -1, &state, reason);
 	late_release_others(others);
+	if (r < 0 && !uspace_targets_is_latest(uspace, plan))
+		/* What the old plan maps may be gone. */
+		return reason_set(reason, r, STALE);
 	if (r < 0)
 		return r;
 	if (state == SHIM_FOREIGN)
@@ -101,10 +104,16 @@ static void report(struct uspace *uspace, pid_t pid, const char *why)
 
 static void caught(const struct late_stop *stop, int result, const char *reason, void *data)
 {
-	if (result >= 0 && strcmp(reason, STALE) == 0)
-		uspace_targets_revisit(data, stop->pid);
-	if (result < 0)
-		report(data, stop->pid, reason[0] ? reason : strerrordesc_np(-result));
+	struct uspace *uspace = data;
+	bool stale = strcmp(reason, STALE) == 0, wanted;
+
+	if (stale)
+		uspace_targets_revisit(uspace, stop->pid);
+	pthread_mutex_lock(&uspace->lock);
+	wanted = !stale || uspace_plan_wants(uspace->plan, stop->dev, stop->ino);
+	pthread_mutex_unlock(&uspace->lock);
+	if (result < 0 && wanted)
+		report(uspace, stop->pid, reason[0] ? reason : strerrordesc_np(-result));
 }
 
 static void missed(pid_t pid, dev_t dev, ino_t ino, enum late_miss why, void *data)

@@ -330,6 +330,15 @@ int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct
 	return 0;
 }
 
+bool uspace_plan_wants(const struct uspace_plan *plan, dev_t dev, ino_t ino)
+{
+	for (uint32_t i = 0; plan && i < plan->site_cnt; i++)
+		if (plan->sites[i].want.site && plan->sites[i].want.dev == dev &&
+		    plan->sites[i].want.ino == ino)
+			return true;
+	return false;
+}
+
 struct uspace_plan *uspace_plan_free(struct uspace_plan *plan)
 {
 	if (!plan)

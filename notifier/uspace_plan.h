@@ -57,6 +57,9 @@ void plan_site_switch_off(struct uspace *uspace, const struct plan_site *site,
 /** uspace_plan_new() - of the sites as they are now. Errors: -ENOMEM, -ENOSPC with a reason. */
 int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct reason *reason);
 
+/** uspace_plan_wants() - whether anything is wanted in a file. @plan may be NULL. */
+bool uspace_plan_wants(const struct uspace_plan *plan, dev_t dev, ino_t ino);
+
 /** uspace_plan_free() - accepts NULL. Return: NULL. */
 struct uspace_plan *uspace_plan_free(struct uspace_plan *plan);
 
