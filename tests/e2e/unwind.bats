@@ -57,7 +57,8 @@ EOF
 $DIR/$target -s 9 -t 4 & target=\$!
 for i in 1 2 3 4 5; do
 	bpftrace -e '$(probes $target) interval:s:1 { exit(); }' >$DIR/bt 2>&1
-	grep -q '^@inner: [1-9]' $DIR/bt || cat $DIR/bt
+	kill -0 \$target 2>/dev/null || break
+	grep -q '^@inner: [1-9]' $DIR/bt && echo counted || cat $DIR/bt
 done
 wait \$target
 echo "status \$?"
@@ -66,6 +67,7 @@ EOF
 		cat "$DIR/out" "$DIR/err"
 		grep -q '^4 threads left by unwinding$' "$DIR/out"
 		grep -q '^status 0$' "$DIR/out"
+		grep -q '^counted$' "$DIR/out"
 		refute grep -q '^@' "$DIR/out"
 	done
 }
