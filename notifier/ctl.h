@@ -13,3 +13,6 @@ int ctl_policy(int argc, char **argv);
 
 /** ctl_ps() - what runs right now */
 int ctl_ps(int argc, char **argv);
+
+/** ctl_vm() - run a program in the virtual machine; returns only when that cannot be started */
+int ctl_vm(int argc, char **argv);

@@ -23,13 +23,16 @@ static const struct verb verbs[] = {
 	 ctl_policy},
 	{NULL, "policy show [FILE] [--base run|service]", "print the policy that is in effect",
 	 NULL},
+	{"vm", "vm [--engine interp|jit|kernel] [HEX MEMORY]", "run the program on standard input",
+	 ctl_vm},
+	{NULL, "vm --check FILE.tsv [--engine ENGINE]", "run a file of cases", NULL},
 };
 
 static void usage(FILE *stream)
 {
 	fputs("Usage: bpfshimctl VERB [ARGS...]\n\n", stream);
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
-		fprintf(stream, "  %-40s %s\n", verbs[i].usage, verbs[i].summary);
+		fprintf(stream, "  %-48s %s\n", verbs[i].usage, verbs[i].summary);
 	fputs("\n  --help     print this\n  --version  print the version\n", stream);
 }
 

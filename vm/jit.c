@@ -72,31 +72,32 @@ static void diagnostic(LLVMDiagnosticInfoRef info, void *data)
 	c->complained = true;
 }
 
-static void add_attribute(struct jit_unit *unit, const char *name, const char *value)
+static void add_attribute(struct jit_unit *unit, LLVMValueRef function, const char *name,
+			  const char *value)
 {
 	LLVMAttributeRef attribute =
 		LLVMCreateStringAttribute(unit->context, name, strlen(name), value, strlen(value));
 
-	LLVMAddAttributeAtIndex(unit->function, LLVMAttributeFunctionIndex, attribute);
+	LLVMAddAttributeAtIndex(function, LLVMAttributeFunctionIndex, attribute);
 }
 
-static void add_flag(struct jit_unit *unit, const char *name)
+static void add_flag(struct jit_unit *unit, LLVMValueRef function, const char *name)
 {
 	const unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
 
-	LLVMAddAttributeAtIndex(unit->function, LLVMAttributeFunctionIndex,
+	LLVMAddAttributeAtIndex(function, LLVMAttributeFunctionIndex,
 				LLVMCreateEnumAttribute(unit->context, kind, 0));
 }
 
-static void add_attributes(struct jit_unit *unit)
+static void add_attributes(struct jit_unit *unit, LLVMValueRef function)
 {
 	/* Nothing throws, so there is nothing to unwind and no table for it. */
-	add_flag(unit, "nounwind");
+	add_flag(unit, function, "nounwind");
 	/* All of the stack is below the pointer, where the limit counts it. */
-	add_flag(unit, "noredzone");
-	add_attribute(unit, "no-builtins", "");
-	add_attribute(unit, "frame-pointer", "none");
-	add_attribute(unit, "warn-stack-size", FRAME_MAX);
+	add_flag(unit, function, "noredzone");
+	add_attribute(unit, function, "no-builtins", "");
+	add_attribute(unit, function, "frame-pointer", "none");
+	add_attribute(unit, function, "warn-stack-size", FRAME_MAX);
 }
 
 static void unit_init(struct jit_unit *unit)
@@ -180,7 +181,10 @@ static int compile(struct compiler *c, void **ret_code, size_t *ret_len)
 	r = jit_translate(&c->unit);
 	if (r < 0)
 		return r;
-	add_attributes(&c->unit);
+	for (LLVMValueRef function = LLVMGetFirstFunction(c->unit.module); function;
+	     function = LLVMGetNextFunction(function))
+		if (!LLVMIsDeclaration(function))
+			add_attributes(&c->unit, function);
 	r = run_passes(c);
 	if (r == 0)
 		r = emit_object(c);

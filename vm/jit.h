@@ -39,7 +39,8 @@ struct jit_prog {
  * @ret_code: owned by the caller (free); the entry point is its first byte
  *
  * The code calls runtime functions and reaches maps relative to its own place, uses no vector or
- * x87 register, no symbol outside of the runtime, and at most 1 KiB of stack.
+ * x87 register, no symbol outside of the runtime, and at most 1 KiB of stack for each function of the
+ * program.
  *
  * Errors: -EOPNOTSUPP with a reason for an instruction, helper or relocation it does not know,
  * -EINVAL malformed, -ENOMEM.

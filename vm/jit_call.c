@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Helper calls, called by jit_flow.c. A helper is a function of the runtime with the five argument
- * registers and the run; some are a load or two and are built in place.
+ * registers and the run; some are a load or two and are built in place. Functions of the
+ * program are functions of LLVM's.
  *
  * r1 to r5 are 0 after a call. The verifier lets nobody read them then; the point is that no value
  * has to be kept over the call for them.
@@ -161,6 +162,28 @@ static int call_runtime(struct jit_unit *unit, uint32_t helper, const char *name
 	return 0;
 }
 
+static void clear_arguments(struct jit_unit *unit)
+{
+	for (unsigned i = BPF_REG_1; i <= BPF_REG_5; i++)
+		jit_set(unit, i, jit_const(unit, 0));
+}
+
+/* r6 to r9 and the stack are each function's own, so that nothing has to be kept here. */
+static int call_function(struct jit_unit *unit, uint32_t at)
+{
+	LLVMValueRef function = unit->functions[jit_call_target(unit, at)];
+	LLVMValueRef args[6];
+
+	for (unsigned i = 0; i < 5; i++)
+		args[i] = jit_get(unit, BPF_REG_1 + i);
+	args[5] = unit->run;
+	jit_set(unit, BPF_REG_0,
+		LLVMBuildCall2(unit->builder, LLVMGlobalGetValueType(function), function, args,
+			       ARRAY_SIZE(args), ""));
+	clear_arguments(unit);
+	return 0;
+}
+
 int jit_call(struct jit_unit *unit, uint32_t at)
 {
 	const struct bpf_insn *insn = &unit->prog->insns[at];
@@ -169,7 +192,7 @@ int jit_call(struct jit_unit *unit, uint32_t at)
 	int r = 0;
 
 	if (insn->src_reg == BPF_PSEUDO_CALL)
-		return jit_refuse(unit, at, "a call of a subprogram");
+		return call_function(unit, at);
 	if (insn->src_reg == BPF_PSEUDO_KFUNC_CALL)
 		return jit_refuse(unit, at, "a call of a kernel function");
 	if (insn->src_reg != 0 || BPF_SRC(insn->code) != BPF_K)
@@ -178,7 +201,6 @@ int jit_call(struct jit_unit *unit, uint32_t at)
 		return reason_set(unit->reason, -EOPNOTSUPP, "helper#%u is not known", helper);
 	if (!call_in_place(unit, insn->imm))
 		r = call_runtime(unit, helper, name);
-	for (unsigned i = BPF_REG_1; i <= BPF_REG_5; i++)
-		jit_set(unit, i, jit_const(unit, 0));
+	clear_arguments(unit);
 	return r;
 }

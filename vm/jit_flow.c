@@ -119,24 +119,71 @@ static int check_registers(struct jit_unit *unit, uint32_t at)
 	return 0;
 }
 
+int64_t jit_call_target(const struct jit_unit *unit, uint32_t at)
+{
+	return (int64_t)at + 1 + unit->prog->insns[at].imm;
+}
+
+static bool calls_function(const struct bpf_insn *insn)
+{
+	return insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == BPF_PSEUDO_CALL;
+}
+
+/* uint64_t f(r1, r2, r3, r4, r5, run), to be filled later; hidden inside of the module. */
+static LLVMValueRef declare_function(struct jit_unit *unit, uint32_t at)
+{
+	LLVMTypeRef params[] = {unit->i64, unit->i64, unit->i64,
+				unit->i64, unit->i64, unit->pointer};
+	LLVMTypeRef type = LLVMFunctionType(unit->i64, params, ARRAY_SIZE(params), false);
+	LLVMValueRef function;
+	char name[32];
+
+	snprintf(name, sizeof(name), "function.%u", at);
+	function = LLVMAddFunction(unit->module, name, type);
+	LLVMSetLinkage(function, LLVMInternalLinkage);
+	return function;
+}
+
+/* Functions begin where calls lead, and go to where the next one begins. */
+static int find_functions(struct jit_unit *unit)
+{
+	for (uint32_t i = 0; i < unit->prog->cnt; i++) {
+		int64_t target;
+
+		if (unit->prog->insns[i].code == LD_IMM64) {
+			i++;
+			continue;
+		}
+		if (!calls_function(&unit->prog->insns[i]))
+			continue;
+		target = jit_call_target(unit, i);
+		if (target <= 0 || target >= unit->prog->cnt)
+			return target ? malformed(unit, i, "call out of the program")
+				      : jit_refuse(unit, i, "a program that calls itself");
+		if (!unit->functions[target])
+			unit->functions[target] = declare_function(unit, (uint32_t)target);
+	}
+	return 0;
+}
+
 /*
  * Blocks begin where jumps lead. The second half of an ld_imm64 is no instruction: @half marks
  * them, so that a jump into one is found when all have been seen.
  */
-static int find_blocks(struct jit_unit *unit, bool *half)
+static int find_blocks(struct jit_unit *unit, uint32_t start, bool *half)
 {
 	const struct jit_prog *prog = unit->prog;
 	int64_t target;
 	int r;
 
-	for (uint32_t i = 0; i < prog->cnt; i++) {
+	for (uint32_t i = start; i < unit->end; i++) {
 		const struct bpf_insn *insn = &prog->insns[i];
 
 		r = check_registers(unit, i);
 		if (r < 0)
 			return r;
 		if (insn->code == LD_IMM64) {
-			if (++i == prog->cnt)
+			if (++i == unit->end)
 				return malformed(unit, i - 1, "half of a constant is missing");
 			half[i] = true;
 			continue;
@@ -144,13 +191,13 @@ static int find_blocks(struct jit_unit *unit, bool *half)
 		if (!is_jump(insn))
 			continue;
 		target = target_of(insn, i);
-		if (target < 0 || target >= prog->cnt)
-			return malformed(unit, i, "jump out of the program");
+		if (target < start || target >= unit->end)
+			return malformed(unit, i, "jump out of the program, or of its function");
 		if (!unit->blocks[target])
 			unit->blocks[target] =
 				LLVMAppendBasicBlockInContext(unit->context, unit->function, "");
 	}
-	for (uint32_t i = 0; i < prog->cnt; i++)
+	for (uint32_t i = start; i < unit->end; i++)
 		if (half[i] && unit->blocks[i])
 			return malformed(unit, i, "jump into the middle of a constant");
 	return 0;
@@ -260,7 +307,7 @@ static int jump(struct jit_unit *unit, uint32_t at)
 		LLVMBuildBr(unit->builder, target);
 		return 0;
 	}
-	if (at + 1 == unit->prog->cnt)
+	if (at + 1 == unit->end)
 		return malformed(unit, at, "the program has no end");
 	test = condition(unit, insn);
 	if (!test)
@@ -317,12 +364,12 @@ static void enter_block(struct jit_unit *unit, uint32_t at)
 		unit->tags[i] = (struct jit_tag){0};
 }
 
-static int translate_insns(struct jit_unit *unit)
+static int translate_insns(struct jit_unit *unit, uint32_t start)
 {
 	const struct jit_prog *prog = unit->prog;
 	int r;
 
-	for (uint32_t i = 0; i < prog->cnt; i++) {
+	for (uint32_t i = start; i < unit->end; i++) {
 		if (unit->blocks[i])
 			enter_block(unit, i);
 		else if (LLVMGetBasicBlockTerminator(LLVMGetInsertBlock(unit->builder)))
@@ -333,55 +380,93 @@ static int translate_insns(struct jit_unit *unit)
 		i += prog->insns[i].code == LD_IMM64;
 	}
 	if (!LLVMGetBasicBlockTerminator(LLVMGetInsertBlock(unit->builder)))
-		return malformed(unit, prog->cnt - 1, "the program has no end");
+		return malformed(unit, unit->end - 1, "the program has no end");
 	return 0;
 }
 
-/* uint64_t prog(void *ctx, struct rt_run *run), with registers and stack as memory. */
+/* Registers and stack are memory of the function; what it does not need of them LLVM takes away. */
 static void begin_function(struct jit_unit *unit)
 {
-	LLVMTypeRef params[] = {unit->pointer, unit->pointer};
 	LLVMTypeRef stack = LLVMArrayType2(unit->i8, JIT_STACK);
 	LLVMValueRef end = jit_const(unit, JIT_STACK);
 	LLVMBuilderRef b = unit->builder;
-	LLVMValueRef context;
 
-	unit->function = LLVMAddFunction(unit->module, "prog",
-					 LLVMFunctionType(unit->i64, params, 2, false));
 	LLVMPositionBuilderAtEnd(b,
 				 LLVMAppendBasicBlockInContext(unit->context, unit->function, ""));
-	unit->run = LLVMGetParam(unit->function, 1);
 	for (unsigned i = 0; i < BPF_REG_10; i++) {
 		unit->regs[i] = LLVMBuildAlloca(b, unit->i64, "");
-		LLVMBuildStore(b, jit_const(unit, 0), unit->regs[i]);
+		jit_set(unit, i, jit_const(unit, 0));
 	}
 	unit->stack = LLVMBuildAlloca(b, stack, "");
 	LLVMSetAlignment(unit->stack, 8);
 	unit->frame = LLVMBuildPtrToInt(b, LLVMBuildGEP2(b, unit->i8, unit->stack, &end, 1, ""),
 					unit->i64, "");
-	context = LLVMGetParam(unit->function, 0);
-	jit_set(unit, BPF_REG_1, LLVMBuildPtrToInt(b, context, unit->i64, ""));
 	unit->tags[BPF_REG_10] = (struct jit_tag){JIT_TAG_STACK, 0};
+}
+
+/* uint64_t prog(void *ctx, struct rt_run *run) */
+static void begin_program(struct jit_unit *unit)
+{
+	LLVMTypeRef params[] = {unit->pointer, unit->pointer};
+	LLVMValueRef context;
+
+	unit->function = LLVMAddFunction(unit->module, "prog",
+					 LLVMFunctionType(unit->i64, params, 2, false));
+	begin_function(unit);
+	unit->run = LLVMGetParam(unit->function, 1);
+	context = LLVMGetParam(unit->function, 0);
+	jit_set(unit, BPF_REG_1, LLVMBuildPtrToInt(unit->builder, context, unit->i64, ""));
+}
+
+static void begin_subprogram(struct jit_unit *unit, uint32_t start)
+{
+	unit->function = unit->functions[start];
+	begin_function(unit);
+	unit->run = LLVMGetParam(unit->function, 5);
+	for (unsigned i = 0; i < 5; i++)
+		jit_set(unit, BPF_REG_1 + i, LLVMGetParam(unit->function, i));
+}
+
+static int translate_functions(struct jit_unit *unit, bool *half)
+{
+	int r = 0;
+
+	for (uint32_t start = 0; start < unit->prog->cnt && r == 0; start = unit->end) {
+		unit->end = start + 1;
+		while (unit->end < unit->prog->cnt && !unit->functions[unit->end])
+			unit->end++;
+		if (start)
+			begin_subprogram(unit, start);
+		r = find_blocks(unit, start, half);
+		if (r == 0)
+			r = translate_insns(unit, start);
+	}
+	return r;
 }
 
 int jit_translate(struct jit_unit *unit)
 {
 	const uint32_t cnt = unit->prog->cnt;
 	cleanup_free LLVMBasicBlockRef *blocks = NULL;
+	cleanup_free LLVMValueRef *functions = NULL;
 	cleanup_free bool *half = NULL;
 	int r;
 
 	if (cnt == 0)
 		return reason_set(unit->reason, -EINVAL, "an empty program");
 	blocks = calloc(cnt, sizeof(*blocks));
+	functions = calloc(cnt, sizeof(*functions));
 	half = calloc(cnt, sizeof(*half));
-	if (!blocks || !half)
+	if (!blocks || !functions || !half)
 		return -ENOMEM;
 	unit->blocks = blocks;
-	begin_function(unit);
-	r = find_blocks(unit, half);
+	unit->functions = functions;
+	/* The first in the module is the first in the code. */
+	begin_program(unit);
+	r = find_functions(unit);
 	if (r == 0)
-		r = translate_insns(unit);
+		r = translate_functions(unit, half);
 	unit->blocks = NULL;
+	unit->functions = NULL;
 	return r;
 }

@@ -44,6 +44,8 @@ struct jit_tag {
 
 /**
  * struct jit_unit - one program under translation
+ * @functions: by instruction; NULL where no function begins
+ * @end: behind the last instruction of the function at hand
  * @blocks: by instruction; NULL where no jump leads
  * @regs: r0 to r9, memory that LLVM turns into values
  * @stack, @frame: the program's 512 bytes; their end, which is r10
@@ -58,6 +60,8 @@ struct jit_unit {
 	LLVMTypeRef i8, i32, i64, pointer;
 	LLVMValueRef function, run, stack, frame;
 	LLVMValueRef regs[JIT_REGS - 1];
+	LLVMValueRef *functions;
+	uint32_t end;
 	LLVMBasicBlockRef *blocks;
 	struct jit_tag tags[JIT_REGS];
 	uint64_t (*resolve)(const char *name, void *data);
@@ -75,7 +79,8 @@ struct jit_runtime {
 int jit_compile_for(const struct jit_prog *prog, const struct jit_runtime *runtime, void **ret_code,
 		    size_t *ret_len, struct reason *reason);
 
-/** jit_translate() - add function "prog" to the unit's module; errors as jit_compile() */
+/** jit_translate() - add function "prog", and those it calls behind it, to the unit's module;
+ *  errors as jit_compile() */
 int jit_translate(struct jit_unit *unit);
 
 /* Registers. jit_get() and jit_set() take r0 to r10 and r0 to r9. */
@@ -96,6 +101,8 @@ int jit_load(struct jit_unit *unit, uint32_t at);
 int jit_store(struct jit_unit *unit, uint32_t at);
 int jit_atomic(struct jit_unit *unit, uint32_t at);
 int jit_call(struct jit_unit *unit, uint32_t at);
+/** jit_call_target() - instruction that a call of a subprogram at @at leads to; may be outside */
+int64_t jit_call_target(const struct jit_unit *unit, uint32_t at);
 
 /** jit_read() - the @size (BPF_W, ...) bytes at [@reg + @off], loaded once; of that width */
 LLVMValueRef jit_read(struct jit_unit *unit, unsigned reg, int16_t off, uint8_t size);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ISA conformance cases of tests/conformance, compiled and run. Cases that need what the JIT
- * refuses are named here: one that starts to work has to be taken off the list.
+ * The ISA conformance cases of tests/conformance, compiled and interpreted.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,22 +10,9 @@
 
 #include "kernel-bridge/insn_build.h"
 #include "tests/unit/jit_region.h"
+#include "vm/interp/interp.h"
 
 #define CASES BPFSHIM_SOURCE_DIR "/tests/conformance/cases.tsv"
-
-static const struct {
-	const char *name, *why;
-} refused[] = {
-	{"call_local", "a call of a subprogram"},
-};
-
-static const char *why_refused(const char *name)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
-		if (strcmp(refused[i].name, name) == 0)
-			return refused[i].why;
-	return NULL;
-}
 
 /* Bytes of @hex into @ret_bytes; "-" is none. */
 static size_t from_hex(const char *hex, void *ret_bytes, size_t size)
@@ -42,28 +28,50 @@ static size_t from_hex(const char *hex, void *ret_bytes, size_t size)
 	return len;
 }
 
+static uint64_t interp_helper_5(struct interp_run *run, const uint64_t args[5])
+{
+	return args[0];
+}
+
+static bool interpret(const char *name, const struct bpf_insn *insns, uint32_t cnt,
+		      unsigned char *input, size_t len, uint64_t want)
+{
+	static const interp_helper helpers[INTERP_HELPERS] = {[5] = interp_helper_5};
+	const struct interp_memory memory = {(uint64_t)input, len, true};
+	const struct interp interp = {
+		.budget = 1000000, .helpers = helpers, .memory = &memory, .memory_cnt = 1};
+	const uint64_t args[5] = {(uint64_t)input};
+	struct reason reason;
+	uint64_t got = 0;
+
+	if (interp_run(&interp, insns, cnt, args, &got, &reason) < 0) {
+		print_error("%s: interpreter: %s\n", name, reason.text);
+		return false;
+	}
+	if (got != want)
+		print_error("%s: interpreter: %#lx, expected %#lx\n", name, got, want);
+	return got == want;
+}
+
 static bool run_case(struct jit_region *region, char *line)
 {
 	char *name = strtok(line, "\t"), *cpu = strtok(NULL, "\t"), *memory = strtok(NULL, "\t");
 	char *program = strtok(NULL, "\t"), *expected = strtok(NULL, "\t\n");
-	const char *why = why_refused(name);
 	struct bpf_insn insns[512];
-	unsigned char input[4096];
+	unsigned char input[4096], copy[4096];
+	size_t len, input_len;
 	uint64_t want, got;
-	size_t len;
+	uint32_t cnt;
 	int r;
 
 	assert_non_null(cpu);
 	assert_non_null(expected);
-	len = from_hex(memory, input, sizeof(input));
-	insns[0] = (struct bpf_insn)INSN_MOV64_IMM(BPF_REG_2, (int32_t)len);
+	input_len = from_hex(memory, input, sizeof(input));
+	memcpy(copy, input, input_len);
+	insns[0] = (struct bpf_insn)INSN_MOV64_IMM(BPF_REG_2, (int32_t)input_len);
 	len = from_hex(program, &insns[1], sizeof(insns) - sizeof(insns[0]));
-	r = jit_region_compile(region, insns, (uint32_t)(1 + len / sizeof(insns[0])));
-	if (why) {
-		assert_int_equal(r, -EOPNOTSUPP);
-		assert_non_null(strstr(region->reason.text, why));
-		return true;
-	}
+	cnt = (uint32_t)(1 + len / sizeof(insns[0]));
+	r = jit_region_compile(region, insns, cnt);
 	if (r < 0) {
 		print_error("%s: %d: %s\n", name, r, region->reason.text);
 		return false;
@@ -72,7 +80,7 @@ static bool run_case(struct jit_region *region, char *line)
 	got = jit_region_call(region, input);
 	if (got != want)
 		print_error("%s: %#lx, expected %#lx\n", name, got, want);
-	return got == want;
+	return interpret(name, insns, cnt, copy, input_len, want) && got == want;
 }
 
 /* The suite's helper 5, which may end a program there and then; ours never does. */

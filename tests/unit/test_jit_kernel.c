@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Random programs, compiled by us and run by the kernel: the results are the same. Needs root (and
- * fails without). Programs are socket filters, which BPF_PROG_TEST_RUN runs on a packet of zeros.
+ * Random programs, compiled and interpreted by us and run by the kernel: the results are the same.
+ * Needs root (and fails without). Programs are socket filters, which BPF_PROG_TEST_RUN runs on a
+ * packet of zeros.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,6 +16,7 @@
 #include "base/sys.h"
 #include "kernel-bridge/insn_build.h"
 #include "tests/unit/jit_region.h"
+#include "vm/interp/interp.h"
 
 #define PROGRAMS 700
 #define STEPS	 48
@@ -231,13 +233,53 @@ static void put_inputs(struct program *program, const uint64_t *inputs, bool con
 	}
 }
 
-static void put_body(struct program *program, const struct bpf_insn *body)
+static void put_steps(struct program *program, const struct bpf_insn *body)
 {
 	for (unsigned i = 0; i < STEPS; i++)
 		put(program, body[i]);
 	/* What a last jump may skip. */
 	put(program, (struct bpf_insn)INSN_MOV64_IMM(BPF_REG_9, 9));
+}
+
+/* A function of five arguments; all it computed is its result. */
+static void put_function(struct program *program, const struct bpf_insn *body)
+{
+	for (unsigned i = 0; i < 4; i++)
+		put(program, (struct bpf_insn)INSN_MOV64_REG(BPF_REG_6 + i, BPF_REG_1 + i));
+	put(program, (struct bpf_insn)INSN_MOV64_REG(BPF_REG_0, BPF_REG_5));
+	for (int slot = 1; slot <= SLOTS; slot++)
+		put(program, (struct bpf_insn)INSN_STX(BPF_DW, BPF_REG_10, 1 + slot % 5,
+						       (int16_t)(-8 * slot)));
+	put_steps(program, body);
 	put_digest(program);
+}
+
+/* The second half is called as a function, with what the first has computed. */
+static void put_body(struct program *program, const struct bpf_insn *body)
+{
+	uint32_t call;
+
+	put_steps(program, body);
+	call = program->cnt;
+	put(program, (struct bpf_insn)INSN_CALL_REL(0));
+	for (unsigned reg = BPF_REG_1; reg <= BPF_REG_5; reg++)
+		put(program, (struct bpf_insn)INSN_MOV64_IMM(reg, (int32_t)reg));
+	put_digest(program);
+	program->insns[call].imm = (int32_t)(program->cnt - call - 1);
+	put_function(program, body + STEPS);
+}
+
+static uint64_t interpret(const struct program *program, const uint64_t *inputs, size_t size)
+{
+	const struct interp_memory memory = {(uint64_t)inputs, size, false};
+	const struct interp interp = {.budget = 100000, .memory = &memory, .memory_cnt = 1};
+	const uint64_t args[5] = {(uint64_t)inputs};
+	struct reason reason;
+	uint64_t r0 = 0;
+
+	if (interp_run(&interp, program->insns, program->cnt, args, &r0, &reason) < 0)
+		fail_msg("interpreter: %s", reason.text);
+	return r0;
 }
 
 static char kernel_log[1 << 16];
@@ -278,11 +320,11 @@ static void test_same_result(void **state)
 {
 	const time_t end = time(NULL) + SECONDS;
 	static struct program theirs, mine;
-	struct bpf_insn body[STEPS];
+	struct bpf_insn body[2 * STEPS];
 	uint64_t inputs[10 + SLOTS];
 	struct jit_region region;
+	uint64_t ours, interpreted;
 	uint32_t kernel;
-	uint64_t ours;
 	unsigned done;
 
 	assert_int_equal(jit_region_init(&region), 0);
@@ -290,7 +332,7 @@ static void test_same_result(void **state)
 		theirs.cnt = mine.cnt = 0;
 		for (unsigned i = 0; i < ARRAY_SIZE(inputs); i++)
 			inputs[i] = any_number();
-		for (unsigned i = 0; i < STEPS; i++)
+		for (unsigned i = 0; i < ARRAY_SIZE(body); i++)
 			body[i] = any_insn();
 		put_inputs(&theirs, inputs, true);
 		put_inputs(&mine, inputs, done % 4 == 0);
@@ -300,11 +342,16 @@ static void test_same_result(void **state)
 		if (jit_region_compile(&region, mine.insns, mine.cnt) < 0)
 			fail_msg("program %u: %s", done, region.reason.text);
 		ours = jit_region_call(&region, inputs);
+		interpreted = interpret(&mine, inputs, sizeof(inputs));
+		if (interpreted != ours)
+			fail_msg("program %u: %#lx compiled, %#lx interpreted", done, ours,
+				 interpreted);
 		if ((uint32_t)ours != kernel)
 			fail_msg("program %u: %#x here, %#x in the kernel", done, (uint32_t)ours,
 				 kernel);
 	}
 	jit_region_deinit(&region);
+	print_message("%u programs\n", done);
 	assert_true(done > PROGRAMS / 20);
 }
 

@@ -43,7 +43,6 @@ static void test_calls(void **state)
 {
 	const uint8_t call = BPF_JMP | BPF_CALL;
 
-	UNKNOWN("a call of a subprogram", INSN_CALL_REL(0));
 	UNKNOWN("a call of a kernel function", INSN_RAW(call, 0, BPF_PSEUDO_KFUNC_CALL, 0, 1));
 	UNKNOWN("a kind of call", INSN_RAW(call | BPF_X, 0, 0, 0, 0));
 	UNKNOWN("a kind of call", INSN_RAW(BPF_JMP32 | BPF_CALL, 0, 0, 0, 1));
