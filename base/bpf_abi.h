@@ -27,6 +27,9 @@
 /* Map types newer than 6.1's header. */
 #define ABI_MAP_TYPE_INSN_ARRAY 34
 
+/* An error of the kernel's own, in no user header: include/linux/errno.h, Linux 6.18. */
+#define ABI_ENOTSUPP 524
+
 struct abi_map_create {
 	uint32_t map_type, key_size, value_size, max_entries, map_flags, inner_map_fd, numa_node;
 	char map_name[16];

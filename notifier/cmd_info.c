@@ -15,7 +15,6 @@
 #include "notifier/commands.h"
 
 #define INFO_MAX	    512
-#define KERNEL_ENOTSUPP	    524 /* the kernel's own, in no user header */
 #define MAP_IDS_MAX	    1024
 #define LINK_HEAD	    12 /* type, id, prog_id of struct bpf_link_info */
 #define LINK_UNION	    16
@@ -300,7 +299,7 @@ static int query_attachment(struct call *call, int host_pid, int fd, struct atta
 	if (copy < 0)
 		return -EBADF;
 	*ret = attachment_by_fd(call->tenant, copy);
-	return *ret ? 0 : -KERNEL_ENOTSUPP;
+	return *ret ? 0 : -ABI_ENOTSUPP;
 }
 
 int cmd_task_fd_query(struct call *call)

@@ -181,6 +181,8 @@ static bool is_supported(const struct batch *batch)
 {
 	int cmd = (int)batch->call->notif.data.args[0];
 
+	if (batch->map->record.type == BPF_MAP_TYPE_STACK_TRACE)
+		return false;
 	/* Elements of arrays are not deleted. */
 	return batch->map->record.type != BPF_MAP_TYPE_PERCPU_ARRAY ||
 	       (cmd != BPF_MAP_DELETE_BATCH && cmd != BPF_MAP_LOOKUP_AND_DELETE_BATCH);
@@ -199,7 +201,7 @@ int uspace_batch(struct call *call)
 	if (batch.attr.flags || (batch.attr.elem_flags & ~(uint64_t)BPF_EXIST))
 		r = -EINVAL;
 	else if (!is_supported(&batch))
-		r = -EOPNOTSUPP;
+		r = -ABI_ENOTSUPP;
 	else if (!batch.attr.count)
 		r = 0;
 	else if (!guest_valid(&call->guest))

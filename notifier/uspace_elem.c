@@ -97,7 +97,7 @@ static int elem_lookup_and_delete(struct elem *elem, const struct abi_map_elem *
 	if (attr->flags)
 		return -EINVAL;
 	if (elem->map->record.type == BPF_MAP_TYPE_PERCPU_ARRAY)
-		return -EOPNOTSUPP;
+		return -ABI_ENOTSUPP;
 	r = elem_lookup(elem, attr);
 	return r < 0 ? r : elem_delete(elem, attr);
 }

@@ -40,6 +40,7 @@ static bool covered(const struct abi_map_create *attr)
 	switch (attr->map_type) {
 	case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
 	case BPF_MAP_TYPE_PERCPU_ARRAY:
+	case BPF_MAP_TYPE_STACK_TRACE:
 		return attr->map_flags == 0;
 	case BPF_MAP_TYPE_HASH:
 	case BPF_MAP_TYPE_PERCPU_HASH:

@@ -104,12 +104,16 @@ struct region_shared {
 	struct region_ring rings[REGION_SLOTS_MAX];
 };
 #define REGION_COUNTERS 0x100000ull /* from REGION_SHARED: [slot][attachment] */
-#define REGION_RINGS	0x600000ull /* from REGION_SHARED: bytes of the rings, by slot */
+/* From REGION_SHARED, by slot: room that helpers need for a moment and stacks may not have. */
+#define REGION_SCRATCH	    0x500000ull
+#define REGION_SCRATCH_SIZE 0x800u
+#define REGION_RINGS	    0x600000ull /* from REGION_SHARED: bytes of the rings, by slot */
 static_assert(sizeof(struct region_shared) <= REGION_COUNTERS, "shared part");
 static_assert(REGION_COUNTERS + sizeof(struct region_counter) * REGION_SLOTS_MAX *
 					REGION_ATTACH_MAX <=
-		      REGION_RINGS,
+		      REGION_SCRATCH,
 	      "counters");
+static_assert(REGION_SCRATCH + REGION_SCRATCH_SIZE * REGION_SLOTS_MAX <= REGION_RINGS, "scratch");
 /* More slots than fit here would need a larger shared part: REGION_RINGS_MAX slots have a ring. */
 #define REGION_RINGS_MAX ((REGION_SHARED_SIZE - REGION_RINGS) / REGION_RING_SIZE)
 
@@ -122,7 +126,8 @@ static_assert(REGION_COUNTERS + sizeof(struct region_counter) * REGION_SLOTS_MAX
  * @features: REGION_HAS_*, of the host's processors, as rt_cpu_features() finds them; 0 is always
  *	right, only slower
  * @generation: of the daemon's plan for targets; nobody else looks at it
- * @unwinder: 0; the struct region_site of stubs at gcc's _Unwind_Find_FDE(), which has no attachments
+ * @unwinder: 0; the struct region_site of stubs at gcc's _Unwind_Find_FDE(), which has no
+ *attachments
  * @enter, @ret: offsets of the runtime's entry points (see struct region_stub and the shadow table)
  */
 struct region_header {
@@ -196,11 +201,13 @@ static_assert(sizeof(struct region_site) == sizeof(uint64_t), "struct region_hea
 #define REGION_STUB_CODE 32u			      /* record to code */
 #define REGION_STUB_BACK (REGION_STUB_CODE + 5u + 6u) /* record to back */
 #define REGION_STUB_SIZE 128u
+/* From the code on: where the displaced instructions are. */
+#define REGION_STUB_DISPLACED (5u + 6u + 8u)
 struct region_stub {
-	uint64_t site;	 /* address of a struct region_site, or 0: run nothing; 8-byte aligned,
-			    changed   by single stores while threads run */
-	uint64_t ip;	 /* address of the probed instruction */
-	uint64_t enter;	 /* address of rt_enter */
+	uint64_t site;	    /* address of a struct region_site, or 0: run nothing; 8-byte aligned,
+			       changed   by single stores while threads run */
+	uint64_t ip;	    /* address of the probed instruction */
+	uint64_t enter;	    /* address of rt_enter */
 	uint64_t semaphore; /* address of the USDT semaphore that was raised with it, 0 for none */
 	unsigned char code[REGION_STUB_SIZE - REGION_STUB_CODE];
 };

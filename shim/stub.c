@@ -20,6 +20,7 @@
 #define UNDO_SIZE 8u
 #define FIXED	  (SKIP_SIZE + CALL_SIZE + UNDO_SIZE)
 
+static_assert(FIXED == REGION_STUB_DISPLACED, "region.h");
 static_assert(FIXED + MOVE_MAX <= REGION_STUB_SIZE - REGION_STUB_CODE, "a stub holds its code");
 
 static int64_t span(uint64_t to, uint64_t from)

@@ -127,6 +127,12 @@ static int refuse_id(struct walk *walk, uint32_t id)
 	return walk_fail(walk, -EOPNOTSUPP, "not supported by this verifier: helper %u\n", id);
 }
 
+static bool asks_user_stack(const struct reg *flags)
+{
+	return flags->type == REG_SCALAR && range_is_const(&flags->r64) &&
+	       (flags->r64.umin & BPF_F_USER_STACK);
+}
+
 int call_insn(struct walk *walk, const struct bpf_insn *insn)
 {
 	struct call_check check = {.id = (uint32_t)insn->imm};
@@ -157,6 +163,10 @@ int call_insn(struct walk *walk, const struct bpf_insn *insn)
 	}
 	walk->facts->helpers[check.id / 64] |= 1ull << (check.id % 64);
 	if (check.row->kernel_only && !walk->facts->kernel_only)
+		walk->facts->kernel_only = check.id;
+	/* The kernel's stack is where the kernel is. */
+	if (check.id == BPF_FUNC_get_stackid && !asks_user_stack(&walk->state.regs[BPF_REG_3]) &&
+	    !walk->facts->kernel_only)
 		walk->facts->kernel_only = check.id;
 	set_result(walk, &check);
 	return 0;

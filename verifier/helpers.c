@@ -40,6 +40,11 @@ static const struct helper_row rows[] = {
 					{ARG_CTX, ARG_MAP, ARG_ANY, ARG_MEM, ARG_SIZE_OR_0},
 					.map_types = TYPE(PERF_EVENT_ARRAY),
 					.gpl = true},
+	[BPF_FUNC_get_stackid] = {"get_stackid",
+				  RET_SCALAR,
+				  {ARG_CTX, ARG_MAP, ARG_ANY},
+				  .map_types = TYPE(STACK_TRACE),
+				  .gpl = true},
 	[BPF_FUNC_get_current_task] =
 		{"get_current_task", RET_SCALAR, {ARG_NONE}, .gpl = true, .kernel_only = true},
 	[BPF_FUNC_get_numa_node_id] = {"get_numa_node_id", RET_SCALAR, {ARG_NONE}},

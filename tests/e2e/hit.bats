@@ -405,3 +405,32 @@ EOF
 	cat "$DIR/err" "$DIR/bt"
 	for i in 0 1 2 3 4 5 6; do grep -q "^@\[$i\]: 10\$" "$DIR/bt"; done
 }
+
+@test "stacks: the call chains that real root gets, at entries, returns and USDT probes, through probed returns" {
+	cat >"$DIR/stacks.bt" <<EOF
+uprobe:$DIR/sample:work { @entry[ustack] = count(); @three[ustack(3)] = count(); }
+uprobe:$DIR/sample:outer { @outer[ustack] = count(); }
+uretprobe:$DIR/sample:work { @return[ustack] = count(); }
+usdt:$DIR/sample:sample:step { @usdt[ustack] = count(); }
+EOF
+	cat >"$DIR/tree" <<EOF
+bpftrace $DIR/stacks.bt >$DIR/bt 2>&1 & tool=\$!
+while ! grep -q Attaching $DIR/bt; do sleep 0.05; done
+sleep 1.5
+$DIR/sample -n 50 -t 2 -s 500
+kill -INT \$tool
+wait \$tool
+EOF
+	gated
+	for how in real inside; do
+		: >"$DIR/bt"
+		$how sh "$DIR/tree" >/dev/null 2>"$DIR/err"
+		cp "$DIR/bt" "$DIR/$how"
+	done
+	cat "$DIR/inside"
+	[ "$(grep -c ']: [15]0*' "$DIR/inside")" -ge 5 ]
+	grep -q '^@entry' "$DIR/inside"
+	# Each map's chains as one line, addresses without what moves with every start.
+	chains() { sed 's/+[0-9]*$//; s/0x[0-9a-f]*\([0-9a-f]\{3\}\)$/\1/' "$1" | awk '/^@/ { line = $0; next } /^\]/ { print line $0; next } { line = line $0 }' | sort; }
+	diff <(chains "$DIR/real") <(chains "$DIR/inside")
+}

@@ -22,6 +22,7 @@
 #include "tests/unit/fake_region.h"
 #include "vm/runtime/helpers.h"
 
+static const struct region_stub stub = {.ip = 0x1234};
 static struct rt_run run;
 static unsigned char *pages; /* one that can be read, one that cannot */
 
@@ -31,7 +32,7 @@ static int setup(void **state)
 			      .slot = 2,
 			      .cookie = 99,
 			      .stack = (uint64_t)__builtin_frame_address(0),
-			      .ip = 0x1234};
+			      .stub = (uint64_t)&stub};
 	pages = mmap(NULL, 2 * FAKE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
 		     0);
 	assert_ptr_not_equal(pages, MAP_FAILED);

@@ -243,7 +243,7 @@ static void test_what_a_program_sees(void **state)
 	assert_ptr_equal(last.run.base, base);
 	assert_true(last.run.slot < 2);
 	assert_int_equal(last.run.stack, last.regs.rsp);
-	assert_int_equal(last.run.ip, (uint64_t)work);
+	assert_int_equal(((const struct region_stub *)last.run.stub)->ip, (uint64_t)work);
 	assert_int_equal(fake_count(base, 7).hits, 1);
 	assert_int_equal(fake_shared(base)->slots[0].owner | fake_shared(base)->slots[1].owner, 0);
 	fake_free(base);

@@ -39,7 +39,7 @@ static uint64_t prog_log(void *ctx, struct rt_run *run)
 	log_entries[log_cnt].ax = regs->rax;
 	log_entries[log_cnt].ip = regs->rip;
 	log_entries[log_cnt].sp = regs->rsp;
-	log_entries[log_cnt].func = run->ip;
+	log_entries[log_cnt].func = ((const struct region_stub *)run->stub)->ip;
 	log_entries[log_cnt++].cookie = run->cookie;
 	return 0;
 }

@@ -85,7 +85,7 @@ uint64_t rt_get_attach_cookie(RT_HELPER_ARGS)
 
 uint64_t rt_get_func_ip(RT_HELPER_ARGS)
 {
-	return run->ip;
+	return run->stub ? ((const struct region_stub *)run->stub)->ip : 0;
 }
 
 /* Nobody's secret, but never the same twice in a row: time, and a count of this process. */

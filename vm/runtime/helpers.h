@@ -25,6 +25,7 @@
 	X(14, get_current_pid_tgid)                                                                \
 	X(15, get_current_uid_gid)                                                                 \
 	X(16, get_current_comm)                                                                    \
+	X(27, get_stackid)                                                                         \
 	X(25, perf_event_output)                                                                   \
 	X(42, get_numa_node_id)                                                                    \
 	X(45, probe_read_str)                                                                      \

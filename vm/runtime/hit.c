@@ -58,10 +58,10 @@ rt_inline void run_attach(unsigned char *base, struct pt_regs *regs, struct rt_r
 }
 
 static void run_site(unsigned char *base, struct pt_regs *regs, const struct region_site *site,
-		     uint32_t kind, uint64_t ip)
+		     uint32_t kind, const struct region_stub *stub)
 {
 	uint64_t injected = rt_load(&region_cache(base)->injected);
-	struct rt_run run = {.base = base, .stack = regs->rsp, .ip = ip};
+	struct rt_run run = {.base = base, .stack = regs->rsp, .stub = (uint64_t)stub};
 
 	run.slot = slot_claim(base, regs->rsp);
 	if (rt_unlikely(run.slot == SLOT_NONE)) {
@@ -123,7 +123,7 @@ hit_general(struct pt_regs *regs, const struct region_stub *stub, const struct r
 	if (!site || rt_load(&region_header(base)->off))
 		return;
 	if (site->cnt != site->returns)
-		run_site(base, regs, site, 0, stub->ip);
+		run_site(base, regs, site, 0, stub);
 	if (site->returns)
 		hijack(base, regs, site, stub);
 }
@@ -152,7 +152,7 @@ void rt_hit(struct pt_regs *regs, const struct region_stub *stub)
 	}
 	run.base = base;
 	run.stack = regs->rsp;
-	run.ip = stub->ip;
+	run.stub = (uint64_t)stub;
 	run_attach(base, regs, &run, &site->attach[0]);
 	slot_release(slot);
 }
@@ -163,7 +163,7 @@ static void run_return(unsigned char *base, struct pt_regs *regs, const struct r
 		(const void *)__atomic_load_n(&stub->site, __ATOMIC_ACQUIRE);
 
 	if (site && site->returns && !rt_load(&region_header(base)->off))
-		run_site(base, regs, site, REGION_ATTACH_RETURN, stub->ip);
+		run_site(base, regs, site, REGION_ATTACH_RETURN, stub);
 }
 
 /*

@@ -24,6 +24,14 @@ int rt_map_layout(struct region_map *map, uint32_t slots)
 		map->data_size = 0;
 		return 0;
 	}
+	if (map->type == MAP_TYPE_STACK_TRACE && map->max_entries) {
+		map->value_stride = map->slots = 0;
+		r = stack_layout(map, &size);
+		if (r < 0 || size > REGION_MAPS_SIZE)
+			return r < 0 ? r : -E2BIG;
+		map->data_size = size;
+		return 0;
+	}
 	if (!map_is_hash(map) && map->type != MAP_TYPE_ARRAY && map->type != MAP_TYPE_PERCPU_ARRAY)
 		return -EOPNOTSUPP;
 	if (!map->key_size || !map->value_size || !map->max_entries || !slots ||
@@ -107,6 +115,8 @@ int rt_map_update(unsigned char *base, const struct region_map *map, const void 
 		.all = slot == RT_ALL_SLOTS && map_is_percpu(map),
 	};
 
+	if (map->type == MAP_TYPE_STACK_TRACE)
+		return -EINVAL;
 	if (map_is_hash(map))
 		return hash_update(base, map, key, &values, flags, slot);
 	return array_update(base, map, key, &values, flags);
@@ -114,12 +124,16 @@ int rt_map_update(unsigned char *base, const struct region_map *map, const void 
 
 int rt_map_delete(unsigned char *base, const struct region_map *map, const void *key, uint32_t slot)
 {
+	if (map->type == MAP_TYPE_STACK_TRACE)
+		return stack_delete(base, map, key);
 	return map_is_hash(map) ? hash_delete(base, map, key, slot) : -EINVAL;
 }
 
 int rt_map_next_key(unsigned char *base, const struct region_map *map, const void *key,
 		    void *ret_key)
 {
+	if (map->type == MAP_TYPE_STACK_TRACE)
+		return stack_next_key(base, map, key, ret_key);
 	return map_is_hash(map) ? hash_next_key(base, map, key, ret_key)
 				: array_next_key(map, key, ret_key);
 }
@@ -130,6 +144,8 @@ int rt_map_read(unsigned char *base, const struct region_map *map, const void *k
 
 	if (map_is_hash(map))
 		return hash_read(base, map, key, ret_value);
+	if (map->type == MAP_TYPE_STACK_TRACE)
+		return stack_read(base, map, key, ret_value);
 	value = array_lookup(base, map, key);
 	if (!value)
 		return -ENOENT;

@@ -14,6 +14,7 @@
 #define MAP_TYPE_PERF_ARRAY   4u
 #define MAP_TYPE_PERCPU_HASH  5u
 #define MAP_TYPE_PERCPU_ARRAY 6u
+#define MAP_TYPE_STACK_TRACE  7u
 
 #define MAP_ANY	    0u
 #define MAP_NOEXIST 1u
@@ -58,6 +59,13 @@ int hash_delete(unsigned char *base, const struct region_map *map, const void *k
 int hash_next_key(unsigned char *base, const struct region_map *map, const void *key,
 		  void *ret_key);
 int hash_read(unsigned char *base, const struct region_map *map, const void *key, void *ret_value);
+
+int stack_layout(struct region_map *map, uint64_t *ret_size);
+int stack_read(unsigned char *base, const struct region_map *map, const void *key,
+	       void *ret_value);
+int stack_delete(unsigned char *base, const struct region_map *map, const void *key);
+int stack_next_key(unsigned char *base, const struct region_map *map, const void *key,
+		   void *ret_key);
 
 /** map_get() - an element's value as tools see it */
 void map_get(const struct region_map *map, const unsigned char *value, void *ret_value);

@@ -8,16 +8,9 @@
 
 #include "vm/runtime/bytes.h"
 #include "vm/runtime/helpers.h"
+#include "vm/runtime/read.h"
 
 #define PIECE 256u
-
-/* Bytes from @address on that are mapped for certain. */
-static uint64_t mapped_from(const struct rt_run *run, uint64_t address)
-{
-	uint64_t end = (run->stack | (RT_PAGE - 1)) + 1;
-
-	return run->stack && address >= run->stack && address < end ? end - address : 0;
-}
 
 /* A run without a target is one in the daemon, whose memory is not for programs. */
 static long read_any(const struct rt_run *run, void *dst, uint32_t size, uint64_t address)
@@ -27,7 +20,7 @@ static long read_any(const struct rt_run *run, void *dst, uint32_t size, uint64_
 
 static uint64_t read_bytes(const struct rt_run *run, void *dst, uint32_t size, uint64_t address)
 {
-	if (mapped_from(run, address) >= size) {
+	if (rt_mapped_from(run, address) >= size) {
 		rt_copy(dst, (const void *)address, size);
 		return 0;
 	}
@@ -42,7 +35,7 @@ static uint64_t read_bytes(const struct rt_run *run, void *dst, uint32_t size, u
 static long read_piece(const struct rt_run *run, unsigned char *dst, uint32_t size,
 		       uint64_t address)
 {
-	uint64_t mapped = mapped_from(run, address);
+	uint64_t mapped = rt_mapped_from(run, address);
 
 	if (!mapped)
 		return read_any(run, dst, size, address);
