@@ -21,7 +21,7 @@ bpftool prog show; bpftool map show; bpftool perf show
 id=\$(bpftool map show | sed -n 's/^\([0-9]*\): percpu_hash.*/\1/p')
 bpftool map dump id \$id
 bpftool map dump id 9999; bpftool prog show id 9999
-kill -INT \$tool; wait
+$STOP_TOOL; wait
 EOF
 	touch "$DIR/bt"
 	chmod 666 "$DIR/bt"

@@ -58,6 +58,11 @@ ours()
 	timeout -k 5 90 "$BPFSHIMD" --run --unprivileged -- "$@"
 }
 
+# In a tree, to end bpftrace: an interrupt that comes when bpftrace 0.17 is not in epoll_wait() is not looked at
+# any more (poll_perf_events()), which on a busy machine is one in ten. The second one comes when the first was lost.
+STOP_TOOL='kill -INT $tool; (sleep 4; kill -INT $tool; sleep 4; kill -INT $tool) 2>/dev/null & again=$!; wait $tool; kill $again 2>/dev/null'
+
+
 # inside CMD...: in an unprivileged container whose uprobe programs run in the traced process or not at all
 inside()
 {

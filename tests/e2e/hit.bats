@@ -67,8 +67,7 @@ sleep 1.5
 echo go >&3
 wait \$target
 echo "status \$?" >>$DIR/sums
-kill -INT \$tool
-wait \$tool
+$STOP_TOOL
 EOF
 		for how in real inside; do
 			: >"$DIR/bt"
@@ -91,8 +90,7 @@ bpftrace -e 'uprobe:$DIR/sample:work { @ = count(); } uretprobe:$DIR/sample:oute
 while [ ! -e $DIR/go ]; do sleep 0.05; done
 echo go >&3
 sleep 0.5
-kill -INT \$tool
-wait \$tool
+$STOP_TOOL
 touch $DIR/detached
 wait \$target
 echo "status \$?" >>$DIR/sums
@@ -156,8 +154,7 @@ while ! grep -q Attaching $DIR/bt; do sleep 0.05; done
 sleep 1
 for i in \$(seq 200); do $DIR/sample -n 10 || echo "status \$?"; done >$DIR/sums
 $DIR/sample -n 100 -t 2 -f 10 >>$DIR/sums
-kill -INT \$tool
-wait \$tool
+$STOP_TOOL
 EOF
 	inside sh "$DIR/tree" 2>"$DIR/err"
 	cat "$DIR/err" "$DIR/bt"
@@ -177,7 +174,7 @@ echo go >&3
 sleep 1
 touch $DIR/counted
 while [ -e $DIR/go ]; do sleep 0.05; done
-kill -INT \$tool
+$STOP_TOOL
 wait
 EOF
 	inside sh "$DIR/tree" 2>"$DIR/err" 3>&- &
@@ -306,8 +303,7 @@ bpftrace -e 'uprobe:$DIR/lib.so:late_lib_status { @ = count(); } uretprobe:$DIR/
 while ! grep -q Attaching $DIR/bt; do sleep 0.05; done
 sleep 1.5
 for i in \$(seq 20); do python3 $DIR/load; done
-kill -INT \$tool
-wait \$tool
+$STOP_TOOL
 EOF
 	inside sh "$DIR/tree" 2>"$DIR/err"
 	cat "$DIR/err" "$DIR/bt"
@@ -353,8 +349,7 @@ sleep 1.5
 echo go >&3
 wait \$target
 $DIR/$sample -n 50 -t 4 -f 3 >>$DIR/sums
-kill -INT \$tool
-wait \$tool
+$STOP_TOOL
 EOF
 		: >"$DIR/bt"
 		inside sh "$DIR/tree" 2>"$DIR/err"
@@ -368,8 +363,7 @@ $DIR/sample-static -g -n 50 <$DIR/gate >$DIR/sums & target=\$!
 exec 3>$DIR/gate
 bpftrace -e 'usdt:$DIR/sample-static:sample:guarded { @ = count(); }' >$DIR/bt 2>&1 & tool=\$!
 while [ ! -e $DIR/go ]; do sleep 0.05; done
-kill -INT \$tool
-wait \$tool
+$STOP_TOOL
 while [ ! -e $DIR/end ]; do sleep 0.05; done
 echo go >&3
 wait
@@ -398,8 +392,7 @@ bpftrace -e 'usdt:$DIR/lib.so:sample:guarded { @[arg0] = count(); }' >$DIR/bt 2>
 while ! grep -q Attaching $DIR/bt; do sleep 0.05; done
 sleep 1.5
 for i in \$(seq 10); do python3 $DIR/load; done
-kill -INT \$tool
-wait \$tool
+$STOP_TOOL
 EOF
 	inside sh "$DIR/tree" 2>"$DIR/err"
 	cat "$DIR/err" "$DIR/bt"
@@ -418,8 +411,7 @@ bpftrace $DIR/stacks.bt >$DIR/bt 2>&1 & tool=\$!
 while ! grep -q Attaching $DIR/bt; do sleep 0.05; done
 sleep 1.5
 $DIR/sample -n 50 -t 2 -s 500
-kill -INT \$tool
-wait \$tool
+$STOP_TOOL
 EOF
 	gated
 	for how in real inside; do

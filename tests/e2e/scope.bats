@@ -52,7 +52,7 @@ echo up >$DIR/\$1.up
 while [ ! -e $DIR/go ]; do sleep 0.05; done
 $DIR/sample -n \$2 >/dev/null
 sleep 0.5
-kill -INT \$tool; wait
+$STOP_TOOL; wait
 EOF
 	touch "$DIR"/{one,two}.{bt,progs,maps,up}
 	chmod 666 "$DIR"/{one,two}.*

@@ -33,8 +33,7 @@ bpftrace -e '$(probes $target)' >$DIR/bt 2>&1 & tool=\$!
 while ! grep -q Attaching $DIR/bt; do sleep 0.05; done
 sleep 1.5
 for i in 1 2 3; do $DIR/$target -n 300 -t 4 || echo "status \$?"; done
-kill -INT \$tool
-wait \$tool
+$STOP_TOOL
 EOF
 		: >"$DIR/bt"
 		inside sh "$DIR/tree" >"$DIR/out" 2>"$DIR/err"
