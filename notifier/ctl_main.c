@@ -23,6 +23,8 @@ static const struct verb verbs[] = {
 	 ctl_policy},
 	{NULL, "policy show [FILE] [--base run|service]", "print the policy that is in effect",
 	 NULL},
+	{"verify", "verify FILE.o [--program NAME]", "the verdict on programs of an object file",
+	 ctl_verify},
 };
 
 static void usage(FILE *stream)
