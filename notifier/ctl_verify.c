@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,6 +28,15 @@ struct verify {
 	struct worker *worker;
 	unsigned int seen, refused;
 };
+
+/* libbpf has error numbers of its own. */
+static const char *error_text(int r)
+{
+	static char text[128];
+
+	libbpf_strerror(r, text, sizeof(text));
+	return text;
+}
 
 static int usage(void)
 {
@@ -105,7 +115,7 @@ static int check_one(struct verify *verify, const char *name)
 		return -errno;
 	r = object_load(object, name, &load);
 	if (r < 0)
-		fprintf(stderr, "bpfshimctl: %s: cannot be prepared: %s\n", name, strerror(-r));
+		fprintf(stderr, "bpfshimctl: %s: cannot be prepared: %s\n", name, error_text(r));
 	else
 		r = ask(verify, &load);
 	object_load_deinit(&load);
@@ -119,7 +129,7 @@ static int check_all(struct verify *verify)
 	struct bpf_program *prog;
 
 	if (!object) {
-		fprintf(stderr, "bpfshimctl: %s: %s\n", verify->file, strerror(errno));
+		fprintf(stderr, "bpfshimctl: %s: %s\n", verify->file, error_text(-errno));
 		return CTL_FAILED;
 	}
 	bpf_object__for_each_program(prog, object)
@@ -137,13 +147,69 @@ static int check_all(struct verify *verify)
 	return verify->seen && !verify->refused ? CTL_OK : CTL_FAILED;
 }
 
+/* The process takes a while to start; that is nobody's time of verification. */
+static int start_worker(struct verify *verify, int exe)
+{
+	static const struct bpf_insn nothing[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	struct worker_request request = {.prog = {.insns = nothing,
+						  .cnt = ARRAY_SIZE(nothing),
+						  .type = BPF_PROG_TYPE_KPROBE}};
+	struct worker_answer answer = {0};
+	struct reason reason = {0};
+	int r = worker_new(exe, &verify->worker);
+
+	if (r == 0)
+		r = worker_ask(verify->worker, &request, TIMEOUT_MS, &answer, &reason);
+	if (r < 0)
+		fprintf(stderr, "bpfshimctl: bpfshim-worker: %s\n",
+			*reason.text ? reason.text : strerror(-r));
+	else
+		worker_answer_deinit(&answer);
+	return r;
+}
+
+static int verify_file(struct verify *verify)
+{
+	cleanup_fd int exe = open_worker();
+	int status = CTL_FAILED;
+
+	if (exe < 0)
+		fprintf(stderr, "bpfshimctl: bpfshim-worker: %s\n", strerror(-exe));
+	else if (start_worker(verify, exe) == 0)
+		status = check_all(verify);
+	verify->worker = worker_free(verify->worker);
+	return fflush(stdout) == 0 && !ferror(stdout) ? status : CTL_FAILED;
+}
+
+/* libbpf trusts some of what a file says: a damaged one may end the process that reads it. */
+static int verify_apart(struct verify *verify)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(verify_file(verify));
+	if (pid < 0 || waitpid(pid, &status, 0) != pid) {
+		perror("bpfshimctl: verify");
+		return CTL_FAILED;
+	}
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status);
+	fprintf(stderr, "bpfshimctl: %s: libbpf died of it (%s): the file is damaged\n",
+		verify->file, strsignal(WTERMSIG(status)));
+	return CTL_FAILED;
+}
+
 int ctl_verify(int argc, char **argv)
 {
 	static const struct option options[] = {{"program", required_argument, NULL, 'p'},
 						{"log-level", required_argument, NULL, 'l'},
 						{0}};
 	struct verify verify = {0};
-	int opt, r, exe;
+	int opt;
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (opt == 'p')
@@ -156,14 +222,5 @@ int ctl_verify(int argc, char **argv)
 	if (argc - optind != 1)
 		return usage();
 	verify.file = argv[optind];
-	exe = open_worker();
-	r = exe < 0 ? exe : worker_new(exe, &verify.worker);
-	if (r < 0) {
-		fprintf(stderr, "bpfshimctl: bpfshim-worker: %s\n", strerror(-r));
-		return CTL_FAILED;
-	}
-	r = check_all(&verify);
-	worker_free(verify.worker);
-	close(exe);
-	return r;
+	return verify_apart(&verify);
 }
