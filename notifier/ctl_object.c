@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -24,6 +25,7 @@
 #define INSNS_MAX 1000000u
 
 static struct object_load *current; /* NULL: bpf() goes to the kernel */
+static struct object_real *real;
 static struct verifier_map shapes[FDS_MAX];
 
 static long raw(long number, const long a[6])
@@ -155,6 +157,28 @@ static long answer(int command, const union bpf_attr *attr)
 	}
 }
 
+/* libbpf tries again, for a log, what was refused: the first answer counts. */
+static long load_for_real(struct object_real *load, const long a[6])
+{
+	const union bpf_attr *attr = (const union bpf_attr *)a[1];
+	struct timespec from, to;
+	int error;
+	long fd;
+
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	fd = raw(SYS_bpf, a);
+	error = errno;
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	if (!load->seen && strncmp(attr->prog_name, load->name, BPF_OBJ_NAME_LEN - 1) == 0) {
+		load->seen = true;
+		load->verdict = fd < 0 ? -error : 0;
+		load->ms = (double)(to.tv_sec - from.tv_sec) * 1e3 +
+			   (double)(to.tv_nsec - from.tv_nsec) / 1e6;
+	}
+	errno = error;
+	return fd;
+}
+
 long syscall(long number, ...);
 
 long syscall(long number, ...)
@@ -166,21 +190,29 @@ long syscall(long number, ...)
 	for (int i = 0; i < 6; i++)
 		a[i] = va_arg(list, long);
 	va_end(list);
+	if (number == SYS_bpf && real && a[0] == BPF_PROG_LOAD)
+		return load_for_real(real, a);
 	if (number == SYS_bpf && current)
 		return answer((int)a[0], (const union bpf_attr *)a[1]);
 	return raw(number, a);
 }
 
-int object_load(struct bpf_object *object, const char *name, struct object_load *ret_load)
+static void pick(struct bpf_object *object, const char *name)
 {
 	struct bpf_program *prog;
+
+	bpf_object__for_each_program(prog, object)
+		bpf_program__set_autoload(prog, strcmp(bpf_program__name(prog), name) == 0);
+}
+
+int object_load(struct bpf_object *object, const char *name, struct object_load *ret_load)
+{
 	int r;
 
 	memset(ret_load, 0, sizeof(*ret_load));
 	memset(shapes, 0, sizeof(shapes));
 	ret_load->name = name;
-	bpf_object__for_each_program(prog, object)
-		bpf_program__set_autoload(prog, strcmp(bpf_program__name(prog), name) == 0);
+	pick(object, name);
 	current = ret_load;
 	r = bpf_object__load(object);
 	current = NULL;
@@ -193,4 +225,17 @@ void object_load_deinit(struct object_load *load)
 {
 	free(load->insns);
 	load->insns = NULL;
+}
+
+int object_load_real(struct bpf_object *object, const char *name, struct object_real *ret_real)
+{
+	int r;
+
+	memset(ret_real, 0, sizeof(*ret_real));
+	ret_real->name = name;
+	pick(object, name);
+	real = ret_real;
+	r = bpf_object__load(object);
+	real = NULL;
+	return ret_real->seen ? 0 : r < 0 ? r : -ENOENT;
 }

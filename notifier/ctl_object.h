@@ -29,3 +29,19 @@ struct object_load {
  */
 int object_load(struct bpf_object *object, const char *name, struct object_load *ret_load);
 void object_load_deinit(struct object_load *load);
+
+/** struct object_real - what the kernel said: @verdict 0 or -errno, @ms how long it took */
+struct object_real {
+	const char *name;
+	bool seen;
+	int verdict;
+	double ms;
+};
+
+/**
+ * object_load_real() - load the program @name of a freshly opened @object into the kernel
+ *
+ * Errors: what libbpf says when it did not come to loading it.
+ * Owns: the program goes with @object.
+ */
+int object_load_real(struct bpf_object *object, const char *name, struct object_real *ret_real);

@@ -25,6 +25,7 @@
 struct verify {
 	const char *file, *program;
 	uint32_t log_level;
+	bool against_kernel;
 	struct worker *worker;
 	unsigned int seen, refused;
 };
@@ -40,7 +41,9 @@ static const char *error_text(int r)
 
 static int usage(void)
 {
-	fputs("Usage: bpfshimctl verify FILE.o [--program NAME] [--log-level N]\n", stderr);
+	fputs("Usage: bpfshimctl verify FILE.o [--program NAME] [--log-level N] "
+	      "[--against-kernel]\n",
+	      stderr);
 	return CTL_USAGE;
 }
 
@@ -105,6 +108,26 @@ static int ask(struct verify *verify, const struct object_load *load)
 	return r;
 }
 
+/* Return: 0 whatever the kernel's verdict, which is for comparison only. */
+static int ask_kernel(const struct verify *verify, const char *name)
+{
+	struct bpf_object *object = bpf_object__open_file(verify->file, NULL);
+	struct object_real real;
+	int r;
+
+	if (!object)
+		return -errno;
+	r = object_load_real(object, name, &real);
+	if (r < 0)
+		fprintf(stderr, "bpfshimctl: %s: not loaded into the kernel: %s\n", name,
+			error_text(r));
+	else
+		printf("  kernel: %s, %.3f ms\n",
+		       real.verdict ? strerror(-real.verdict) : "accepted", real.ms);
+	bpf_object__close(object);
+	return r;
+}
+
 static int check_one(struct verify *verify, const char *name)
 {
 	struct bpf_object *object = bpf_object__open_file(verify->file, NULL);
@@ -120,6 +143,8 @@ static int check_one(struct verify *verify, const char *name)
 		r = ask(verify, &load);
 	object_load_deinit(&load);
 	bpf_object__close(object);
+	if (verify->against_kernel && ask_kernel(verify, name) < 0)
+		return -EIO;
 	return r;
 }
 
@@ -207,6 +232,7 @@ int ctl_verify(int argc, char **argv)
 {
 	static const struct option options[] = {{"program", required_argument, NULL, 'p'},
 						{"log-level", required_argument, NULL, 'l'},
+						{"against-kernel", no_argument, NULL, 'k'},
 						{0}};
 	struct verify verify = {0};
 	int opt;
@@ -214,6 +240,8 @@ int ctl_verify(int argc, char **argv)
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (opt == 'p')
 			verify.program = optarg;
+		else if (opt == 'k')
+			verify.against_kernel = true;
 		else if (opt == 'l' && strlen(optarg) == 1 && *optarg >= '0' && *optarg <= '7')
 			verify.log_level = (uint32_t)(*optarg - '0');
 		else

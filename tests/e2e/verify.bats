@@ -61,6 +61,13 @@ teardown() { common_teardown; }
 	! grep -q 'bpf(' "$DIR/calls"
 }
 
+@test "--against-kernel: both verdicts" {
+	run "$BPFSHIMCTL" verify --against-kernel "$DIR/two.o"
+	[ "$status" -eq 1 ]
+	grep -A4 '^good: accepted' <<<"$output" | grep -q '^  kernel: accepted, '
+	grep -q '^  kernel: Permission denied, '
+}
+
 @test "damaged files are an error, never a crash" {
 	head -c 700 "$DIR/two.o" >"$DIR/short.o"
 	run "$BPFSHIMCTL" verify "$DIR/short.o"
