@@ -65,7 +65,7 @@ teardown() { common_teardown; }
 	run "$BPFSHIMCTL" verify --against-kernel "$DIR/two.o"
 	[ "$status" -eq 1 ]
 	grep -A4 '^good: accepted' <<<"$output" | grep -q '^  kernel: accepted, '
-	grep -q '^  kernel: Permission denied, '
+	grep -q '^  kernel: Permission denied, ' <<<"$output"
 }
 
 @test "damaged files are an error, never a crash" {
