@@ -11,6 +11,9 @@
 /** ctl_policy() - policy check FILE, policy show [FILE] */
 int ctl_policy(int argc, char **argv);
 
+/** ctl_verify() - verify FILE.o: the verdict on each program of an object file */
+int ctl_verify(int argc, char **argv);
+
 /** ctl_ps() - what runs right now */
 int ctl_ps(int argc, char **argv);
 

@@ -26,6 +26,8 @@ static const struct verb verbs[] = {
 	{"vm", "vm [--engine interp|jit|kernel] [HEX MEMORY]", "run the program on standard input",
 	 ctl_vm},
 	{NULL, "vm --check FILE.tsv [--engine ENGINE]", "run a file of cases", NULL},
+	{"verify", "verify FILE.o [--program NAME]", "the verdict on programs of an object file",
+	 ctl_verify},
 };
 
 static void usage(FILE *stream)

@@ -24,7 +24,10 @@ static int check_map(struct walk *walk, struct call_check *check, uint32_t regno
 				 reg_type_name(reg->type));
 	check->map = reg->map;
 	type = walk->prog->maps[reg->map].type;
-	if (type >= 64 || !(check->row->map_types >> type & 1))
+	if (type >= 64 || !(helper_map_types() >> type & 1))
+		return walk_fail(walk, -EOPNOTSUPP, "not supported by this verifier: map type %u\n",
+				 type);
+	if (!(check->row->map_types >> type & 1))
 		return walk_fail(walk, -EINVAL, "cannot pass map_type %u into func bpf_%s#%u\n",
 				 type, check->row->name, check->id);
 	return 0;

@@ -66,3 +66,12 @@ const struct helper_row *helper_row(uint32_t id)
 {
 	return id < sizeof(rows) / sizeof(rows[0]) && rows[id].name ? &rows[id] : NULL;
 }
+
+uint64_t helper_map_types(void)
+{
+	uint64_t types = 0;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		types |= rows[i].map_types;
+	return types;
+}

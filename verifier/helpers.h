@@ -36,6 +36,9 @@ struct helper_row {
 	bool gpl, kernel_only;
 };
 
+/** helper_map_types() - bit per BPF_MAP_TYPE_* that some row knows */
+uint64_t helper_map_types(void);
+
 /** helper_row() - NULL for helpers the verifier does not cover */
 const struct helper_row *helper_row(uint32_t id);
 
