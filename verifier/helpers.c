@@ -58,6 +58,11 @@ static const struct helper_row rows[] = {
 	[BPF_FUNC_probe_read_kernel_str] = {"probe_read_kernel_str", RET_SCALAR, READ_ARGS,
 					    .gpl = true, .kernel_only = true},
 	[BPF_FUNC_ktime_get_boot_ns] = {"ktime_get_boot_ns", RET_SCALAR, {ARG_NONE}},
+	[BPF_FUNC_ktime_get_tai_ns] = {"ktime_get_tai_ns", RET_SCALAR, {ARG_NONE}},
+	[BPF_FUNC_map_lookup_percpu_elem] = {"map_lookup_percpu_elem",
+					     RET_VALUE_OR_NULL,
+					     {ARG_MAP, ARG_KEY, ARG_ANY},
+					     .map_types = TYPE(PERCPU_HASH) | TYPE(PERCPU_ARRAY)},
 	[BPF_FUNC_get_func_ip] = {"get_func_ip", RET_SCALAR, {ARG_CTX}, .gpl = true},
 	[BPF_FUNC_get_attach_cookie] = {"get_attach_cookie", RET_SCALAR, {ARG_CTX}},
 };

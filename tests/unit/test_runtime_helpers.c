@@ -216,11 +216,14 @@ static uint64_t clock_ns(clockid_t clock)
 static void check_clocks(void)
 {
 	uint64_t before = clock_ns(CLOCK_MONOTONIC), boot = clock_ns(CLOCK_BOOTTIME);
+	uint64_t tai = clock_ns(CLOCK_TAI);
 	uint64_t ours = rt_ktime_get_ns(0, 0, 0, 0, 0, &run);
+	uint64_t ours_tai = rt_ktime_get_tai_ns(0, 0, 0, 0, 0, &run);
 	uint64_t ours_boot = rt_ktime_get_boot_ns(0, 0, 0, 0, 0, &run);
 
 	assert_true(before <= ours && ours <= clock_ns(CLOCK_MONOTONIC));
 	assert_true(boot <= ours_boot && ours_boot <= clock_ns(CLOCK_BOOTTIME));
+	assert_true(tai <= ours_tai && ours_tai <= clock_ns(CLOCK_TAI));
 }
 
 static void test_clocks(void **state)

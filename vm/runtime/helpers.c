@@ -15,6 +15,16 @@ uint64_t rt_map_lookup_elem(RT_HELPER_ARGS)
 	return (uint64_t)rt_map_lookup(run->base, (const void *)r1, (const void *)r2, run->slot);
 }
 
+/* r3: whose value; any of the possible processors'. */
+uint64_t rt_map_lookup_percpu_elem(RT_HELPER_ARGS)
+{
+	const struct region_map *map = (const void *)r1;
+
+	if (r3 >= map->slots)
+		return 0;
+	return (uint64_t)rt_map_lookup(run->base, map, (const void *)r2, (uint32_t)r3);
+}
+
 uint64_t rt_map_update_elem(RT_HELPER_ARGS)
 {
 	return (uint64_t)(int64_t)rt_map_update(run->base, (const void *)r1, (const void *)r2,

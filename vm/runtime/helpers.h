@@ -34,7 +34,9 @@
 	X(114, probe_read_user_str)                                                                \
 	X(125, ktime_get_boot_ns)                                                                  \
 	X(173, get_func_ip)                                                                        \
-	X(174, get_attach_cookie)
+	X(174, get_attach_cookie)                                                                  \
+	X(195, map_lookup_percpu_elem)                                                             \
+	X(208, ktime_get_tai_ns)
 
 #define RT_HELPER_ARGS                                                                             \
 	uint64_t r1, uint64_t r2, uint64_t r3, uint64_t r4, uint64_t r5, struct rt_run *run

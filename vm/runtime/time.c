@@ -8,6 +8,7 @@
 
 #define CLOCK_MONOTONIC 1
 #define CLOCK_BOOTTIME	7
+#define CLOCK_TAI	11
 
 typedef int (*clock_fn)(int clock, uint64_t *ts);
 
@@ -24,6 +25,11 @@ static uint64_t clock_read(unsigned char *base, int clock)
 uint64_t rt_ktime_get_ns(RT_HELPER_ARGS)
 {
 	return clock_read(run->base, CLOCK_MONOTONIC);
+}
+
+uint64_t rt_ktime_get_tai_ns(RT_HELPER_ARGS)
+{
+	return clock_read(run->base, CLOCK_TAI);
 }
 
 uint64_t rt_ktime_get_boot_ns(RT_HELPER_ARGS)
