@@ -81,6 +81,12 @@ EOF
 	done
 }
 
+# same_signals PID LINES: of its status
+same_signals()
+{
+	grep -E '^Sig(Cgt|Ign|Blk)' "/proc/$1/status" | diff - <(echo "$2")
+}
+
 @test "the kernel holds stubs and no uprobe; the site jumps; afterwards its bytes are those of the file" {
 	gated
 	cat >"$DIR/tree" <<EOF
@@ -126,7 +132,8 @@ for name in ("work", "outer"):
 EOF
 	[ "$(ls "/proc/$target/task" | wc -l)" -eq "$threads" ]
 	[ "$(ls "/proc/$target/fd" | wc -l)" -eq "$fds" ]
-	[ "$(grep -E '^Sig(Cgt|Ign|Blk)' "/proc/$target/status")" = "$signals" ]
+	# Blocked for the moment of a visit, which the last of the probes may just be paid for.
+	wait_for 2 same_signals "$target" "$signals"
 	touch "$DIR/go"
 	wait_for 10 test -e "$DIR/detached"
 	grown=$(($(awk '/^VmRSS/ { print $2 }' "/proc/$target/status") - rss))
