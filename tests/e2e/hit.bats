@@ -433,3 +433,23 @@ EOF
 	chains() { sed 's/+[0-9]*$//; s/0x[0-9a-f]*\([0-9a-f]\{3\}\)$/\1/' "$1" | awk '/^@/ { line = $0; next } /^\]/ { print line $0; next } { line = line $0 }' | sort; }
 	diff <(chains "$DIR/real") <(chains "$DIR/inside")
 }
+
+@test "threads asleep in system calls, while probes come and go: no call ends early, or by another error" {
+	cp "$PROGRAMS/blocked" "$DIR/"
+	cat >"$DIR/tree" <<EOF
+$DIR/blocked 10 & target=\$!
+for i in \$(seq 14); do
+	timeout -k 0.5 -s INT 0.6 bpftrace -e 'uprobe:$DIR/blocked:blocked_work { @ = count(); } uretprobe:$DIR/blocked:blocked_work { @r = count(); }' >$DIR/bt 2>&1
+	grep -q '^@r: [1-9]' $DIR/bt && echo counted
+done
+wait \$target
+echo "status \$?"
+EOF
+	touch "$DIR/bt"
+	chmod 666 "$DIR/bt"
+	inside sh "$DIR/tree" >"$DIR/out" 2>"$DIR/err"
+	cat "$DIR/out"
+	grep -q '^13 kinds of calls, 0 failures, sum as it should be$' "$DIR/out"
+	grep -q '^status 0$' "$DIR/out"
+	[ "$(grep -c '^counted$' "$DIR/out")" -ge 3 ]
+}
