@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/license.h"
 #include "kernel-bridge/insns.h"
 #include "kernel-bridge/kobject.h"
 #include "kernel-bridge/kprog.h"
@@ -20,19 +21,6 @@ struct map_refs {
 	struct verifier_map shapes[VERIFIER_MAPS_MAX];
 	uint32_t cnt;
 };
-
-/* Source: include/linux/license.h license_is_gpl_compatible(), Linux 6.18. */
-static bool is_gpl(const char *license)
-{
-	static const char *const compatible[] = {
-		"GPL",		"GPL v2",	"GPL and additional rights",
-		"Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(compatible); i++)
-		if (strcmp(license, compatible[i]) == 0)
-			return true;
-	return false;
-}
 
 /* Index of the map behind our descriptor @fd, which is added when it is new. */
 static int map_index(struct call *call, struct prog_user *user, struct map_refs *refs, int fd)
@@ -106,7 +94,7 @@ static int ask(struct call *call, const struct abi_prog_load *attr, struct bpf_i
 				     .cnt = attr->insn_cnt,
 				     .type = attr->prog_type,
 				     .attach_type = attr->expected_attach_type,
-				     .gpl = is_gpl(license),
+				     .gpl = license_is_gpl(license),
 				     .maps = refs.shapes};
 	int r = index_maps(call, user, &refs, insns, attr->insn_cnt, fd_array);
 

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/license.h"
 
 #define FDS_MAX	  1024 /* descriptors of maps that are told apart */
 #define INSNS_MAX 1000000u
@@ -100,19 +101,6 @@ static int index_maps(struct object_load *load)
 	return 0;
 }
 
-/* Source: include/linux/license.h license_is_gpl_compatible(), Linux 6.18. */
-static bool is_gpl(const char *license)
-{
-	static const char *const compatible[] = {
-		"GPL",		"GPL v2",	"GPL and additional rights",
-		"Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"};
-
-	for (size_t i = 0; license && i < ARRAY_SIZE(compatible); i++)
-		if (strcmp(license, compatible[i]) == 0)
-			return true;
-	return false;
-}
-
 /* libbpf's own little programs, by which it probes the kernel, have other names. */
 static long take_prog(struct object_load *load, const union bpf_attr *attr)
 {
@@ -132,7 +120,7 @@ static long take_prog(struct object_load *load, const union bpf_attr *attr)
 					    .cnt = attr->insn_cnt,
 					    .type = attr->prog_type,
 					    .attach_type = attr->expected_attach_type,
-					    .gpl = is_gpl((const char *)(uintptr_t)attr->license),
+					    .gpl = license_is_gpl((const char *)(uintptr_t)attr->license),
 					    .maps = load->maps};
 	load->error = index_maps(load);
 	return empty_file();
