@@ -61,6 +61,7 @@ struct uspace_space {
  * @seccomp_filters: how many every process of the tenant has
  * @resident: number of maps whose contents are in the region: element commands are looked at
  * @output_maps: number of perf event arrays: what tools put into them is looked at
+ * @output_events: descriptors of tools' events that are held for them; guarded by @lock
  * @plan: what targets are to look like; replaced as a whole
  * @late: catches processes that load a probed file later
  * @callers: children at work on processes that wait for an answer; guarded by @apply
@@ -80,6 +81,7 @@ struct uspace {
 	uint32_t last_map_id;
 	uint64_t counters_used[REGION_ATTACH_MAX / 64];
 	atomic_uint resident, output_maps;
+	uint32_t output_events;
 	struct worker *worker;
 	struct uspace_plan *plan;
 	struct late *late;

@@ -23,6 +23,7 @@ static const char *const dirs[] = {
 	"/usr/local/lib",
 };
 static const char *const names[] = {"libgcc_s.so.1", "libunwind.so.1", "libunwind.so.8"};
+#define PATHS (ARRAY_SIZE(dirs) * ARRAY_SIZE(names))
 
 bool uspace_unwind_is(const struct uspace *uspace, dev_t dev, ino_t ino)
 {
@@ -58,26 +59,36 @@ static uint64_t mount_namespace(pid_t pid)
 	return stat(path, &st) < 0 ? 0 : st.st_ino;
 }
 
+static bool looked_in(struct uspace *uspace, uint64_t namespace)
+{
+	bool looked;
+
+	pthread_mutex_lock(&uspace->apply);
+	looked = namespace == uspace->unwinders_in;
+	pthread_mutex_unlock(&uspace->apply);
+	return looked;
+}
+
 int uspace_unwind_watch(struct call *call)
 {
 	struct uspace *uspace = call->tenant->uspace;
 	uint64_t namespace = mount_namespace(guest_tgid(&call->guest));
+	int fds[PATHS], r = 0;
 	char path[80];
-	int r = 0;
 
-	pthread_mutex_lock(&uspace->apply);
-	if (namespace == uspace->unwinders_in) {
-		pthread_mutex_unlock(&uspace->apply);
+	if (looked_in(uspace, namespace))
 		return 0;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(dirs) * ARRAY_SIZE(names) && r == 0; i++) {
-		cleanup_fd int fd = -1;
-
+	/* Before the lock: a file system of the guest's may take its time. */
+	for (size_t i = 0; i < PATHS; i++) {
 		snprintf(path, sizeof(path), "%s/%s", dirs[i / ARRAY_SIZE(names)],
 			 names[i % ARRAY_SIZE(names)]);
-		fd = guest_open_path(&call->guest, path);
-		if (fd >= 0)
-			r = watch(uspace, fd, &call->reason);
+		fds[i] = guest_open_path(&call->guest, path);
+	}
+	pthread_mutex_lock(&uspace->apply);
+	for (size_t i = 0; i < PATHS; i++) {
+		if (fds[i] >= 0 && r == 0)
+			r = watch(uspace, fds[i], &call->reason);
+		close_fd(fds[i]);
 	}
 	if (r == 0)
 		uspace->unwinders_in = namespace;

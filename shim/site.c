@@ -19,6 +19,7 @@
 #include "shim/apply.h"
 #include "shim/frames.h"
 #include "shim/move.h"
+#include "shim/symbols.h"
 
 #define JUMP_SIZE    5u
 #define FUNCTION_MAX (1u << 22) /* bytes of one function that are looked through */
@@ -218,9 +219,10 @@ static int check(int fd, Elf *elf, struct shim_want *want, struct reason *reason
 		return r;
 	r = find_function(elf, &phdr, vaddr, &function);
 	if (r < 0)
-		return reason_set(reason, -EOPNOTSUPP,
-				  "neither a symbol nor a frame description covers the site, so what "
-				  "jumps there is not known");
+		return reason_set(
+			reason, -EOPNOTSUPP,
+			"neither a symbol nor a frame description covers the site, so what "
+			"jumps there is not known");
 	size = function.next - function.start;
 	if (size > FUNCTION_MAX)
 		size = function.end - function.start;
@@ -264,30 +266,12 @@ int shim_site_check(int file_fd, struct shim_want *ret_want, struct reason *reas
 	return r;
 }
 
-/* Whether a symbol table defines @name. */
-static bool defines(Elf *elf, Elf_Scn *scn, const GElf_Shdr *shdr, const char *name)
-{
-	Elf_Data *data = elf_getdata(scn, NULL);
-	size_t cnt = shdr->sh_entsize ? shdr->sh_size / shdr->sh_entsize : 0;
-
-	for (size_t i = 0; data && i < cnt; i++) {
-		const char *found;
-		GElf_Sym sym;
-
-		if (!gelf_getsym(data, (int)i, &sym) || sym.st_shndx == SHN_UNDEF)
-			continue;
-		found = elf_strptr(elf, shdr->sh_link, sym.st_name);
-		if (found && strcmp(found, name) == 0)
-			return true;
-	}
-	return false;
-}
-
 static unsigned int traits_of(Elf *elf)
 {
 	Elf_Scn *scn = NULL;
 	unsigned int traits = 0;
 	size_t names = 0;
+	GElf_Sym sym;
 
 	elf_getshdrstrndx(elf, &names);
 	while ((scn = elf_nextscn(elf, scn))) {
@@ -299,10 +283,9 @@ static unsigned int traits_of(Elf *elf)
 		name = elf_strptr(elf, names, shdr.sh_name);
 		if (name && strcmp(name, ".gopclntab") == 0)
 			traits |= SHIM_TRAIT_GO;
-		if ((shdr.sh_type == SHT_SYMTAB || shdr.sh_type == SHT_DYNSYM) &&
-		    defines(elf, scn, &shdr, "__cxa_throw"))
-			traits |= SHIM_TRAIT_THROWS;
 	}
+	if (symbols_find(elf, "__cxa_throw", &sym))
+		traits |= SHIM_TRAIT_THROWS;
 	return traits;
 }
 

@@ -6,29 +6,10 @@
 
 #include <errno.h>
 #include <gelf.h>
-#include <string.h>
+
+#include "shim/symbols.h"
 
 #define ENTRY "_Unwind_Find_FDE"
-
-/* Virtual address of the function in one symbol table, or 0. */
-static uint64_t search(Elf *elf, Elf_Scn *scn, const GElf_Shdr *shdr)
-{
-	Elf_Data *data = elf_getdata(scn, NULL);
-	size_t cnt = shdr->sh_entsize ? shdr->sh_size / shdr->sh_entsize : 0;
-
-	for (size_t i = 0; data && i < cnt; i++) {
-		const char *name;
-		GElf_Sym sym;
-
-		if (!gelf_getsym(data, (int)i, &sym) || GELF_ST_TYPE(sym.st_info) != STT_FUNC ||
-		    sym.st_shndx == SHN_UNDEF)
-			continue;
-		name = elf_strptr(elf, shdr->sh_link, sym.st_name);
-		if (name && strcmp(name, ENTRY) == 0)
-			return sym.st_value;
-	}
-	return 0;
-}
 
 static int to_offset(Elf *elf, uint64_t vaddr, uint64_t *ret_offset)
 {
@@ -49,17 +30,11 @@ static int to_offset(Elf *elf, uint64_t vaddr, uint64_t *ret_offset)
 
 static int find(Elf *elf, uint64_t *ret_offset)
 {
-	Elf_Scn *scn = NULL;
-	uint64_t vaddr = 0;
+	GElf_Sym sym;
 
-	while (!vaddr && (scn = elf_nextscn(elf, scn))) {
-		GElf_Shdr shdr;
-
-		if (gelf_getshdr(scn, &shdr) &&
-		    (shdr.sh_type == SHT_SYMTAB || shdr.sh_type == SHT_DYNSYM))
-			vaddr = search(elf, scn, &shdr);
-	}
-	return vaddr ? to_offset(elf, vaddr, ret_offset) : -ENOENT;
+	if (!symbols_find(elf, ENTRY, &sym) || GELF_ST_TYPE(sym.st_info) != STT_FUNC)
+		return -ENOENT;
+	return to_offset(elf, sym.st_value, ret_offset);
 }
 
 int shim_unwind_check(int file_fd, struct shim_want *ret_want, struct reason *reason)

@@ -34,6 +34,11 @@ common_teardown()
 			echo 1 >"$child/cgroup.kill"
 		done
 	done
+	# Events that a killed bcc leaves in the host's table.
+	unshare -m sh -c 'mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
+		cd /sys/kernel/tracing && grep -F "$1/" uprobe_events | while read -r event rest; do
+			echo "-:${event#?:}" >>uprobe_events
+		done' sh "$DIR" 2>/dev/null || true
 	rm -rf "$DIR"
 }
 
