@@ -25,24 +25,30 @@ static int operand(struct walk *walk, const struct bpf_insn *insn, struct reg *r
 	}
 	r = read_reg(walk, insn->src_reg);
 	if (r == 0)
-		*ret = walk->state.regs[insn->src_reg];
+		*ret = *walk_reg(walk, insn->src_reg);
 	return r;
+}
+
+/* How far down it may lead; how far up is asked where it is used. Source: check_reg_sane_offset(), 6.12. */
+static bool is_sane(const struct range *range)
+{
+	return range->smin > -VAR_OFF_MAX && range->smin < VAR_OFF_MAX;
 }
 
 static int pointer_add(struct walk *walk, uint32_t regno, struct reg pointer,
 		       const struct reg *scalar, bool subtract)
 {
-	struct reg *dst = &walk->state.regs[regno];
+	struct reg *dst = walk_reg(walk, regno);
 	int64_t off;
 
-	if (pointer.type == REG_VALUE_OR_NULL)
+	if (pointer.type == REG_VALUE_OR_NULL || pointer.type == REG_RECORD_OR_NULL)
 		return walk_fail(walk, -EACCES,
-				 "R%u pointer arithmetic on map_value_or_null prohibited, "
-				 "null-check it first\n",
-				 regno);
-	if (pointer.type == REG_MAP)
-		return walk_fail(walk, -EACCES, "R%u pointer arithmetic on map_ptr prohibited\n",
-				 regno);
+				 "R%u pointer arithmetic on %s prohibited, null-check it first\n",
+				 regno, reg_type_name(pointer.type));
+	if (pointer.type == REG_MAP || pointer.type == REG_FUNC)
+		return walk_fail(walk, -EACCES, "R%u pointer arithmetic on %s prohibited\n", regno,
+				 reg_type_name(pointer.type));
+	need_value(walk, scalar);
 	if (range_is_const(&scalar->r64)) {
 		/* The number first: from one of any size it could not be computed. */
 		off = scalar->r64.smin;
@@ -59,18 +65,20 @@ static int pointer_add(struct walk *walk, uint32_t regno, struct reg pointer,
 		*dst = pointer;
 		return 0;
 	}
-	if (pointer.type != REG_VALUE)
-		return walk_fail(walk, pointer.type == REG_STACK ? -EOPNOTSUPP : -EACCES,
+	if (pointer.type == REG_CTX)
+		return walk_fail(walk, -EOPNOTSUPP,
 				 "not supported by this verifier: R%u variable offset from %s\n",
 				 regno, reg_type_name(pointer.type));
-	if (scalar->r64.smin <= -VAR_OFF_MAX || scalar->r64.smax >= VAR_OFF_MAX)
+	if (!is_sane(&scalar->r64))
 		return walk_fail(walk, -EINVAL,
-				 "math between map_value pointer and register with unbounded min "
-				 "value is not allowed\n");
+				 "math between %s pointer and register with unbounded min value is "
+				 "not allowed\n",
+				 reg_type_name(pointer.type));
 	pointer.r64 =
 		range_alu(subtract ? BPF_SUB : BPF_ADD, &pointer.r64, &scalar->r64, 64, false);
-	if (pointer.r64.smin <= -VAR_OFF_MAX || pointer.r64.smax >= VAR_OFF_MAX)
-		return walk_fail(walk, -EINVAL, "map_value pointer offset is out of bounds\n");
+	if (!is_sane(&pointer.r64))
+		return walk_fail(walk, -EINVAL, "%s pointer offset is out of bounds\n",
+				 reg_type_name(pointer.type));
 	*dst = pointer;
 	return 0;
 }
@@ -84,7 +92,7 @@ static int pointer_alu(struct walk *walk, const struct bpf_insn *insn, const str
 		return walk_fail(walk, -EACCES, "R%d 32-bit pointer arithmetic prohibited\n",
 				 insn->dst_reg);
 	if (op == BPF_SUB && reg_is_pointer(dst) && reg_is_pointer(src)) {
-		reg_set_unknown(&walk->state.regs[insn->dst_reg]);
+		reg_set_unknown(walk_reg(walk, insn->dst_reg));
 		return 0;
 	}
 	if (op == BPF_ADD && reg_is_pointer(dst) && reg_is_pointer(src))
@@ -107,7 +115,7 @@ static int mov_insn(struct walk *walk, const struct bpf_insn *insn)
 {
 	bool wide = BPF_CLASS(insn->code) == BPF_ALU64;
 	unsigned int bits = (unsigned int)insn->off;
-	struct reg src, *dst = &walk->state.regs[insn->dst_reg];
+	struct reg src, *dst = walk_reg(walk, insn->dst_reg);
 	int r = operand(walk, insn, &src);
 
 	if ((BPF_SRC(insn->code) == BPF_K ? insn->src_reg || bits : insn->imm) ||
@@ -115,6 +123,10 @@ static int mov_insn(struct walk *walk, const struct bpf_insn *insn)
 		return walk_fail(walk, -EINVAL, "BPF_MOV uses reserved fields\n");
 	if (r < 0)
 		return r;
+	if (BPF_SRC(insn->code) == BPF_X && !bits && (wide || src.r64.umax <= UINT32_MAX)) {
+		link_scalar(walk, walk_reg(walk, insn->src_reg));
+		src = *walk_reg(walk, insn->src_reg);
+	}
 	if (reg_is_pointer(&src)) {
 		if (!wide || bits)
 			return walk_fail(walk, -EACCES, "R%d partial copy of pointer\n",
@@ -130,18 +142,19 @@ static int mov_insn(struct walk *walk, const struct bpf_insn *insn)
 			reg_set_r64(dst, &out);
 		else
 			reg_set_r32(dst, &out);
-	} else if (wide) {
+	} else if (wide || src.r64.umax <= UINT32_MAX) {
 		*dst = src;
 	} else {
 		reg_set_r32(dst, &src.r32);
 	}
+	dst->origin = src.origin;
 	return 0;
 }
 
 /* Byte swaps: the bytes are there in another order. */
 static int end_insn(struct walk *walk, const struct bpf_insn *insn)
 {
-	struct reg *dst = &walk->state.regs[insn->dst_reg];
+	struct reg *dst = walk_reg(walk, insn->dst_reg);
 	int r = read_reg(walk, insn->dst_reg);
 
 	if (r < 0)
@@ -151,6 +164,7 @@ static int end_insn(struct walk *walk, const struct bpf_insn *insn)
 	if (reg_is_pointer(dst))
 		return walk_fail(walk, -EACCES, "R%d pointer arithmetic prohibited\n",
 				 insn->dst_reg);
+	/* Of the number that it was nothing is left to depend on. */
 	reg_set_bounded(dst, (unsigned int)insn->imm / 8, false);
 	return 0;
 }
@@ -173,7 +187,7 @@ static int check_fields(struct walk *walk, const struct bpf_insn *insn, bool *re
 
 int alu_insn(struct walk *walk, const struct bpf_insn *insn)
 {
-	struct reg *dst = &walk->state.regs[insn->dst_reg], left, src;
+	struct reg *dst = walk_reg(walk, insn->dst_reg), left, src;
 	bool wide = BPF_CLASS(insn->code) == BPF_ALU64, is_signed;
 	uint8_t op = BPF_OP(insn->code);
 	struct range out;
@@ -203,5 +217,6 @@ int alu_insn(struct walk *walk, const struct bpf_insn *insn)
 		reg_set_r64(dst, &out);
 	else
 		reg_set_r32(dst, &out);
+	dst->origin = origin_join(&walk->origins, left.origin, src.origin);
 	return 0;
 }

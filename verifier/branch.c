@@ -7,48 +7,69 @@
 
 #include "verifier/internal.h"
 
-int walk_push(struct walk *walk, const struct state *state, uint32_t at)
+int walk_push(struct walk *walk, struct state *state, uint32_t at)
 {
-	struct pending *grown;
-	int r;
+	int r = 0;
 
 	if (walk->pending_cnt == JUMPS_MAX)
-		return walk_fail(walk, -E2BIG, "The sequence of %u jumps is too complex.\n",
-				 JUMPS_MAX);
-	if (walk->pending_cnt == walk->pending_cap) {
+		r = walk_fail(walk, -E2BIG, "The sequence of %u jumps is too complex.\n",
+			      JUMPS_MAX);
+	if (r == 0 && walk->pending_cnt == walk->pending_cap) {
 		uint32_t cap = walk->pending_cap ? walk->pending_cap * 2 : 32;
+		struct pending *grown = realloc(walk->pending, cap * sizeof(*grown));
 
-		grown = realloc(walk->pending, cap * sizeof(*grown));
-		if (!grown)
-			return -ENOMEM;
-		walk->pending = grown;
-		walk->pending_cap = cap;
+		if (grown) {
+			walk->pending = grown;
+			walk->pending_cap = cap;
+		} else {
+			r = -ENOMEM;
+		}
 	}
-	r = state_copy(&walk->pending[walk->pending_cnt].state, state);
-	if (r < 0)
+	if (r < 0) {
+		state_deinit(state);
 		return r;
-	walk->pending[walk->pending_cnt++].at = at;
+	}
+	walk->pending[walk->pending_cnt++] =
+		(struct pending){.state = *state, .parent = walk->parent, .at = at};
+	if (walk->parent) {
+		walk->parent->refs++;
+		walk->parent->branches++;
+	}
 	return 0;
 }
 
-/* All that came from lookup @id is null, or is not. */
-static void settle_null(struct state *state, uint32_t id, bool null)
+static int push_copy(struct walk *walk, uint32_t at)
 {
-	struct reg *reg;
+	struct state copy;
+	int r = state_copy(&copy, &walk->state);
 
-	for (uint32_t i = 0; i < REGS + state->slot_cnt; i++) {
-		if (i >= REGS && state->slots[i - REGS].bytes[0] != BYTE_SPILL)
-			continue;
-		reg = i < REGS ? &state->regs[i] : &state->slots[i - REGS].spilled;
-		if (reg->type != REG_VALUE_OR_NULL || reg->id != id)
-			continue;
-		if (null) {
-			reg_set_const(reg, 0);
-		} else {
-			reg->type = REG_VALUE;
-			reg->id = 0;
-		}
+	return r < 0 ? r : walk_push(walk, &copy, at);
+}
+
+static void settle_reg(struct reg *reg, void *data)
+{
+	const bool *null = data;
+
+	if (reg->type != REG_VALUE_OR_NULL && reg->type != REG_RECORD_OR_NULL)
+		return;
+	if (*null) {
+		reg_set_const(reg, 0);
+	} else if (reg->type == REG_RECORD_OR_NULL) {
+		reg->type = REG_RECORD;
+	} else {
+		reg->type = REG_VALUE;
+		reg->id = 0;
 	}
+}
+
+/* All that came from call @id is null, or is not. */
+static int settle_null(struct state *state, uint32_t id, bool null)
+{
+	/* What was not acquired need not be released. */
+	for (uint32_t i = 0; null && i < state->ref_cnt; i++)
+		if (state->refs[i].id == id)
+			state->refs[i--] = state->refs[--state->ref_cnt];
+	return state_each(state, id, settle_reg, &null);
 }
 
 /* One way of a comparison of scalars. Return: false when nothing goes that way. */
@@ -74,26 +95,82 @@ static void try_way(struct way *way, const struct bpf_insn *insn, bool holds, co
 			   &way->src);
 }
 
-static void enter_way(struct state *state, const struct bpf_insn *insn, const struct way *way)
+/**
+ * struct equals - what is learnt of a register holds for the others that are known to be equal
+ */
+struct equals {
+	struct origins *origins;
+	const struct reg *from;
+};
+
+static void set_equal(struct reg *reg, void *data)
 {
-	state->regs[insn->dst_reg] = way->dst;
-	if (BPF_SRC(insn->code) == BPF_X && insn->src_reg != insn->dst_reg)
-		state->regs[insn->src_reg] = way->src;
+	const struct equals *equals = data;
+	uint32_t origin = reg->origin;
+
+	*reg = *equals->from;
+	reg->origin = origin_join(equals->origins, origin, equals->from->origin);
+}
+
+static int narrow_equals(struct walk *walk, struct state *state, uint32_t regno)
+{
+	const struct reg from = state->top.regs[regno];
+	struct equals equals = {&walk->origins, &from};
+
+	if (from.type != REG_SCALAR || !from.id)
+		return 0;
+	return state_each(state, from.id, set_equal, &equals);
+}
+
+/* Both registers of a comparison narrow each other; what needs one needs both. */
+static int enter_way(struct walk *walk, struct state *state, const struct bpf_insn *insn,
+		     const struct way *way)
+{
+	struct reg *regs = state->top.regs;
+	bool two = BPF_SRC(insn->code) == BPF_X && insn->src_reg != insn->dst_reg;
+	int r;
+
+	regs[insn->dst_reg] = way->dst;
+	if (two) {
+		regs[insn->src_reg] = way->src;
+		regs[insn->dst_reg].origin = regs[insn->src_reg].origin =
+			origin_join(&walk->origins, way->dst.origin, way->src.origin);
+	}
+	r = narrow_equals(walk, state, insn->dst_reg);
+	if (r == 0 && two)
+		r = narrow_equals(walk, state, insn->src_reg);
+	return r;
 }
 
 /* Addresses: nothing is learnt, both ways are open. */
 static int branch_unknown(struct walk *walk, uint32_t taken, uint32_t *ret_next)
 {
 	*ret_next = walk->at + 1;
-	return walk_push(walk, &walk->state, taken);
+	return push_copy(walk, taken);
+}
+
+static int branch_both(struct walk *walk, const struct bpf_insn *insn, const struct way *jump,
+		       const struct way *fall, uint32_t taken)
+{
+	struct state other;
+	int r = state_copy(&other, &walk->state);
+
+	if (r < 0)
+		return r;
+	r = enter_way(walk, &other, insn, jump);
+	if (r < 0) {
+		state_deinit(&other);
+		return r;
+	}
+	r = walk_push(walk, &other, taken);
+	return r < 0 ? r : enter_way(walk, &walk->state, insn, fall);
 }
 
 static int branch_scalars(struct walk *walk, const struct bpf_insn *insn, const struct reg *src,
 			  uint32_t taken, uint32_t *ret_next)
 {
-	const struct reg dst = walk->state.regs[insn->dst_reg];
+	const struct reg dst = *walk_reg(walk, insn->dst_reg);
 	struct way jump, fall;
-	int r;
 
 	try_way(&jump, insn, true, &dst, src);
 	try_way(&fall, insn, false, &dst, src);
@@ -103,21 +180,13 @@ static int branch_scalars(struct walk *walk, const struct bpf_insn *insn, const 
 	 */
 	if (!jump.open && !fall.open)
 		return branch_unknown(walk, taken, ret_next);
-	if (jump.open && fall.open) {
-		struct state other;
-
-		r = state_copy(&other, &walk->state);
-		if (r < 0)
-			return r;
-		enter_way(&other, insn, &jump);
-		r = walk_push(walk, &other, taken);
-		state_deinit(&other);
-		if (r < 0)
-			return r;
-	}
-	enter_way(&walk->state, insn, fall.open ? &fall : &jump);
 	*ret_next = fall.open ? walk->at + 1 : taken;
-	return 0;
+	if (jump.open && fall.open)
+		return branch_both(walk, insn, &jump, &fall, taken);
+	/* The other way was left out because of what the numbers are. */
+	need_value(walk, &dst);
+	need_value(walk, src);
+	return enter_way(walk, &walk->state, insn, fall.open ? &fall : &jump);
 }
 
 /* Only the number 0 itself will do, not a register that holds it. Source:
@@ -132,19 +201,41 @@ static bool is_null_check(const struct bpf_insn *insn)
 static int branch_null(struct walk *walk, const struct bpf_insn *insn, uint32_t taken,
 		       uint32_t *ret_next)
 {
-	const struct reg reg = walk->state.regs[insn->dst_reg];
+	const uint32_t id = walk_reg(walk, insn->dst_reg)->id;
 	bool jump_if_null = BPF_OP(insn->code) == BPF_JEQ;
 	struct state other;
 	int r = state_copy(&other, &walk->state);
 
 	if (r < 0)
 		return r;
-	settle_null(&other, reg.id, jump_if_null);
-	r = walk_push(walk, &other, taken);
-	state_deinit(&other);
-	settle_null(&walk->state, reg.id, !jump_if_null);
+	r = settle_null(&other, id, jump_if_null);
+	if (r < 0) {
+		state_deinit(&other);
+		return r;
+	}
 	*ret_next = walk->at + 1;
-	return r;
+	r = walk_push(walk, &other, taken);
+	return r < 0 ? r : settle_null(&walk->state, id, !jump_if_null);
+}
+
+int branch_may_goto(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_next)
+{
+	struct state other;
+	int r;
+
+	if (insn->src_reg || insn->dst_reg || insn->imm)
+		return walk_fail(walk, -EINVAL, "invalid may_goto imm %d\n", insn->imm);
+	*ret_next = (uint32_t)insn_target(insn, walk->at);
+	r = state_copy(&other, &walk->state);
+	if (r < 0)
+		return r;
+	other.may_gotos++;
+	r = explored_widen(walk, &other, walk->at);
+	if (r < 0) {
+		state_deinit(&other);
+		return r;
+	}
+	return walk_push(walk, &other, walk->at + 1);
 }
 
 static int get_operands(struct walk *walk, const struct bpf_insn *insn, struct reg *ret_src)
@@ -161,13 +252,13 @@ static int get_operands(struct walk *walk, const struct bpf_insn *insn, struct r
 		return walk_fail(walk, -EINVAL, "BPF_JMP/JMP32 uses reserved fields\n");
 	if (r == 0)
 		r = read_reg(walk, insn->src_reg);
-	*ret_src = walk->state.regs[insn->src_reg];
+	*ret_src = *walk_reg(walk, insn->src_reg);
 	return r;
 }
 
 int branch_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_next)
 {
-	const struct reg *dst = &walk->state.regs[insn->dst_reg];
+	const struct reg *dst = walk_reg(walk, insn->dst_reg);
 	uint32_t taken = (uint32_t)((int64_t)walk->at + 1 + insn->off);
 	struct reg src;
 	int r = get_operands(walk, insn, &src);
@@ -179,7 +270,8 @@ int branch_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_ne
 	if (BPF_CLASS(insn->code) == BPF_JMP32)
 		return walk_fail(walk, -EACCES, "R%d pointer comparison prohibited\n",
 				 insn->dst_reg);
-	if (dst->type == REG_VALUE_OR_NULL && is_null_check(insn))
+	if ((dst->type == REG_VALUE_OR_NULL || dst->type == REG_RECORD_OR_NULL) &&
+	    is_null_check(insn))
 		return branch_null(walk, insn, taken, ret_next);
 	return branch_unknown(walk, taken, ret_next);
 }

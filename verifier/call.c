@@ -12,16 +12,24 @@ struct call_check {
 	const struct helper_row *row;
 	uint32_t id;
 	uint32_t map; /* of ARG_MAP */
+	struct reg func; /* of ARG_FUNC */
+	uint32_t size;	 /* of ARG_RECORD_SIZE */
+	uint32_t released; /* id of ARG_RECORD */
 };
+
+static int bad_type(struct walk *walk, uint32_t regno, const char *expected)
+{
+	return walk_fail(walk, -EACCES, "R%u type=%s expected=%s\n", regno,
+			 reg_type_name(walk_reg(walk, regno)->type), expected);
+}
 
 static int check_map(struct walk *walk, struct call_check *check, uint32_t regno)
 {
-	const struct reg *reg = &walk->state.regs[regno];
+	const struct reg *reg = walk_reg(walk, regno);
 	uint32_t type;
 
 	if (reg->type != REG_MAP)
-		return walk_fail(walk, -EACCES, "R%u type=%s expected=map_ptr\n", regno,
-				 reg_type_name(reg->type));
+		return bad_type(walk, regno, "map_ptr");
 	check->map = reg->map;
 	type = walk->prog->maps[reg->map].type;
 	if (type >= 64 || !(helper_map_types() >> type & 1))
@@ -35,11 +43,11 @@ static int check_map(struct walk *walk, struct call_check *check, uint32_t regno
 
 static int check_size(struct walk *walk, uint32_t regno, bool zero_allowed, bool out)
 {
-	const struct reg *reg = &walk->state.regs[regno];
+	const struct reg *reg = walk_reg(walk, regno);
 
 	if (reg->type != REG_SCALAR)
-		return walk_fail(walk, -EACCES, "R%u type=%s expected=scalar\n", regno,
-				 reg_type_name(reg->type));
+		return bad_type(walk, regno, "scalar");
+	need_value(walk, reg);
 	if (reg->r64.smin < 0)
 		return walk_fail(walk, -EACCES,
 				 "R%u min value is negative, either use unsigned or 'var &= "
@@ -56,19 +64,66 @@ static int check_size(struct walk *walk, uint32_t regno, bool zero_allowed, bool
 	return memory_range(walk, regno - 1, reg->r64.umin, reg->r64.umax, out);
 }
 
+static int check_record_size(struct walk *walk, struct call_check *check, uint32_t regno)
+{
+	const struct reg *reg = walk_reg(walk, regno);
+
+	if (reg->type != REG_SCALAR || !range_is_const(&reg->r64))
+		return walk_fail(walk, -EACCES, "R%u is not a known constant\n", regno);
+	need_value(walk, reg);
+	if (reg->r64.umin >= VAR_OFF_MAX)
+		return walk_fail(walk, -EACCES, "R%u: more than a record can have\n", regno);
+	check->size = (uint32_t)reg->r64.umin;
+	return 0;
+}
+
+static uint32_t innermost_callback(const struct state *state)
+{
+	uint32_t i = state->caller_cnt;
+
+	while (i && !state_frame(state, i)->callback)
+		i--;
+	return i;
+}
+
+static int check_record(struct walk *walk, struct call_check *check, uint32_t regno)
+{
+	const struct reg *reg = walk_reg(walk, regno);
+
+	if (reg->type != REG_RECORD)
+		return bad_type(walk, regno, "ringbuf_mem");
+	if (reg->off || !range_is_const(&reg->r64) || reg->r64.umin)
+		return walk_fail(walk, -EINVAL,
+				 "R%u must have zero offset when passed to release func\n", regno);
+	check->released = reg->id;
+	return 0;
+}
+
+static int check_stack_or_null(struct walk *walk, uint32_t regno)
+{
+	const struct reg *reg = walk_reg(walk, regno);
+
+	if (reg->type == REG_STACK)
+		return 0;
+	if (!reg_is_const(reg) || reg->r64.umin)
+		return bad_type(walk, regno, "fp");
+	need_value(walk, reg);
+	return 0;
+}
+
 static int check_arg(struct walk *walk, struct call_check *check, int index)
 {
 	const enum helper_arg *args = check->row->args;
 	uint32_t regno = (uint32_t)index + 1;
+	const struct reg *reg = walk_reg(walk, regno);
 	int r = read_reg(walk, regno);
 
 	if (r < 0)
 		return r;
 	switch (args[index]) {
 	case ARG_CTX:
-		if (walk->state.regs[regno].type != REG_CTX || walk->state.regs[regno].off)
-			return walk_fail(walk, -EACCES, "R%u type=%s expected=ctx\n", regno,
-					 reg_type_name(walk->state.regs[regno].type));
+		if (reg->type != REG_CTX || reg->off)
+			return bad_type(walk, regno, "ctx");
 		return 0;
 	case ARG_MAP:
 		return check_map(walk, check, regno);
@@ -82,6 +137,17 @@ static int check_arg(struct walk *walk, struct call_check *check, int index)
 	case ARG_SIZE_OR_0:
 		return check_size(walk, regno, args[index] == ARG_SIZE_OR_0,
 				  args[index - 1] == ARG_MEM_OUT);
+	case ARG_RECORD_SIZE:
+		return check_record_size(walk, check, regno);
+	case ARG_RECORD:
+		return check_record(walk, check, regno);
+	case ARG_FUNC:
+		if (reg->type != REG_FUNC)
+			return bad_type(walk, regno, "func");
+		check->func = *reg;
+		return 0;
+	case ARG_STACK_OR_NULL:
+		return check_stack_or_null(walk, regno);
 	default:
 		return 0; /* memory is checked with its size */
 	}
@@ -107,20 +173,92 @@ static int check_map_flags(struct walk *walk, const struct call_check *check)
 	return 0;
 }
 
-static void set_result(struct walk *walk, const struct call_check *check)
+static int acquire(struct walk *walk, uint32_t id)
 {
-	struct reg *r0 = &walk->state.regs[0];
+	struct state *state = &walk->state;
+
+	if (state->ref_cnt == REFS_MAX)
+		return walk_fail(walk, -EOPNOTSUPP,
+				 "not supported by this verifier: more than %u references\n",
+				 REFS_MAX);
+	state->refs[state->ref_cnt].id = id;
+	state->refs[state->ref_cnt].at = walk->at;
+	state->refs[state->ref_cnt++].callback = innermost_callback(state);
+	return 0;
+}
+
+static void drop_reg(struct reg *reg, void *data)
+{
+	(void)data;
+	reg_set_none(reg);
+}
+
+/* Nobody has it any more. */
+static int release(struct walk *walk, uint32_t id)
+{
+	struct state *state = &walk->state;
+
+	for (uint32_t i = 0; i < state->ref_cnt; i++) {
+		if (state->refs[i].id != id)
+			continue;
+		if (state->refs[i].callback != innermost_callback(state))
+			break;
+		state->refs[i] = state->refs[--state->ref_cnt];
+		return state_each(state, id, drop_reg, NULL);
+	}
+	return walk_fail(walk, -EINVAL, "release of a reference that was acquired elsewhere\n");
+}
+
+static int set_result(struct walk *walk, const struct call_check *check)
+{
+	struct reg *r0 = walk_reg(walk, 0);
 
 	for (uint32_t i = 0; i <= 5; i++)
-		reg_set_none(&walk->state.regs[i]);
-	if (check->row->ret == RET_SCALAR) {
-		reg_set_unknown(r0);
-		return;
-	}
+		reg_set_none(walk_reg(walk, i));
+	reg_set_unknown(r0);
+	if (check->row->ret == RET_SCALAR)
+		return 0;
 	*r0 = (struct reg){.type = REG_VALUE_OR_NULL,
 			   .map = check->map,
 			   .id = ++walk->last_id,
 			   .r64 = range_const(0, 64)};
+	if (check->row->ret == RET_VALUE_OR_NULL)
+		return 0;
+	r0->type = REG_RECORD_OR_NULL;
+	r0->size = check->size;
+	return acquire(walk, r0->id);
+}
+
+/* What the function is given; the rest it must not read. Source: set_*_callback_state(), Linux 6.12. */
+static void callback_args(struct walk *walk, const struct call_check *check, struct reg *args)
+{
+	for (uint32_t i = 0; i <= 5; i++)
+		reg_set_none(&args[i]);
+	if (check->id == BPF_FUNC_loop) {
+		reg_set_unknown(&args[1]);
+		args[2] = *walk_reg(walk, 3);
+		return;
+	}
+	args[1] = *walk_reg(walk, 1);
+	args[2] = (struct reg){.type = REG_KEY, .map = check->map, .r64 = range_const(0, 64)};
+	args[3] = (struct reg){.type = REG_VALUE, .map = check->map, .r64 = range_const(0, 64)};
+	args[4] = *walk_reg(walk, 3);
+}
+
+/* Another turn, unless all that a bpf_loop() was asked for were walked. */
+static int call_back(struct walk *walk, const struct call_check *check)
+{
+	struct frame *top = &walk->state.top;
+	struct reg args[6];
+	int r = 0;
+
+	need_value(walk, &top->regs[1]);
+	if (check->id != BPF_FUNC_loop || top->turns < top->regs[1].r64.umax) {
+		callback_args(walk, check, args);
+		r = func_callback(walk, &check->func, check->id, args);
+	}
+	top->turns = 0;
+	return r;
 }
 
 static int refuse_id(struct walk *walk, uint32_t id)
@@ -136,10 +274,44 @@ static bool asks_user_stack(const struct reg *flags)
 	       (flags->r64.umin & BPF_F_USER_STACK);
 }
 
-int call_insn(struct walk *walk, const struct bpf_insn *insn)
+static int check_args(struct walk *walk, struct call_check *check)
+{
+	bool has_map = false;
+	int r;
+
+	for (int i = 0; i < 5 && check->row->args[i] != ARG_NONE; i++) {
+		r = check_arg(walk, check, i);
+		if (r < 0)
+			return r;
+		has_map |= check->row->args[i] == ARG_MAP;
+	}
+	if (!has_map)
+		return 0;
+	r = check_map_flags(walk, check);
+	if (r == 0)
+		note_map(walk, check->map);
+	return r;
+}
+
+static void note_helper(struct walk *walk, const struct call_check *check)
+{
+	struct verifier_facts *facts = walk->facts;
+	bool kernel_only = check->row->kernel_only;
+
+	facts->helpers[check->id / 64] |= 1ull << (check->id % 64);
+	/* The kernel's stack is where the kernel is. */
+	if (check->id == BPF_FUNC_get_stackid) {
+		need_value(walk, walk_reg(walk, 3));
+		kernel_only = !asks_user_stack(walk_reg(walk, 3));
+	}
+	if (kernel_only && !facts->kernel_only)
+		facts->kernel_only = check->id;
+}
+
+static int call_helper(struct walk *walk, const struct bpf_insn *insn)
 {
 	struct call_check check = {.id = (uint32_t)insn->imm};
-	bool has_map = false;
+	int r;
 
 	if (insn->src_reg || insn->dst_reg || insn->off)
 		return walk_fail(walk, -EINVAL, "BPF_CALL uses reserved fields\n");
@@ -150,27 +322,20 @@ int call_insn(struct walk *walk, const struct bpf_insn *insn)
 		return walk_fail(walk, -EINVAL,
 				 "cannot call GPL-restricted function from non-GPL compatible "
 				 "program\n");
-	for (int i = 0; i < 5 && check.row->args[i] != ARG_NONE; i++) {
-		int r = check_arg(walk, &check, i);
+	r = check_args(walk, &check);
+	if (r < 0)
+		return r;
+	note_helper(walk, &check);
+	if (check.row->calls_back)
+		r = call_back(walk, &check);
+	if (r == 0 && check.released)
+		r = release(walk, check.released);
+	return r < 0 ? r : set_result(walk, &check);
+}
 
-		if (r < 0)
-			return r;
-		has_map |= check.row->args[i] == ARG_MAP;
-	}
-	if (has_map) {
-		int r = check_map_flags(walk, &check);
-
-		if (r < 0)
-			return r;
-		note_map(walk, check.map);
-	}
-	walk->facts->helpers[check.id / 64] |= 1ull << (check.id % 64);
-	if (check.row->kernel_only && !walk->facts->kernel_only)
-		walk->facts->kernel_only = check.id;
-	/* The kernel's stack is where the kernel is. */
-	if (check.id == BPF_FUNC_get_stackid && !asks_user_stack(&walk->state.regs[BPF_REG_3]) &&
-	    !walk->facts->kernel_only)
-		walk->facts->kernel_only = check.id;
-	set_result(walk, &check);
-	return 0;
+int call_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_next)
+{
+	if (insn_calls(insn))
+		return func_call(walk, insn, ret_next);
+	return call_helper(walk, insn);
 }

@@ -1,117 +1,195 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Before the walk: every instruction is known, jumps stay inside and form no cycle, all can be
- * reached; and which registers are still of use where.
+ * Before the walk: every instruction is known, jumps stay inside their function, all can be reached; where
+ * states are compared, and which registers are still of use where. After it: how much stack calls need.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "verifier/helpers.h"
 #include "verifier/internal.h"
 
-static bool is_ld_imm64(const struct bpf_insn *insn)
+enum colour { WHITE, GREY, BLACK, HALF };
+
+/**
+ * struct search - depth first, without recursion
+ * @colour, @next: per instruction; @next is how many of the places it leads to were taken
+ * @path: instructions from the first to the one at hand
+ * @order: instructions, most of them behind what they lead to
+ */
+struct search {
+	uint8_t *colour, *next;
+	uint32_t *path, *order;
+	uint32_t depth, order_cnt;
+};
+
+static int add_subprog(struct walk *walk, int64_t start)
 {
-	return insn->code == (BPF_LD | BPF_IMM | BPF_DW);
+	/* Not into the middle of an instruction, either. */
+	if (start < 0 || start >= walk->prog->cnt ||
+	    (start && insn_is_ld_imm64(&walk->prog->insns[start - 1]) &&
+	     !walk->prog->insns[start].code))
+		return walk_fail(walk, -EINVAL, "call to invalid destination\n");
+	for (uint32_t i = 0; i < walk->subprog_cnt; i++)
+		if (walk->subprogs[i].start == start)
+			return 0;
+	if (walk->subprog_cnt == SUBPROGS_MAX)
+		return walk_fail(walk, -E2BIG, "too many subprograms\n");
+	walk->subprogs[walk->subprog_cnt++].start = (uint32_t)start;
+	return 0;
 }
 
-static bool is_jump_class(const struct bpf_insn *insn)
+static int by_start(const void *a, const void *b)
 {
-	return BPF_CLASS(insn->code) == BPF_JMP || BPF_CLASS(insn->code) == BPF_JMP32;
+	const struct subprog *left = a, *right = b;
+
+	return left->start < right->start ? -1 : left->start > right->start;
 }
 
-static bool is_plain_call(const struct bpf_insn *insn)
+static int find_subprogs(struct walk *walk)
 {
-	return is_jump_class(insn) && BPF_OP(insn->code) == BPF_CALL;
-}
+	const struct verifier_prog *prog = walk->prog;
+	int r = add_subprog(walk, 0);
 
-static bool is_exit(const struct bpf_insn *insn)
-{
-	return is_jump_class(insn) && BPF_OP(insn->code) == BPF_EXIT;
-}
+	for (uint32_t i = 0; i < prog->cnt && r == 0; i++)
+		if (insn_calls(&prog->insns[i]) || insn_is_func(&prog->insns[i]))
+			r = add_subprog(walk, insn_target(&prog->insns[i], i));
+	if (r < 0)
+		return r;
+	qsort(walk->subprogs, walk->subprog_cnt, sizeof(*walk->subprogs), by_start);
+	for (uint32_t i = 0, at = 0; i < walk->subprog_cnt; i++) {
+		uint32_t end = i + 1 < walk->subprog_cnt ? walk->subprogs[i + 1].start : prog->cnt;
 
-static bool is_ja(const struct bpf_insn *insn)
-{
-	return is_jump_class(insn) && BPF_OP(insn->code) == BPF_JA;
-}
-
-/* Where an instruction leads: up to two places. */
-static uint32_t successors(const struct bpf_insn *insns, uint32_t at, int64_t *ret)
-{
-	const struct bpf_insn *insn = &insns[at];
-	int64_t jump;
-
-	if (is_exit(insn))
-		return 0;
-	if (is_ld_imm64(insn)) {
-		ret[0] = (int64_t)at + 2;
-		return 1;
+		for (; at < end; at++)
+			walk->insns[at].subprog = (uint16_t)i;
 	}
-	ret[0] = (int64_t)at + 1;
-	if (!is_jump_class(insn) || is_plain_call(insn))
-		return 1;
-	jump = (int64_t)at + 1 +
-	       (BPF_CLASS(insn->code) == BPF_JMP32 && is_ja(insn) ? insn->imm : insn->off);
-	if (is_ja(insn)) {
-		ret[0] = jump;
-		return 1;
-	}
-	ret[1] = jump;
-	return 2;
+	return 0;
 }
 
-enum colour { WHITE, GREY, BLACK };
-
-static int check_edge(struct walk *walk, uint32_t from, int64_t to, const uint8_t *colour)
+uint32_t cfg_subprog(const struct walk *walk, uint32_t start)
 {
-	const struct bpf_insn *insns = walk->prog->insns;
+	return walk->insns[start].subprog;
+}
 
-	if (to < 0 || to >= walk->prog->cnt)
-		return walk_fail(walk, -EINVAL, "jump out of range from insn %u to %lld\n", from,
-				 (long long)to);
-	if (to > 0 && is_ld_imm64(&insns[to - 1]) && colour[to] == BLACK + 1)
+static bool ends(const struct bpf_insn *insn)
+{
+	return insn->code == (BPF_JMP | BPF_EXIT) || insn->code == (BPF_JMP | BPF_JA) ||
+	       insn->code == (BPF_JMP32 | BPF_JA);
+}
+
+/* Functions are entered at their first instruction and left by exit alone. */
+static int check_bounds(struct walk *walk)
+{
+	const struct verifier_prog *prog = walk->prog;
+
+	for (uint32_t i = 0; i < prog->cnt; i++) {
+		const struct bpf_insn *insn = &prog->insns[i];
+		uint16_t subprog = walk->insns[i].subprog;
+		int64_t to[2];
+		uint32_t cnt = insn_next(insn, i, to);
+
+		for (uint32_t k = 0; k < cnt; k++) {
+			bool is_jump = k || (cnt == 1 && ends(insn));
+
+			if (is_jump && (to[k] < 0 || to[k] >= prog->cnt ||
+					walk->insns[to[k]].subprog != subprog))
+				return walk_fail(walk, -EINVAL,
+						 "jump out of range from insn %u to %lld\n", i,
+						 (long long)to[k]);
+		}
+		if (insn_is_ld_imm64(insn))
+			i++;
+		if ((i + 1 == prog->cnt || walk->insns[i + 1].subprog != subprog) && !ends(insn))
+			return walk_fail(walk, -EINVAL, "last insn is not an exit or jmp\n");
+	}
+	return 0;
+}
+
+static int check_edge(struct walk *walk, const struct search *search, int64_t to)
+{
+	if (search->colour[to] == HALF)
 		return walk_fail(walk, -EINVAL, "jump into the middle of ldimm64 insn %lld\n",
 				 (long long)to);
-	if (colour[to] == GREY)
-		return walk_fail(walk, -EOPNOTSUPP,
-				 "not supported by this verifier: loops, back-edge from insn %u to "
-				 "%lld\n",
-				 from, (long long)to);
 	return 0;
 }
 
-/* Depth first, without recursion: @stack holds the path, @next how many successors were taken. */
-static int walk_edges(struct walk *walk, uint8_t *colour, uint32_t *stack, uint8_t *next)
+static void visit(struct walk *walk, struct search *search, uint32_t at)
 {
-	uint32_t depth = 0;
+	if (search->colour[at] == WHITE) {
+		search->colour[at] = GREY;
+		search->path[search->depth++] = at;
+	} else {
+		walk->insns[at].compare = true;
+	}
+}
 
-	stack[depth++] = 0;
-	colour[0] = GREY;
-	while (depth) {
-		uint32_t at = stack[depth - 1];
+static bool has_callback(const struct bpf_insn *insn)
+{
+	const struct helper_row *row = NULL;
+
+	if (insn_is_call(insn) && !insn->src_reg)
+		row = helper_row((uint32_t)insn->imm);
+	return row && row->calls_back;
+}
+
+/* Turns of a loop that is not of jumps meet at the instruction that makes them. */
+static void mark_turns(struct walk *walk, uint32_t at)
+{
+	const struct bpf_insn *insn = &walk->prog->insns[at];
+
+	if (has_callback(insn) || insn_is_may_goto(insn))
+		walk->insns[at].compare = walk->insns[at].always = true;
+}
+
+static int search_from(struct walk *walk, struct search *search, uint32_t start)
+{
+	visit(walk, search, start);
+	while (search->depth) {
+		uint32_t at = search->path[search->depth - 1];
+		const struct bpf_insn *insn = &walk->prog->insns[at];
 		int64_t to[2];
-		uint32_t cnt = successors(walk->prog->insns, at, to);
+		uint32_t cnt = insn_next(insn, at, to);
 		int r;
 
-		if (next[at] == cnt) {
-			colour[at] = BLACK;
-			walk->order[walk->order_cnt++] = at;
-			depth--;
+		if (search->next[at] == cnt) {
+			search->colour[at] = BLACK;
+			search->order[search->order_cnt++] = at;
+			search->depth--;
+			mark_turns(walk, at);
 			continue;
 		}
-		r = check_edge(walk, at, to[next[at]], colour);
+		r = check_edge(walk, search, to[search->next[at]]);
 		if (r < 0)
 			return r;
-		at = (uint32_t)to[next[at]++];
-		if (cnt == 2)
-			walk->target[at] = 1;
-		if (colour[at] == WHITE) {
-			colour[at] = GREY;
-			stack[depth++] = at;
-		} else {
-			walk->target[at] = 1;
-		}
+		at = (uint32_t)to[search->next[at]++];
+		if (cnt == 2 || insn_calls(insn))
+			walk->insns[at].compare = true;
+		visit(walk, search, at);
 	}
 	return 0;
+}
+
+/* From the first function through those that it calls: others are of no use, and refused. */
+static int search_all(struct walk *walk, struct search *search)
+{
+	const struct bpf_insn *insns = walk->prog->insns;
+	uint32_t seen = 0;
+	int r = search_from(walk, search, 0);
+
+	for (; seen < search->order_cnt && r == 0; seen++) {
+		uint32_t at = search->order[seen], to;
+
+		if (!insn_calls(&insns[at]) && !insn_is_func(&insns[at]))
+			continue;
+		to = (uint32_t)insn_target(&insns[at], at);
+		if (search->colour[to] == WHITE)
+			r = search_from(walk, search, to);
+	}
+	for (uint32_t i = 0; i < walk->prog->cnt && r == 0; i++)
+		if (search->colour[i] == WHITE)
+			r = walk_fail(walk, -EINVAL, "unreachable insn %u\n", i);
+	return r;
 }
 
 /* Second halves of ld_imm64 are no instructions. */
@@ -120,77 +198,36 @@ static int mark_halves(struct walk *walk, uint8_t *colour)
 	const struct verifier_prog *prog = walk->prog;
 
 	for (uint32_t i = 0; i < prog->cnt; i++) {
-		if (!is_ld_imm64(&prog->insns[i]))
+		if (!insn_is_ld_imm64(&prog->insns[i]))
 			continue;
 		if (i + 1 == prog->cnt || prog->insns[i + 1].code || prog->insns[i + 1].dst_reg ||
 		    prog->insns[i + 1].src_reg || prog->insns[i + 1].off)
 			return walk_fail(walk, -EINVAL, "invalid bpf_ld_imm64 insn\n");
-		colour[++i] = BLACK + 1;
+		colour[++i] = HALF;
 	}
 	return 0;
 }
 
-static uint16_t bit(uint32_t reg)
+/* Until nothing changes; without loops one round of this order is enough. */
+static void find_live(struct walk *walk, const struct search *search)
 {
-	return (uint16_t)(1u << reg);
-}
+	bool changed = true;
 
-/* Registers an instruction reads, and writes. Reading too much is safe. */
-static void uses(const struct bpf_insn *insn, uint16_t *ret_reads, uint16_t *ret_writes)
-{
-	uint16_t dst = bit(insn->dst_reg), src = bit(insn->src_reg);
+	while (changed) {
+		changed = false;
+		for (uint32_t i = 0; i < search->order_cnt; i++) {
+			uint32_t at = search->order[i];
+			uint16_t reads, writes, live = 0;
+			int64_t to[2];
+			uint32_t cnt = insn_next(&walk->prog->insns[at], at, to);
 
-	*ret_reads = *ret_writes = 0;
-	switch (BPF_CLASS(insn->code)) {
-	case BPF_ALU:
-	case BPF_ALU64:
-		*ret_writes = dst;
-		*ret_reads = BPF_OP(insn->code) == BPF_MOV ? 0 : dst;
-		if (BPF_SRC(insn->code) == BPF_X)
-			*ret_reads |= src;
-		break;
-	case BPF_LD:
-		*ret_writes = dst;
-		break;
-	case BPF_LDX:
-		*ret_writes = dst;
-		*ret_reads = src;
-		break;
-	case BPF_ST:
-		*ret_reads = dst;
-		break;
-	case BPF_STX:
-		*ret_reads = dst | src | bit(0);
-		break;
-	default:
-		if (is_exit(insn)) {
-			*ret_reads = bit(0);
-		} else if (is_plain_call(insn)) {
-			*ret_reads = 0x3e;
-			*ret_writes = 0x3f;
-		} else if (!is_ja(insn)) {
-			*ret_reads = dst;
-			if (BPF_SRC(insn->code) == BPF_X)
-				*ret_reads |= src;
+			for (uint32_t k = 0; k < cnt; k++)
+				live |= walk->insns[to[k]].live;
+			insn_uses(&walk->prog->insns[at], &reads, &writes);
+			live = (uint16_t)((live & ~writes) | reads);
+			changed |= live != walk->insns[at].live;
+			walk->insns[at].live = live;
 		}
-	}
-}
-
-/* There are no cycles: in this order what an instruction leads to is done before it. */
-static void find_live(struct walk *walk)
-{
-	const struct bpf_insn *insns = walk->prog->insns;
-
-	for (uint32_t i = 0; i < walk->order_cnt; i++) {
-		uint32_t at = walk->order[i];
-		uint16_t reads, writes, live = 0;
-		int64_t to[2];
-		uint32_t cnt = successors(insns, at, to);
-
-		for (uint32_t k = 0; k < cnt; k++)
-			live |= walk->live[to[k]];
-		uses(&insns[at], &reads, &writes);
-		walk->live[at] = (uint16_t)((live & ~writes) | reads);
 	}
 }
 
@@ -200,7 +237,7 @@ static int check_map(struct walk *walk, const struct bpf_insn *insn)
 	const struct verifier_map *map;
 	uint32_t off = (uint32_t)insn[1].imm;
 
-	if (!insn->src_reg)
+	if (!insn->src_reg || insn_is_func(insn))
 		return 0;
 	if (insn->src_reg != BPF_PSEUDO_MAP_FD && insn->src_reg != BPF_PSEUDO_MAP_VALUE)
 		return walk_fail(walk, -EOPNOTSUPP,
@@ -234,9 +271,9 @@ static int check_insns(struct walk *walk)
 			return r;
 		if (insn->dst_reg >= REGS)
 			return walk_fail(walk, -EINVAL, "R%d is invalid\n", insn->dst_reg);
-		if (insn->src_reg >= REGS && !is_ld_imm64(insn))
+		if (insn->src_reg >= REGS && !insn_is_ld_imm64(insn))
 			return walk_fail(walk, -EINVAL, "R%d is invalid\n", insn->src_reg);
-		if (!is_ld_imm64(insn))
+		if (!insn_is_ld_imm64(insn))
 			continue;
 		r = check_map(walk, insn);
 		if (r < 0)
@@ -246,33 +283,101 @@ static int check_insns(struct walk *walk)
 	return 0;
 }
 
-static int check_with(struct walk *walk, uint8_t *colour, uint32_t *stack, uint8_t *next)
+static int check_with(struct walk *walk, struct search *search)
 {
-	int r = mark_halves(walk, colour);
+	int r = mark_halves(walk, search->colour);
 
 	if (r == 0)
 		r = check_insns(walk);
 	if (r == 0)
-		r = walk_edges(walk, colour, stack, next);
-	for (uint32_t i = 0; i < walk->prog->cnt && r == 0; i++)
-		if (colour[i] == WHITE)
-			r = walk_fail(walk, -EINVAL, "unreachable insn %u\n", i);
+		r = find_subprogs(walk);
 	if (r == 0)
-		find_live(walk);
+		r = check_bounds(walk);
+	if (r == 0)
+		r = search_all(walk, search);
+	if (r == 0)
+		find_live(walk, search);
 	return r;
 }
 
 int cfg_check(struct walk *walk)
 {
 	uint32_t cnt = walk->prog->cnt;
-	uint8_t *colour = calloc(cnt, 1), *next = calloc(cnt, 1);
-	uint32_t *stack = calloc(cnt, sizeof(*stack));
+	struct search search = {
+		.colour = calloc(cnt, 1),
+		.next = calloc(cnt, 1),
+		.path = calloc(cnt, sizeof(*search.path)),
+		.order = calloc(cnt, sizeof(*search.order)),
+	};
 	int r = -ENOMEM;
 
-	if (colour && next && stack)
-		r = check_with(walk, colour, stack, next);
-	free(colour);
-	free(next);
-	free(stack);
+	if (search.colour && search.next && search.path && search.order)
+		r = check_with(walk, &search);
+	free(search.colour);
+	free(search.next);
+	free(search.path);
+	free(search.order);
 	return r;
+}
+
+/**
+ * struct chains - of the functions that each function calls, the deepest
+ * @bytes, @frames: with its own; 0 while it is not known
+ */
+struct chains {
+	uint32_t bytes[SUBPROGS_MAX], frames[SUBPROGS_MAX];
+};
+
+#define STACK_ROUND 16u /* round_up_subprog_stack_depth() with a JIT, Linux 6.12 */
+
+/* @depth bounds the recursion: no chain is longer. */
+static int measure(struct walk *walk, struct chains *chains, uint32_t subprog, uint32_t depth)
+{
+	uint32_t at = walk->subprogs[subprog].start, bytes = 0, frames = 0;
+	uint32_t own = (walk->subprogs[subprog].depth + STACK_ROUND - 1) & ~(STACK_ROUND - 1);
+
+	if (depth == FRAMES)
+		return walk_fail(walk, -E2BIG, "the call stack of %u frames is too deep !\n",
+				 depth + 1);
+	for (; at < walk->prog->cnt && walk->insns[at].subprog == subprog; at++) {
+		const struct bpf_insn *insn = &walk->prog->insns[at];
+		uint32_t callee;
+
+		if (!insn_calls(insn) && !insn_is_func(insn))
+			continue;
+		callee = cfg_subprog(walk, (uint32_t)insn_target(insn, at));
+		/* Again only where it lies so deep that what it calls may be too much. */
+		if (!chains->frames[callee] || depth + 1 + chains->frames[callee] > FRAMES) {
+			int r = measure(walk, chains, callee, depth + 1);
+
+			if (r < 0)
+				return r;
+		}
+		if (chains->bytes[callee] > bytes)
+			bytes = chains->bytes[callee];
+		if (chains->frames[callee] > frames)
+			frames = chains->frames[callee];
+	}
+	chains->bytes[subprog] = own + bytes;
+	chains->frames[subprog] = 1 + frames;
+	return 0;
+}
+
+int cfg_check_depth(struct walk *walk)
+{
+	struct chains chains = {0};
+	int r = measure(walk, &chains, 0, 0);
+
+	if (r < 0)
+		return r;
+	if (walk->subprog_cnt == 1) {
+		walk->facts->stack_depth = walk->subprogs[0].depth;
+		return 0;
+	}
+	if (chains.bytes[0] > STACK_MAX)
+		return walk_fail(walk, -EACCES,
+				 "combined stack size of %u calls is %u. Too large\n",
+				 chains.frames[0], chains.bytes[0]);
+	walk->facts->stack_depth = chains.bytes[0];
+	return 0;
 }

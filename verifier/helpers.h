@@ -19,21 +19,26 @@ enum helper_arg {
 	ARG_MEM_OUT,	/* written by the helper; its size follows */
 	ARG_SIZE,	/* of the memory before it, at least 1 */
 	ARG_SIZE_OR_0,
+	ARG_RECORD_SIZE,   /* of a record to reserve: a constant */
+	ARG_RECORD,	   /* reserved, and released by this */
+	ARG_FUNC,	   /* called by the helper */
+	ARG_STACK_OR_NULL, /* handed to that function */
 };
 
-enum helper_ret { RET_SCALAR, RET_VALUE_OR_NULL };
+enum helper_ret { RET_SCALAR, RET_VALUE_OR_NULL, RET_RECORD_OR_NULL };
 
 /**
  * struct helper_row
  * @map_types: bit per BPF_MAP_TYPE_* that ARG_MAP may be
  * @kernel_only: only the kernel can serve it
+ * @calls_back: it calls its ARG_FUNC, any number of times
  */
 struct helper_row {
 	const char *name;
 	enum helper_ret ret;
 	enum helper_arg args[5];
 	uint64_t map_types;
-	bool gpl, kernel_only;
+	bool gpl, kernel_only, calls_back;
 };
 
 /** helper_map_types() - bit per BPF_MAP_TYPE_* that some row knows */

@@ -29,6 +29,8 @@ static bool is_jump(uint8_t code)
 	case BPF_CALL:
 	case BPF_EXIT:
 		return BPF_SRC(code) == BPF_K && BPF_CLASS(code) == BPF_JMP;
+	case JCOND:
+		return code == (BPF_JMP | JCOND);
 	default:
 		return BPF_OP(code) <= BPF_JSLE;
 	}
@@ -62,10 +64,6 @@ static const char *missing(const struct bpf_insn *insn)
 	    (BPF_MODE(insn->code) == BPF_ABS || BPF_MODE(insn->code) == BPF_IND) &&
 	    BPF_SIZE(insn->code) != BPF_DW)
 		return "packet loads";
-	if (insn->code == (BPF_JMP | JCOND))
-		return "may_goto";
-	if (insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == BPF_PSEUDO_CALL)
-		return "subprograms";
 	if (insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == BPF_PSEUDO_KFUNC_CALL)
 		return "kernel functions";
 	return NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * States and registers; see state.h.
+ * Frames and states; see state.h.
  */
 #include "verifier/state.h"
 
@@ -8,62 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void reg_set_none(struct reg *reg)
-{
-	*reg = (struct reg){.type = REG_NONE};
-}
-
-void reg_set_unknown(struct reg *reg)
-{
-	*reg = (struct reg){.type = REG_SCALAR, .r64 = range_unknown(64), .r32 = range_unknown(32)};
-}
-
-void reg_set_const(struct reg *reg, uint64_t value)
-{
-	*reg = (struct reg){
-		.type = REG_SCALAR, .r64 = range_const(value, 64), .r32 = range_const(value, 32)};
-}
-
-void reg_set_r64(struct reg *reg, const struct range *r64)
-{
-	*reg = (struct reg){.type = REG_SCALAR, .r64 = *r64, .r32 = range_truncate(r64, 64, 32)};
-}
-
-void reg_set_r32(struct reg *reg, const struct range *r32)
-{
-	*reg = (struct reg){.type = REG_SCALAR, .r64 = range_extend(r32, 64), .r32 = *r32};
-}
-
-void reg_set_bounded(struct reg *reg, unsigned int size, bool is_signed)
-{
-	struct range narrow = range_unknown(size * 8), wide;
-
-	if (size == 8) {
-		reg_set_unknown(reg);
-		return;
-	}
-	wide = is_signed ? range_extend_signed(&narrow, size * 8, 64) : range_extend(&narrow, 64);
-	reg_set_r64(reg, &wide);
-}
-
-bool reg_narrow(struct reg *reg)
-{
-	struct range low = range_truncate(&reg->r64, 64, 32), wide;
-
-	if (!range_meet(&reg->r32, &low, 32))
-		return false;
-	/* The upper half is zero: then the halves are the same number. */
-	if (reg->r64.umax <= UINT32_MAX) {
-		wide = range_extend(&reg->r32, 64);
-		return range_meet(&reg->r64, &wide, 64);
-	}
-	wide = range_unknown(64);
-	wide.t = (struct tnum){.value = reg->r32.t.value,
-			       .mask = reg->r32.t.mask | ~(uint64_t)UINT32_MAX};
-	return range_meet(&reg->r64, &wide, 64);
-}
-
-int state_copy(struct state *to, const struct state *from)
+static int frame_copy(struct frame *to, const struct frame *from)
 {
 	struct slot *slots = NULL;
 
@@ -78,103 +23,140 @@ int state_copy(struct state *to, const struct state *from)
 	return 0;
 }
 
-void state_deinit(struct state *state)
+static void frame_put(struct frame *frame)
 {
-	free(state->slots);
-	*state = (struct state){0};
+	if (--frame->refs)
+		return;
+	free(frame->slots);
+	free(frame);
 }
 
-struct slot *state_slot(struct state *state, int off)
+int state_copy(struct state *to, const struct state *from)
+{
+	struct frame top;
+	int r = frame_copy(&top, &from->top);
+
+	if (r < 0)
+		return r;
+	*to = *from;
+	to->top = top;
+	for (uint32_t i = 0; i < to->caller_cnt; i++)
+		to->callers[i]->refs++;
+	return 0;
+}
+
+void state_deinit(struct state *state)
+{
+	free(state->top.slots);
+	for (uint32_t i = 0; i < state->caller_cnt; i++)
+		frame_put(state->callers[i]);
+	state->top.slots = NULL;
+	state->caller_cnt = 0;
+}
+
+struct frame *state_own(struct state *state, uint32_t index)
+{
+	struct frame *frame, *own;
+
+	if (index == state->caller_cnt)
+		return &state->top;
+	frame = state->callers[index];
+	if (frame->refs == 1)
+		return frame;
+	own = malloc(sizeof(*own));
+	if (!own)
+		return NULL;
+	if (frame_copy(own, frame) < 0) {
+		free(own);
+		return NULL;
+	}
+	own->refs = 1;
+	frame_put(frame);
+	state->callers[index] = own;
+	return own;
+}
+
+int state_enter(struct state *state)
+{
+	struct frame *caller = malloc(sizeof(*caller));
+
+	if (!caller)
+		return -ENOMEM;
+	*caller = state->top;
+	caller->refs = 1;
+	state->callers[state->caller_cnt++] = caller;
+	state->top = (struct frame){0};
+	/* Nobody wrote to it before: what is read of it ends here. */
+	state->written[state->caller_cnt] = UINT64_MAX;
+	return 0;
+}
+
+int state_leave(struct state *state)
+{
+	struct frame *caller = state_own(state, state->caller_cnt - 1);
+
+	if (!caller)
+		return -ENOMEM;
+	free(state->top.slots);
+	state->top = *caller;
+	state->caller_cnt--;
+	free(caller);
+	return 0;
+}
+
+struct slot *frame_slot(struct frame *frame, int off)
 {
 	uint32_t index = (uint32_t)(-off - 1) / 8;
 	struct slot *grown;
 
-	if (index < state->slot_cnt)
-		return &state->slots[index];
-	grown = realloc(state->slots, (index + 1) * sizeof(*grown));
+	if (index < frame->slot_cnt)
+		return &frame->slots[index];
+	grown = realloc(frame->slots, (index + 1) * sizeof(*grown));
 	if (!grown)
 		return NULL;
-	memset(grown + state->slot_cnt, 0, (index + 1 - state->slot_cnt) * sizeof(*grown));
-	state->slots = grown;
-	state->slot_cnt = index + 1;
-	return &state->slots[index];
+	memset(grown + frame->slot_cnt, 0, (index + 1 - frame->slot_cnt) * sizeof(*grown));
+	frame->slots = grown;
+	frame->slot_cnt = index + 1;
+	return &frame->slots[index];
 }
 
-/* Lookups are told apart by number; between two states the numbers only have to correspond. */
-struct id_map {
-	uint32_t a[REGS + SLOTS], b[REGS + SLOTS];
-	uint32_t cnt;
-};
-
-static bool ids_match(struct id_map *map, uint32_t a, uint32_t b)
-{
-	if (!a != !b)
-		return false;
-	for (uint32_t i = 0; i < map->cnt; i++)
-		if (map->a[i] == a || map->b[i] == b)
-			return map->a[i] == a && map->b[i] == b;
-	if (map->cnt == REGS + SLOTS)
-		return false;
-	map->a[map->cnt] = a;
-	map->b[map->cnt++] = b;
-	return true;
-}
-
-static bool reg_covers(const struct reg *a, const struct reg *b, struct id_map *ids)
-{
-	/* What was proved without ever reading it holds whatever it is. */
-	if (a->type == REG_NONE)
-		return true;
-	if (a->type != b->type)
-		return false;
-	switch (a->type) {
-	case REG_SCALAR:
-		return range_covers(&a->r64, &b->r64) && range_covers(&a->r32, &b->r32);
-	case REG_CTX:
-	case REG_STACK:
-	case REG_MAP:
-		return a->map == b->map && a->off == b->off && range_covers(&a->r64, &b->r64);
-	case REG_VALUE:
-	case REG_VALUE_OR_NULL:
-		return a->map == b->map && a->off == b->off && range_covers(&a->r64, &b->r64) &&
-		       (a->type == REG_VALUE || ids_match(ids, a->id, b->id));
-	default:
-		return false;
-	}
-}
-
-static bool byte_covers(uint8_t a, uint8_t b)
-{
-	if (a == BYTE_NONE)
-		return true;
-	/* Any byte that was written will do. */
-	if (a == BYTE_MISC)
-		return b != BYTE_NONE;
-	return a == b;
-}
-
-static bool slot_covers(const struct slot *a, const struct slot *b, struct id_map *ids)
-{
-	for (int i = 0; i < 8; i++)
-		if (!byte_covers(a->bytes[i], b->bytes[i]))
-			return false;
-	/* A whole register was spilled in both, or in neither. */
-	if (a->bytes[0] == BYTE_SPILL)
-		return reg_covers(&a->spilled, &b->spilled, ids);
-	return true;
-}
-
-bool state_covers(const struct state *a, const struct state *b)
+const struct slot *frame_peek(const struct frame *frame, int off)
 {
 	static const struct slot empty;
-	struct id_map ids;
+	uint32_t index = (uint32_t)(-off - 1) / 8;
 
-	ids.cnt = 0; /* the rest is written before it is read */
+	return index < frame->slot_cnt ? &frame->slots[index] : &empty;
+}
+
+static bool has_id(const struct frame *frame, uint32_t id)
+{
 	for (uint32_t i = 0; i < REGS; i++)
-		if (!reg_covers(&a->regs[i], &b->regs[i], &ids))
-			return false;
-	for (uint32_t i = 0; i < a->slot_cnt; i++)
-		if (!slot_covers(&a->slots[i], i < b->slot_cnt ? &b->slots[i] : &empty, &ids))
-			return false;
-	return true;
+		if (frame->regs[i].id == id)
+			return true;
+	for (uint32_t i = 0; i < frame->slot_cnt; i++)
+		if (frame->slots[i].bytes[0] == BYTE_SPILL && frame->slots[i].spilled.id == id)
+			return true;
+	return false;
+}
+
+int state_each(struct state *state, uint32_t id, void (*act)(struct reg *reg, void *data), void *data)
+{
+	for (uint32_t i = 0; i <= state->caller_cnt; i++) {
+		struct frame *frame;
+
+		/* Frames of callers are shared as long as they can be. */
+		if (!has_id(state_frame(state, i), id))
+			continue;
+		frame = state_own(state, i);
+		if (!frame)
+			return -ENOMEM;
+		for (uint32_t k = 0; k < REGS; k++)
+			if (frame->regs[k].id == id)
+				act(&frame->regs[k], data);
+		for (uint32_t k = 0; k < frame->slot_cnt; k++)
+			if (frame->slots[k].bytes[0] == BYTE_SPILL &&
+			    frame->slots[k].spilled.id == id)
+				act(&frame->slots[k].spilled, data);
+	}
+	return 0;
 }

@@ -13,14 +13,6 @@
 
 #include "verifier/internal.h"
 
-/*
- * States remembered per instruction. Forgetting one costs time, which INSNS_MAX bounds; without a
- * limit each new state is compared with all the others, and time grows with the square.
- */
-#define STATES_MAX 32
-/* And only one in this many instructions: to walk those again is cheaper than to remember each. */
-#define STATES_APART 8
-
 #define TEXT_MAX (1u << 24) /* bytes of log kept; the kernel's UINT_MAX >> 8 */
 
 static void text_add(struct text *text, const char *bytes, size_t len)
@@ -97,7 +89,7 @@ static int deliver(const struct walk *walk, struct verifier_log *log)
 
 static void map_insn(struct walk *walk, const struct bpf_insn *insn)
 {
-	struct reg *dst = &walk->state.regs[insn->dst_reg];
+	struct reg *dst = walk_reg(walk, insn->dst_reg);
 	uint32_t index = (uint32_t)insn->imm;
 
 	walk->facts->maps |= 1ull << index;
@@ -114,10 +106,15 @@ static int ld_imm64(struct walk *walk, const struct bpf_insn *insn)
 		return walk_fail(walk, -EINVAL, "BPF_LD_IMM64 uses reserved fields\n");
 	if (insn->dst_reg == 10)
 		return walk_fail(walk, -EACCES, "frame pointer is read only\n");
-	if (insn->src_reg)
+	if (insn_is_func(insn))
+		*walk_reg(walk, insn->dst_reg) =
+			(struct reg){.type = REG_FUNC,
+				     .map = (uint32_t)insn_target(insn, walk->at),
+				     .r64 = range_const(0, 64)};
+	else if (insn->src_reg)
 		map_insn(walk, insn);
 	else
-		reg_set_const(&walk->state.regs[insn->dst_reg],
+		reg_set_const(walk_reg(walk, insn->dst_reg),
 			      (uint64_t)(uint32_t)insn[1].imm << 32 | (uint32_t)insn->imm);
 	return 0;
 }
@@ -144,19 +141,22 @@ static int jump_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *n
 	bool wide = BPF_CLASS(insn->code) == BPF_JMP;
 	uint8_t op = BPF_OP(insn->code);
 
+	walk->jumps++;
 	if (op == BPF_EXIT && wide) {
 		if (insn->imm || insn->src_reg || insn->dst_reg || insn->off)
 			return walk_fail(walk, -EINVAL, "BPF_EXIT uses reserved fields\n");
-		return read_reg(walk, 0) < 0 ? -EACCES : 1;
+		return func_exit(walk, next);
 	}
 	if (op == BPF_CALL && wide)
-		return call_insn(walk, insn);
+		return call_insn(walk, insn, next);
 	if (op == BPF_JA) {
 		if (insn->src_reg || insn->dst_reg || (wide ? insn->imm : insn->off))
 			return walk_fail(walk, -EINVAL, "BPF_JA uses reserved fields\n");
 		*next = (uint32_t)((int64_t)walk->at + 1 + (wide ? insn->off : insn->imm));
 		return 0;
 	}
+	if (insn_is_may_goto(insn))
+		return branch_may_goto(walk, insn, next);
 	return branch_insn(walk, insn, next);
 }
 
@@ -180,69 +180,6 @@ static int one_insn(struct walk *walk, uint32_t *next)
 	}
 }
 
-/* Registers that nobody reads any more would only tell states apart. */
-static void forget_dead(struct walk *walk)
-{
-	for (uint32_t i = 0; i < REGS - 1; i++)
-		if (!(walk->live[walk->at] >> i & 1))
-			reg_set_none(&walk->state.regs[i]);
-}
-
-static int remember(struct walk *walk)
-{
-	struct explored *known = malloc(sizeof(*known));
-
-	if (!known)
-		return -ENOMEM;
-	if (state_copy(&known->state, &walk->state) < 0) {
-		free(known);
-		return -ENOMEM;
-	}
-	known->next = walk->explored[walk->at];
-	walk->explored[walk->at] = known;
-	walk->states++;
-	return 0;
-}
-
-/* The one that covered nothing for the longest time. */
-static void forget_oldest(struct explored *known)
-{
-	struct explored *last;
-
-	while (known->next->next)
-		known = known->next;
-	last = known->next;
-	known->next = NULL;
-	state_deinit(&last->state);
-	free(last);
-}
-
-/* Return: 1 when this state was walked before, 0 and it may be remembered, or -ENOMEM. */
-static int seen_before(struct walk *walk)
-{
-	struct explored **link = &walk->explored[walk->at], *known;
-	uint32_t cnt = 0;
-
-	forget_dead(walk);
-	for (; (known = *link); link = &known->next, cnt++) {
-		if (!state_covers(&known->state, &walk->state))
-			continue;
-		/* What covers once covers again: to the front. */
-		*link = known->next;
-		known->next = walk->explored[walk->at];
-		walk->explored[walk->at] = known;
-		return 1;
-	}
-	if (walk->facts->processed - walk->remembered < STATES_APART)
-		return 0;
-	walk->remembered = walk->facts->processed;
-	if (cnt == STATES_MAX)
-		forget_oldest(walk->explored[walk->at]);
-	else if (cnt + 1 > walk->peak)
-		walk->peak = cnt + 1;
-	return remember(walk);
-}
-
 /* Walk one path to its end. */
 static int walk_path(struct walk *walk)
 {
@@ -254,12 +191,14 @@ static int walk_path(struct walk *walk)
 			return walk_fail(walk, -E2BIG,
 					 "BPF program is too large. Processed %u insn\n",
 					 walk->facts->processed);
-		if (walk->target[walk->at]) {
-			r = seen_before(walk);
+		if (walk->insns[walk->at].compare) {
+			r = explored_visit(walk);
 			if (r != 0)
 				return r < 0 ? r : 0;
 		}
 		r = one_insn(walk, &next);
+		if (walk->origins.failed)
+			return -ENOMEM;
 		if (r != 0)
 			return r < 0 ? r : 0;
 		walk->at = next;
@@ -268,19 +207,27 @@ static int walk_path(struct walk *walk)
 
 static int walk_all(struct walk *walk)
 {
+	struct frame *top = &walk->state.top;
 	int r;
 
-	walk->state.regs[1] = (struct reg){.type = REG_CTX, .r64 = range_const(0, 64)};
-	walk->state.regs[10] = (struct reg){.type = REG_STACK, .r64 = range_const(0, 64)};
+	top->regs[1] = (struct reg){.type = REG_CTX, .r64 = range_const(0, 64)};
+	top->regs[10] = (struct reg){.type = REG_STACK, .r64 = range_const(0, 64)};
+	walk->state.written[0] = UINT64_MAX;
 	for (;;) {
 		struct pending *pending;
 
 		r = walk_path(walk);
 		state_deinit(&walk->state);
-		if (r < 0 || !walk->pending_cnt)
+		if (r < 0)
 			return r;
+		explored_end(walk);
+		explored_put(walk->parent);
+		walk->parent = NULL;
+		if (!walk->pending_cnt)
+			return cfg_check_depth(walk);
 		pending = &walk->pending[--walk->pending_cnt];
 		walk->state = pending->state;
+		walk->parent = pending->parent;
 		walk->at = pending->at;
 	}
 }
@@ -305,36 +252,26 @@ static int prepare(struct walk *walk)
 {
 	uint32_t cnt = walk->prog->cnt;
 
-	walk->live = calloc(cnt, sizeof(*walk->live));
-	walk->order = calloc(cnt, sizeof(*walk->order));
-	walk->target = calloc(cnt, 1);
-	walk->touched = calloc(cnt, 1);
+	walk->insns = calloc(cnt, sizeof(*walk->insns));
 	walk->explored = calloc(cnt, sizeof(*walk->explored));
-	if (!walk->live || !walk->order || !walk->target || !walk->touched || !walk->explored)
+	if (!walk->insns || !walk->explored)
 		return -ENOMEM;
 	return cfg_check(walk);
 }
 
 static void walk_deinit(struct walk *walk)
 {
-	for (uint32_t i = 0; walk->explored && i < walk->prog->cnt; i++) {
-		struct explored *known, *next;
-
-		for (known = walk->explored[i]; known; known = next) {
-			next = known->next;
-			state_deinit(&known->state);
-			free(known);
-		}
-	}
-	for (uint32_t i = 0; i < walk->pending_cnt; i++)
-		state_deinit(&walk->pending[i].state);
 	state_deinit(&walk->state);
+	explored_put(walk->parent);
+	for (uint32_t i = 0; i < walk->pending_cnt; i++) {
+		state_deinit(&walk->pending[i].state);
+		explored_put(walk->pending[i].parent);
+	}
+	explored_deinit(walk);
+	origins_deinit(&walk->origins);
 	free(walk->pending);
 	free(walk->explored);
-	free(walk->live);
-	free(walk->order);
-	free(walk->target);
-	free(walk->touched);
+	free(walk->insns);
 	free(walk->text.bytes);
 }
 

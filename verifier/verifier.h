@@ -37,7 +37,8 @@ struct verifier_prog {
  * struct verifier_facts - about an accepted program
  * @helpers: bit N: helper N is called (on a path that can be reached)
  * @maps: bit N: map N is used
- * @stack_depth: bytes
+ * @stack_depth: bytes, of the deepest chain of calls
+ * @reads_unwritten: may read bytes of its stack that it did not write
  * @processed: instructions walked
  * @uses_percpu: touches a per-CPU map
  * @kernel_only: helper that only the kernel can serve, 0 for none: the program is sound, but cannot
@@ -47,7 +48,7 @@ struct verifier_facts {
 	uint64_t helpers[4];
 	uint64_t maps;
 	uint32_t stack_depth, processed;
-	bool uses_percpu;
+	bool uses_percpu, reads_unwritten;
 	uint32_t kernel_only;
 };
 

@@ -23,12 +23,14 @@
 /**
  * struct job - one request under way
  * @request, @answer: the two files, mapped
+ * @zero_stack: see struct jit_prog
  */
 struct job {
 	struct worker_wire_request wire;
 	struct worker_layout layout;
 	const unsigned char *request;
 	unsigned char *answer;
+	uint32_t zero_stack;
 	struct worker_wire_answer reply;
 };
 
@@ -143,6 +145,7 @@ static void verify(struct job *job)
 	reply->processed = facts.processed;
 	reply->uses_percpu = facts.uses_percpu;
 	reply->kernel_only = facts.kernel_only;
+	job->zero_stack = facts.reads_unwritten ? facts.stack_depth : 0;
 	reply->log_true_size = log.len;
 	if (log.size) {
 		log.buf[log.size - 1] = '\0';
@@ -161,6 +164,7 @@ static void compile(struct job *job, struct reason *ret_why_not)
 		.maps = maps,
 		.map_cnt = job->wire.map_cnt,
 		.code_offset = job->wire.code_offset,
+		.zero_stack = job->zero_stack,
 	};
 	cleanup_free void *code = NULL;
 	size_t len;

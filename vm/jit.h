@@ -24,6 +24,8 @@ struct jit_map {
 /**
  * struct jit_prog - an accepted program; borrowed
  * @insns: as in struct verifier_prog: maps by index
+ * @zero_stack: so many bytes of each function's stack are zero at first; what is read of the others
+ *	before it was written is undefined
  * @code_offset: where in the region the code will stand (64-byte aligned)
  */
 struct jit_prog {
@@ -31,6 +33,7 @@ struct jit_prog {
 	uint32_t cnt;
 	const struct jit_map *maps;
 	uint32_t map_cnt;
+	uint32_t zero_stack;
 	uint64_t code_offset;
 };
 

@@ -384,6 +384,18 @@ static int translate_insns(struct jit_unit *unit, uint32_t start)
 	return 0;
 }
 
+static void zero_stack(struct jit_unit *unit)
+{
+	uint32_t bytes = (unit->prog->zero_stack + 7) & ~7u;
+
+	for (uint32_t i = JIT_STACK - bytes; i < JIT_STACK; i += 8) {
+		LLVMValueRef at = jit_const(unit, i);
+
+		LLVMBuildStore(unit->builder, jit_const(unit, 0),
+			       LLVMBuildGEP2(unit->builder, unit->i8, unit->stack, &at, 1, ""));
+	}
+}
+
 /* Registers and stack are memory of the function; what it does not need of them LLVM takes away. */
 static void begin_function(struct jit_unit *unit)
 {
@@ -399,6 +411,7 @@ static void begin_function(struct jit_unit *unit)
 	}
 	unit->stack = LLVMBuildAlloca(b, stack, "");
 	LLVMSetAlignment(unit->stack, 8);
+	zero_stack(unit);
 	unit->frame = LLVMBuildPtrToInt(b, LLVMBuildGEP2(b, unit->i8, unit->stack, &end, 1, ""),
 					unit->i64, "");
 	unit->tags[BPF_REG_10] = (struct jit_tag){JIT_TAG_STACK, 0};

@@ -31,6 +31,7 @@ struct jit_region {
 	const char *names[JIT_REGION_HELPERS];
 	uint32_t helper_cnt;
 	struct rt_run run;
+	uint32_t zero_stack; /* see struct jit_prog */
 	bool constants; /* there are some behind the code: it is not looked at */
 	struct reason reason;
 };
@@ -149,6 +150,7 @@ static inline int jit_region_compile(struct jit_region *region, const struct bpf
 		.maps = region->maps,
 		.map_cnt = region->map_cnt,
 		.code_offset = JIT_REGION_CODE,
+		.zero_stack = region->zero_stack,
 	};
 	cleanup_free void *code = NULL;
 	size_t len;

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/verifier_cases.h"
+#include "tests/unit/verifier_flow.h"
 #include "tests/unit/verifier_values.h"
 
 static int check(const struct verifier_case *test, char *text, uint32_t size,
@@ -62,6 +63,12 @@ static void test_values(void **state)
 {
 	(void)state;
 	assert_int_equal(check_cases(verifier_value_cases, ARRAY_SIZE(verifier_value_cases)), 0);
+}
+
+static void test_flow(void **state)
+{
+	(void)state;
+	assert_int_equal(check_cases(verifier_flow_cases, ARRAY_SIZE(verifier_flow_cases)), 0);
 }
 
 /* A program of any length. */
@@ -128,7 +135,7 @@ static void test_backwards(void **state)
 	assert_int_equal(facts.processed, cnt + 3);
 }
 
-/* Every path leaves another number behind, and a full stack. */
+/* Every path leaves another number behind, on which an address depends, and a full stack. */
 static void add_paths(struct large *large, uint32_t bits)
 {
 	add(large, INSN_LDX(BPF_DW, 6, 1, 0));
@@ -141,6 +148,10 @@ static void add_paths(struct large *large, uint32_t bits)
 	}
 	add(large, INSN_STX(BPF_DW, 10, 7, -8));
 	add(large, INSN_STX(BPF_DW, 10, 6, -16));
+	add(large, INSN_ALU64_IMM(BPF_AND, 7, 7));
+	add(large, INSN_MOV64_REG(1, 10));
+	add(large, INSN_ALU64_REG(BPF_ADD, 1, 7));
+	add(large, INSN_ST(BPF_B, 1, -64, 0));
 }
 
 /* In the memory a worker has. */
@@ -232,6 +243,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_verdicts),  cmocka_unit_test(test_values),
+		cmocka_unit_test(test_flow),
 		cmocka_unit_test(test_length),	  cmocka_unit_test(test_backwards),
 		cmocka_unit_test(test_explosion), cmocka_unit_test(test_log),
 		cmocka_unit_test(test_facts),

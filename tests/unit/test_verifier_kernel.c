@@ -17,9 +17,11 @@
 #include <time.h>
 
 #include <cmocka.h>
+#include <linux/btf.h>
 
 #include "base/sys.h"
 #include "tests/unit/verifier_cases.h"
+#include "tests/unit/verifier_flow.h"
 #include "tests/unit/verifier_gen.h"
 #include "tests/unit/verifier_values.h"
 
@@ -29,7 +31,65 @@
 
 static bool verbose;
 static int map_fds[CASE_MAPS];
+static int btf_fd;
 static char kernel_log[LOG_SIZE], own_log[1u << 16];
+
+/* Types for functions: the kernel takes callbacks only with them. 4: of the first, 3: static ones. */
+static int make_btf(void)
+{
+	static const char names[] = "\0int\0f\0main";
+	const struct {
+		struct btf_header header;
+		struct btf_type integer;
+		uint32_t encoding;
+		struct btf_type proto, function, first;
+		char names[sizeof(names)];
+	} btf = {
+		.header = {.magic = BTF_MAGIC,
+			   .version = BTF_VERSION,
+			   .hdr_len = sizeof(struct btf_header),
+			   .type_len = 4 * sizeof(struct btf_type) + 4,
+			   .str_off = 4 * sizeof(struct btf_type) + 4,
+			   .str_len = sizeof(names)},
+		.integer = {.name_off = 1, .info = BTF_KIND_INT << 24, .size = 4},
+		.encoding = BTF_INT_SIGNED << 24 | 32,
+		.proto = {.info = BTF_KIND_FUNC_PROTO << 24, .type = 1},
+		.function = {.name_off = 5, .info = BTF_KIND_FUNC << 24, .type = 2},
+		.first = {.name_off = 7, .info = BTF_KIND_FUNC << 24 | 1, .type = 2},
+		.names = "\0int\0f\0main",
+	};
+	union bpf_attr attr = {.btf = (uintptr_t)&btf,
+			       .btf_size = offsetof(__typeof__(btf), names) + sizeof(names)};
+
+	return sys_bpf(BPF_BTF_LOAD, &attr, sizeof(attr));
+}
+
+#define FUNCS_MAX 8u
+
+/* Return: functions of a program that names some, 0 for one that does not. */
+static uint32_t find_funcs(const struct bpf_insn *insns, uint32_t cnt,
+			   struct bpf_func_info *ret)
+{
+	bool starts[GEN_INSNS] = {true}, named = false;
+	uint32_t found = 0;
+
+	for (uint32_t i = 0; i < cnt; i++) {
+		bool func = insns[i].code == (BPF_LD | BPF_IMM | BPF_DW) &&
+			    insns[i].src_reg == BPF_PSEUDO_FUNC;
+		int64_t to = (int64_t)i + 1 + insns[i].imm;
+
+		named |= func;
+		if ((func || (insns[i].code == (BPF_JMP | BPF_CALL) &&
+			      insns[i].src_reg == BPF_PSEUDO_CALL)) &&
+		    to >= 0 && to < cnt)
+			starts[to] = true;
+	}
+	for (uint32_t i = 0; named && i < cnt && found < FUNCS_MAX; i++)
+		if (starts[i])
+			ret[found++] =
+				(struct bpf_func_info){.insn_off = i, .type_id = i ? 3 : 4};
+	return found;
+}
 
 static int make_maps(void **state)
 {
@@ -47,6 +107,8 @@ static int make_maps(void **state)
 		map_fds[i] = sys_bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
 		assert_true(map_fds[i] >= 0);
 	}
+	btf_fd = make_btf();
+	assert_true(btf_fd >= 0);
 	return 0;
 }
 
@@ -55,12 +117,14 @@ static int drop_maps(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < CASE_MAPS; i++)
 		close_fd(map_fds[i]);
+	close_fd(btf_fd);
 	return 0;
 }
 
 /* Return: 0 when the kernel accepts it, or its -errno. */
 static int ask_kernel(const struct bpf_insn *insns, uint32_t cnt, bool gpl, uint32_t level)
 {
+	struct bpf_func_info funcs[FUNCS_MAX];
 	struct bpf_insn copy[GEN_INSNS];
 	union bpf_attr attr = {
 		.prog_type = BPF_PROG_TYPE_KPROBE,
@@ -75,8 +139,15 @@ static int ask_kernel(const struct bpf_insn *insns, uint32_t cnt, bool gpl, uint
 
 	assert_true(cnt <= GEN_INSNS);
 	memcpy(copy, insns, cnt * sizeof(*copy));
+	attr.func_info_cnt = find_funcs(insns, cnt, funcs);
+	if (attr.func_info_cnt) {
+		attr.prog_btf_fd = (uint32_t)btf_fd;
+		attr.func_info = (uintptr_t)funcs;
+		attr.func_info_rec_size = sizeof(funcs[0]);
+	}
 	for (uint32_t i = 0; i < cnt; i++)
 		if (copy[i].code == (BPF_LD | BPF_IMM | BPF_DW) && copy[i].src_reg &&
+		    copy[i].src_reg != BPF_PSEUDO_FUNC &&
 		    (uint32_t)copy[i].imm < CASE_MAPS)
 			copy[i].imm = map_fds[copy[i].imm];
 	kernel_log[0] = '\0';
@@ -178,6 +249,7 @@ static void test_cases(void **state)
 	(void)state;
 	assert_int_equal(compare_cases(verifier_cases, ARRAY_SIZE(verifier_cases)), 0);
 	assert_int_equal(compare_cases(verifier_value_cases, ARRAY_SIZE(verifier_value_cases)), 0);
+	assert_int_equal(compare_cases(verifier_flow_cases, ARRAY_SIZE(verifier_flow_cases)), 0);
 }
 
 static void test_generated(void **state)

@@ -165,9 +165,11 @@ static bool accepted(const struct bpf_insn *insns, uint32_t cnt)
 		.map_cnt = CASE_MAPS,
 	};
 	struct verifier_log log = {.level = 0};
-	struct verifier_facts facts;
+	struct verifier_facts facts = {0};
+	int r = verifier_check(&prog, &log, &facts);
 
-	return verifier_check(&prog, &log, &facts) == 0;
+	region.zero_stack = facts.reads_unwritten ? facts.stack_depth : 0;
+	return r == 0;
 }
 
 /* Return: 0, -errno of the compiler, or 1 when a run faults. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Random programs that look like real ones: a few pieces (a lookup with its null check, bounded
- * arithmetic on a pointer into a value, spills, helper calls, random arithmetic, jumps forward)
- * with now and then a mistake in one. Half or so are accepted. From a seed, so that every machine
+ * arithmetic on a pointer into a value, spills, helper calls, random arithmetic, jumps forward, loops,
+ * calls of functions) with now and then a mistake in one. Half or so are accepted. From a seed, so that every machine
  * tries the same.
  */
 #pragma once
@@ -11,10 +11,13 @@
 
 #define GEN_INSNS 160
 #define GEN_BODY  (GEN_INSNS - 8)
+#define GEN_FUNCS 2u
+#define GEN_CALLS 4u
 
 /**
  * struct gen - one program
  * @wants: instructions that jump to a place that is not there yet: @left pieces on
+ * @calls: of functions that are not there yet
  * @scalars, @values: bit N: register N should hold a number, a pointer into a value of @map[N]
  */
 struct gen {
@@ -28,6 +31,12 @@ struct gen {
 	uint32_t scalars, values;
 	uint8_t map[11];
 	uint32_t spilled; /* bit N: the slot at -8 * (N + 1) was written */
+	struct {
+		uint32_t at, func;
+	} calls[GEN_CALLS];
+	uint32_t call_cnt;
+	uint8_t func_map[GEN_FUNCS]; /* of the value it is given in r2 */
+	bool in_loop, in_func;
 };
 
 static inline uint32_t gen_random(struct gen *gen, uint32_t below)
@@ -353,6 +362,142 @@ static inline void gen_land(struct gen *gen, bool all)
 	}
 }
 
+/* Somewhere on the stack. */
+static inline void gen_vary(struct gen *gen)
+{
+	uint8_t number = gen_pick(gen, gen->scalars), reg = (uint8_t)gen_random(gen, 10);
+	bool load = gen_chance(gen, 50);
+
+	gen_put(gen, INSN_ALU64_IMM(BPF_AND, number, gen_chance(gen, 90) ? 24 : 31));
+	gen_put(gen, INSN_MOV64_REG(reg, 10));
+	if (reg == number)
+		return;
+	gen_put(gen, INSN_ALU64_REG(BPF_ADD, reg, number));
+	gen_put(gen, load ? INSN_LDX(BPF_DW, reg, reg, -64)
+			  : INSN_STX(BPF_DW, reg, gen_pick(gen, gen->scalars | gen->values), -64));
+	gen->scalars &= ~(1u << reg);
+	gen->values &= ~(1u << reg);
+	if (load)
+		gen->scalars |= 1u << reg;
+}
+
+/* r0 = function(number, value) */
+static inline void gen_func(struct gen *gen)
+{
+	uint8_t number = gen_pick(gen, gen->scalars), value = gen_pick(gen, gen->values);
+	uint32_t func = gen_random(gen, GEN_FUNCS);
+
+	if (gen->call_cnt == GEN_CALLS || gen->cnt + 4 >= GEN_BODY || gen->in_func || value == 1)
+		return;
+	gen_put(gen, INSN_MOV64_REG(1, number));
+	gen_put(gen, INSN_MOV64_REG(2, value));
+	gen->func_map[func] = gen->map[value];
+	gen->calls[gen->call_cnt].at = gen->cnt;
+	gen->calls[gen->call_cnt++].func = func;
+	gen_put(gen, INSN_CALL_REL(0));
+	gen->scalars &= ~0x3fu;
+	gen->values &= ~0x3fu;
+	gen->scalars |= 1;
+}
+
+static inline void gen_piece(struct gen *gen);
+
+/* A counter in a register that the pieces may use, too. */
+static inline void gen_loop(struct gen *gen)
+{
+	uint8_t counter = (uint8_t)(6 + gen_random(gen, 4));
+	uint32_t pieces = 1 + gen_random(gen, 3), start;
+
+	if (gen->in_loop || gen->cnt + 30 > GEN_BODY)
+		return;
+	gen->in_loop = true;
+	gen_put(gen, INSN_MOV64_IMM(counter, (int32_t)gen_random(gen, 4)));
+	gen_becomes(gen, counter, false, 0);
+	start = gen->cnt;
+	for (uint32_t i = 0; i < pieces; i++) {
+		gen_piece(gen);
+		gen_land(gen, false);
+	}
+	gen_put(gen, INSN_ALU64_IMM(BPF_ADD, counter, 1));
+	gen_put(gen, INSN_JMP_IMM(gen_chance(gen, 80) ? BPF_JLT : BPF_JNE, counter,
+				  4 + (int32_t)gen_random(gen, 12),
+				  (int16_t)((int)start - (int)gen->cnt - 1)));
+	gen->in_loop = false;
+}
+
+static inline void gen_piece(struct gen *gen)
+{
+	uint32_t kind = gen_random(gen, 106);
+
+	if (kind < 5)
+		gen_lookup(gen);
+	else if (kind < 10)
+		gen_value(gen);
+	else if (kind < 20)
+		gen_scalar(gen);
+	else if (kind < 32)
+		gen_alu(gen);
+	else if (kind < 37)
+		gen_extend(gen);
+	else if (kind < 57)
+		gen_move(gen);
+	else if (kind < 74)
+		gen_access(gen);
+	else if (kind < 84)
+		gen_stack(gen);
+	else if (kind < 88)
+		gen_call(gen);
+	else if (kind < 98)
+		gen_jump(gen);
+	else if (kind < 100)
+		gen_vary(gen);
+	else if (kind < 103)
+		gen_func(gen);
+	else
+		gen_loop(gen);
+}
+
+static inline void gen_end(struct gen *gen)
+{
+	gen_land(gen, true);
+	gen->insns[gen->cnt++] = INSN_MOV64_IMM(0, 0);
+	gen->insns[gen->cnt++] = INSN_EXIT();
+}
+
+/* The functions that are called, behind the program. */
+static inline void gen_funcs(struct gen *gen)
+{
+	gen->in_func = true;
+	for (uint32_t func = 0; func < GEN_FUNCS; func++) {
+		uint32_t start = gen->cnt, pieces = 1 + gen_random(gen, 4);
+		bool called = false;
+
+		for (uint32_t i = 0; i < gen->call_cnt; i++) {
+			if (gen->calls[i].func != func)
+				continue;
+			gen->insns[gen->calls[i].at].imm = (int32_t)(start - gen->calls[i].at - 1);
+			called = true;
+		}
+		if (!called)
+			continue;
+		gen->scalars = 1u << 1;
+		gen->values = 1u << 2;
+		gen->map[2] = gen->func_map[func];
+		gen->spilled = 0;
+		for (uint32_t i = 0; i < pieces; i++) {
+			gen_piece(gen);
+			gen_land(gen, false);
+		}
+		gen_land(gen, true);
+		if (gen_chance(gen, 50))
+			gen->insns[gen->cnt++] = INSN_MOV64_IMM(0, gen_number(gen));
+		else
+			gen->insns[gen->cnt++] =
+				INSN_MOV64_REG(0, gen_pick(gen, gen->scalars | gen->values));
+		gen->insns[gen->cnt++] = INSN_EXIT();
+	}
+}
+
 /** gen_program() - program @number of the fixed sequence */
 static inline void gen_program(struct gen *gen, uint64_t number)
 {
@@ -370,31 +515,9 @@ static inline void gen_program(struct gen *gen, uint64_t number)
 	else
 		gen_value(gen);
 	for (uint32_t i = 0; i < pieces; i++) {
-		uint32_t kind = gen_random(gen, 100);
-
-		if (kind < 5)
-			gen_lookup(gen);
-		else if (kind < 10)
-			gen_value(gen);
-		else if (kind < 20)
-			gen_scalar(gen);
-		else if (kind < 32)
-			gen_alu(gen);
-		else if (kind < 37)
-			gen_extend(gen);
-		else if (kind < 57)
-			gen_move(gen);
-		else if (kind < 74)
-			gen_access(gen);
-		else if (kind < 84)
-			gen_stack(gen);
-		else if (kind < 88)
-			gen_call(gen);
-		else
-			gen_jump(gen);
+		gen_piece(gen);
 		gen_land(gen, false);
 	}
-	gen_land(gen, true);
-	gen->insns[gen->cnt++] = INSN_MOV64_IMM(0, 0);
-	gen->insns[gen->cnt++] = INSN_EXIT();
+	gen_end(gen);
+	gen_funcs(gen);
 }

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Functions of the program: calls, what helpers call back, and the way back.
+ */
+#include <errno.h>
+
+#include "verifier/internal.h"
+
+/* A frame for the function at @start, called from @call. Return: 0 or -errno */
+static int enter(struct walk *walk, struct state *state, uint32_t start, uint32_t call)
+{
+	if (state->caller_cnt + 1 >= FRAMES)
+		return walk_fail(walk, -E2BIG, "the call stack of %u frames is too deep\n",
+				 state->caller_cnt + 1);
+	if (state_enter(state) < 0)
+		return -ENOMEM;
+	state->top.start = start;
+	state->top.call = call;
+	state->top.regs[10] = (struct reg){.type = REG_STACK,
+					   .frame = (uint8_t)state->caller_cnt,
+					   .r64 = range_const(0, 64)};
+	return 0;
+}
+
+int func_call(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_next)
+{
+	struct reg args[6];
+	struct frame *caller = &walk->state.top;
+	uint32_t start = (uint32_t)insn_target(insn, walk->at);
+	uint16_t live = walk->insns[walk->at + 1].live;
+	int r;
+
+	if (insn->dst_reg || insn->off)
+		return walk_fail(walk, -EINVAL, "BPF_CALL uses reserved fields\n");
+	for (uint32_t i = 0; i < 10; i++) {
+		if (i <= 5)
+			args[i] = caller->regs[i];
+		if (i <= 5 || !(live >> i & 1))
+			reg_set_none(&caller->regs[i]);
+	}
+	r = enter(walk, &walk->state, start, walk->at);
+	if (r < 0)
+		return r;
+	for (uint32_t i = 1; i <= 5; i++)
+		*walk_reg(walk, i) = args[i];
+	walk->state.top.run = ++walk->last_run;
+	*ret_next = start;
+	return 0;
+}
+
+int func_callback(struct walk *walk, const struct reg *func, uint32_t helper, const struct reg *regs)
+{
+	struct state state;
+	uint32_t start = func->map, run = walk->state.top.loop;
+	int r = state_copy(&state, &walk->state);
+
+	if (r < 0)
+		return r;
+	state.top.turns++;
+	state.unrolled++;
+	r = enter(walk, &state, start, walk->at);
+	if (r < 0) {
+		state_deinit(&state);
+		return r;
+	}
+	for (uint32_t i = 1; i <= 5; i++)
+		state.top.regs[i] = regs[i];
+	state.top.callback = helper;
+	state.top.run = run;
+	return walk_push(walk, &state, start);
+}
+
+/* What was acquired in the callback of frame @callback, or in none, is released there. */
+static int check_released(struct walk *walk, uint32_t callback)
+{
+	const struct state *state = &walk->state;
+
+	for (uint32_t i = 0; i < state->ref_cnt; i++)
+		if (state->refs[i].callback == callback)
+			return walk_fail(walk, -EINVAL,
+					 "Unreleased reference id=%u alloc_insn=%u\n",
+					 state->refs[i].id, state->refs[i].at);
+	return 0;
+}
+
+/* A callback says whether there should be another turn. */
+static int callback_exit(struct walk *walk, uint32_t *ret_next)
+{
+	struct reg *r0 = walk_reg(walk, 0);
+	uint32_t call = walk->state.top.call;
+	int r;
+
+	if (r0->type != REG_SCALAR)
+		return walk_fail(walk, -EACCES, "R0 not a scalar value\n");
+	need_value(walk, r0);
+	if (r0->r64.umax > 1)
+		return walk_fail(walk, -EINVAL,
+				 "At callback return the register R0 has smin=%lld smax=%lld should "
+				 "have been in [0, 1]\n",
+				 (long long)r0->r64.smin, (long long)r0->r64.smax);
+	r = check_released(walk, walk->state.caller_cnt);
+	if (r == 0)
+		r = state_leave(&walk->state);
+	if (r < 0)
+		return r;
+	walk->state.returned = true;
+	*ret_next = call;
+	return explored_widen(walk, &walk->state, call);
+}
+
+int func_exit(struct walk *walk, uint32_t *ret_next)
+{
+	struct state *state = &walk->state;
+	struct reg r0 = state->top.regs[0];
+	uint32_t call = state->top.call;
+	int r;
+
+	if (!state->caller_cnt) {
+		r = check_released(walk, 0);
+		if (r < 0)
+			return r;
+		return read_reg(walk, 0) < 0 ? -EACCES : 1;
+	}
+	if (state->top.callback)
+		return callback_exit(walk, ret_next);
+	if (r0.type == REG_STACK)
+		return walk_fail(walk, -EINVAL, "cannot return stack pointer to the caller\n");
+	r = state_leave(state);
+	if (r < 0)
+		return r;
+	state->top.regs[0] = r0;
+	*ret_next = call + 1;
+	return 0;
+}

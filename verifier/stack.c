@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Loads and stores on the stack.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "verifier/internal.h"
+
+/**
+ * struct place - bytes of a stack: those from @min to below @max + the size of the access
+ * @min, @max: offsets from the top, negative; the same unless the offset varies
+ */
+struct place {
+	uint32_t frame;
+	int min, max;
+};
+
+static void note_depth(struct walk *walk, const struct place *place)
+{
+	const struct frame *frame = state_frame(&walk->state, place->frame);
+	struct subprog *subprog = &walk->subprogs[cfg_subprog(walk, frame->start)];
+
+	if ((uint32_t)-place->min > subprog->depth)
+		subprog->depth = (uint32_t)-place->min;
+}
+
+/* Source of the messages: check_stack_access_within_bounds(), Linux 6.12. */
+static int locate(struct walk *walk, const struct reg *at, uint32_t regno, int insn_off,
+		  uint64_t size, bool write, struct place *ret)
+{
+	const char *what = write ? " write to" : " read from";
+	int64_t off = (int64_t)at->off + insn_off, min, max;
+
+	if (at->r64.smin <= -VAR_OFF_MAX || at->r64.smax >= VAR_OFF_MAX)
+		return walk_fail(walk, -EACCES, "invalid unbounded variable-offset%s stack R%u\n",
+				 what, regno);
+	min = off + at->r64.smin;
+	max = off + at->r64.smax;
+	if (min < -STACK_MAX || max >= 0 || max + (int64_t)size > 0) {
+		int error = min < -STACK_MAX || min >= 0 ? -EACCES : -EINVAL;
+
+		if (min == max)
+			return walk_fail(walk, error, "invalid%s stack R%u off=%lld size=%llu\n",
+					 what, regno, (long long)min, (unsigned long long)size);
+		return walk_fail(walk, error,
+				 "invalid variable-offset%s stack R%u off=%lld..%lld size=%llu\n",
+				 what, regno, (long long)min, (long long)max,
+				 (unsigned long long)size);
+	}
+	*ret = (struct place){.frame = at->frame, .min = (int)min, .max = (int)max};
+	note_depth(walk, ret);
+	return 0;
+}
+
+/* The same for an instruction: a slot's bytes are looked at in their natural groups. */
+static int locate_aligned(struct walk *walk, const struct reg *at, uint32_t regno, int insn_off,
+			  unsigned int size, bool write, struct place *ret)
+{
+	struct tnum off = tnum_add(at->r64.t, tnum_const((uint64_t)((int64_t)at->off + insn_off)),
+				   64);
+
+	if ((off.value | off.mask) & (size - 1))
+		return walk_fail(walk, -EACCES, "misaligned stack access off %d size %u\n",
+				 at->off + insn_off, size);
+	return locate(walk, at, regno, insn_off, size, write, ret);
+}
+
+static uint32_t slot_of(int off)
+{
+	return (uint32_t)(-off - 1) / 8;
+}
+
+/* Slot N holds the bytes from -8 * (N + 1) up. */
+static unsigned int byte_of(int off)
+{
+	return 7 - (unsigned int)(-off - 1) % 8;
+}
+
+/* Bytes of a spilled register are just bytes when some of them were replaced. */
+static void break_spill(struct slot *slot)
+{
+	for (int i = 0; i < 8; i++)
+		if (slot->bytes[i] == BYTE_SPILL)
+			slot->bytes[i] = BYTE_MISC;
+}
+
+static int set_bytes(struct walk *walk, uint32_t index, int off, unsigned int size, uint8_t type)
+{
+	struct frame *frame = state_own(&walk->state, index);
+
+	for (int i = off; frame && i < off + (int)size; i++) {
+		struct slot *slot = frame_slot(frame, i);
+
+		if (!slot)
+			return -ENOMEM;
+		break_spill(slot);
+		slot->bytes[byte_of(i)] = type;
+	}
+	return frame ? 0 : -ENOMEM;
+}
+
+/* Slots of which every byte is replaced: who reads them later does not read what was there. */
+static void note_written(struct walk *walk, uint32_t frame, int off, unsigned int size)
+{
+	for (int i = off; i + 8 <= off + (int)size; i++)
+		if (i % 8 == 0)
+			walk->state.written[frame] |= 1ull << slot_of(i);
+}
+
+static void note_read(struct walk *walk, uint32_t frame, int off, unsigned int size)
+{
+	for (int i = off; i < off + (int)size; i++)
+		if (i == off || i % 8 == 0)
+			explored_read(walk, frame, slot_of(i));
+}
+
+static bool has_only(const struct walk *walk, const struct place *place, unsigned int size,
+		     uint8_t type)
+{
+	const struct frame *frame = state_frame(&walk->state, place->frame);
+
+	for (int i = place->min; i < place->max + (int)size; i++)
+		if (frame_peek(frame, i)->bytes[byte_of(i)] != type)
+			return false;
+	return true;
+}
+
+/* Bytes that were not written, or not for sure, are read or may be from here on. */
+static void note_unwritten(struct walk *walk, const struct place *place, unsigned int size)
+{
+	const struct frame *frame = state_frame(&walk->state, place->frame);
+
+	for (int i = place->min; i < place->max + (int)size; i++)
+		if (frame_peek(frame, i)->bytes[byte_of(i)] == BYTE_NONE)
+			walk->facts->reads_unwritten = true;
+}
+
+static int spill(struct walk *walk, const struct place *place, unsigned int size,
+		 const struct reg *value)
+{
+	struct frame *frame = state_own(&walk->state, place->frame);
+	struct slot *slot = frame ? frame_slot(frame, place->min) : NULL;
+
+	if (!slot)
+		return -ENOMEM;
+	break_spill(slot);
+	memset(slot->bytes, BYTE_SPILL, size);
+	slot->spilled = *value;
+	/* Half of it is another number. */
+	if (size == 4) {
+		reg_set_r32(&slot->spilled, &value->r32);
+		slot->spilled.origin = value->origin;
+		if (value->r64.umax <= UINT32_MAX)
+			slot->spilled.id = value->id;
+	}
+	return 0;
+}
+
+int stack_store(struct walk *walk, const struct reg *at, uint32_t regno, int insn_off,
+		unsigned int size, const struct reg *value)
+{
+	bool zero = reg_is_const(value) && !value->r64.umin;
+	struct place place;
+	int r = locate_aligned(walk, at, regno, insn_off, size, true, &place);
+
+	if (r < 0)
+		return r;
+	if (size != 8 && reg_is_pointer(value))
+		return walk_fail(walk, -EACCES, "invalid size of register spill\n");
+	if (value->type == REG_STACK && value->frame > place.frame)
+		return walk_fail(walk, -EINVAL,
+				 "cannot spill pointers to stack into stack frame of the caller\n");
+	if (place.min != place.max) {
+		note_unwritten(walk, &place, size);
+		return set_bytes(walk, place.frame, place.min,
+				 (unsigned int)(place.max - place.min) + size, BYTE_MISC);
+	}
+	if ((size == 8 || size == 4) && place.min % 8 == 0) {
+		r = spill(walk, &place, size, value);
+	} else {
+		/* That it is zero is remembered without the number. */
+		if (zero)
+			need_value(walk, value);
+		r = set_bytes(walk, place.frame, place.min, size, zero ? BYTE_ZERO : BYTE_MISC);
+	}
+	note_written(walk, place.frame, place.min, size);
+	return r;
+}
+
+static void fill(const struct slot *slot, unsigned int size, bool is_signed, struct reg *ret)
+{
+	const struct reg *from = &slot->spilled;
+	unsigned int stored = slot->bytes[7] == BYTE_SPILL ? 8 : 4;
+	uint32_t origin = from->origin;
+	struct range narrow;
+
+	if (size == 8 && stored == 8) {
+		*ret = *from;
+		return;
+	}
+	narrow = size == 4 ? from->r32 : range_truncate(&from->r64, 64, size * 8);
+	if (is_signed) {
+		narrow = range_extend_signed(&narrow, size * 8, 64);
+		reg_set_r64(ret, &narrow);
+	} else if (size == 4) {
+		uint32_t id = stored == 4 || from->r64.umax <= UINT32_MAX ? from->id : 0;
+
+		reg_set_r32(ret, &narrow);
+		ret->id = id;
+	} else {
+		narrow = range_extend(&narrow, 64);
+		reg_set_r64(ret, &narrow);
+	}
+	ret->origin = origin;
+}
+
+int stack_load(struct walk *walk, const struct reg *at, uint32_t regno, int insn_off,
+	       unsigned int size, bool is_signed, struct reg *ret)
+{
+	const struct slot *slot;
+	struct place place;
+	int r = locate_aligned(walk, at, regno, insn_off, size, false, &place);
+
+	if (r < 0)
+		return r;
+	note_read(walk, place.frame, place.min, (unsigned int)(place.max - place.min) + size);
+	slot = frame_peek(state_frame(&walk->state, place.frame), place.min);
+	if (place.min == place.max && slot->bytes[0] == BYTE_SPILL) {
+		bool is_low = place.min % 8 == 0;
+
+		if (reg_is_pointer(&slot->spilled) && !(is_low && size == 8))
+			return walk_fail(walk, -EACCES, "invalid size of register fill\n");
+		if (is_low && size <= (slot->bytes[7] == BYTE_SPILL ? 8u : 4u)) {
+			fill(slot, size, is_signed, ret);
+			return 0;
+		}
+	}
+	note_unwritten(walk, &place, size);
+	if (has_only(walk, &place, size, BYTE_ZERO))
+		reg_set_const(ret, 0);
+	else
+		reg_set_bounded(ret, size, is_signed);
+	return 0;
+}
+
+int stack_range(struct walk *walk, const struct reg *at, uint32_t regno, uint64_t min, uint64_t max,
+		bool write)
+{
+	struct place place;
+	unsigned int size = (unsigned int)max;
+	int r;
+
+	r = locate(walk, at, regno, 0, max, write, &place);
+	if (r < 0 || !max)
+		return r;
+	if (!write || place.min != place.max || min != max)
+		note_unwritten(walk, &place, size);
+	size += (unsigned int)(place.max - place.min);
+	if (!write) {
+		note_read(walk, place.frame, place.min, size);
+		return 0;
+	}
+	if (place.min == place.max && min == max)
+		note_written(walk, place.frame, place.min, size);
+	return set_bytes(walk, place.frame, place.min, size, BYTE_MISC);
+}
