@@ -5,7 +5,8 @@
  * is no memory, so that one byte too many is a fault; so does the context. Helpers write all that
  * they may.
  *
- * With a number as its argument it runs that program alone and does not catch the fault.
+ * With a number as its argument it runs that program alone and does not catch the fault, with two it
+ * tries programs from the first on for so many seconds.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,6 +29,7 @@
 #define CTX_SIZE 168
 
 static struct jit_region region;
+static uint32_t first, seconds = SECONDS, programs = PROGRAMS;
 static uint64_t seed = 1;
 static unsigned char *ctx_page;
 static sigjmp_buf escape;
@@ -227,12 +229,12 @@ static void test_guards(void **state)
 
 static void test_programs(void **state)
 {
-	time_t end = time(NULL) + SECONDS;
+	time_t end = time(NULL) + (time_t)seconds;
 	uint32_t ran = 0, refused = 0, wrong = 0;
 
 	(void)state;
 	catch_faults();
-	for (uint32_t i = 0; i < PROGRAMS && time(NULL) <= end; i++) {
+	for (uint32_t i = first; i - first < programs && time(NULL) <= end; i++) {
 		struct gen gen;
 		int r;
 
@@ -264,7 +266,12 @@ int main(int argc, char **argv)
 	struct gen gen;
 	uint32_t number_of;
 
-	if (argc < 2)
+	if (argc > 2) {
+		first = (uint32_t)strtoul(argv[1], NULL, 0);
+		seconds = (uint32_t)strtoul(argv[2], NULL, 0);
+		programs = UINT32_MAX;
+	}
+	if (argc != 2)
 		return cmocka_run_group_tests(tests, setup, teardown);
 	setup(NULL);
 	number_of = (uint32_t)strtoul(argv[1], NULL, 0);
