@@ -142,7 +142,7 @@ static bool frame_covers(struct cover *cover, const struct frame *a, const struc
 	uint32_t cnt = a->slot_cnt;
 
 	/* A loop that may end early at any turn was proved for no fewer turns than are left. */
-	if (cover->how == COVERS_NEEDED && a->turns > b->turns)
+	if (cover->how != COVERS_SAME && a->turns > b->turns)
 		return false;
 	for (uint32_t i = 0; i < REGS; i++)
 		if (!reg_covers(cover, &a->regs[i], &b->regs[i]))

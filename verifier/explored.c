@@ -286,26 +286,63 @@ static void forget_dead(struct walk *walk)
 			reg_set_none(walk_reg(walk, i));
 }
 
-/* From here on it is told apart what is needed of the state at hand and what of others. */
-static void renew(struct walk *walk, struct reg *reg)
+static bool is_nameless(const struct reg *reg)
 {
-	if (reg->type == REG_SCALAR)
+	return reg->type == REG_SCALAR && reg->origin == ORIGIN_NONE;
+}
+
+static bool has_nameless(const struct frame *frame)
+{
+	for (uint32_t i = 0; i < REGS; i++)
+		if (is_nameless(&frame->regs[i]))
+			return true;
+	for (uint32_t i = 0; i < frame->slot_cnt; i++)
+		if (frame->slots[i].bytes[0] == BYTE_SPILL &&
+		    is_nameless(&frame->slots[i].spilled))
+			return true;
+	return false;
+}
+
+static void name(struct walk *walk, struct reg *reg, bool always)
+{
+	if (reg->type == REG_SCALAR && (always || reg->origin == ORIGIN_NONE))
 		reg->origin = origin_new(&walk->origins, reg->origin);
+}
+
+/*
+ * Every number gets an origin, to be marked when it is needed; those of the frame at hand a new one, so that
+ * what is needed of this state is told apart from what is needed of others. Frames of callers stay shared
+ * where they can: their numbers may be taken for needed when they are not.
+ */
+static int name_all(struct walk *walk)
+{
+	for (uint32_t i = 0; i <= walk->state.caller_cnt; i++) {
+		bool is_top = i == walk->state.caller_cnt;
+		struct frame *frame;
+
+		if (!is_top && !has_nameless(walk->state.callers[i]))
+			continue;
+		frame = state_own(&walk->state, i);
+		if (!frame)
+			return -ENOMEM;
+		for (uint32_t k = 0; k < REGS; k++)
+			name(walk, &frame->regs[k], is_top);
+		for (uint32_t k = 0; k < frame->slot_cnt; k++)
+			if (frame->slots[k].bytes[0] == BYTE_SPILL)
+				name(walk, &frame->slots[k].spilled, is_top);
+	}
+	return 0;
 }
 
 static int remember(struct walk *walk)
 {
-	struct explored *known = calloc(1, sizeof(*known));
-	struct frame *top = &walk->state.top;
+	struct explored *known;
 
+	if (name_all(walk) < 0)
+		return -ENOMEM;
+	known = calloc(1, sizeof(*known));
 	if (!known)
 		return -ENOMEM;
-	/* Numbers of callers are told apart less well: their frames are shared as they are. */
-	for (uint32_t i = 0; i < REGS; i++)
-		renew(walk, &top->regs[i]);
-	for (uint32_t i = 0; i < top->slot_cnt; i++)
-		if (top->slots[i].bytes[0] == BYTE_SPILL)
-			renew(walk, &top->slots[i].spilled);
 	if (state_copy(&known->state, &walk->state) < 0) {
 		free(known);
 		return -ENOMEM;
@@ -370,7 +407,8 @@ int explored_visit(struct walk *walk)
 			walk->explored[walk->at] = known;
 			return 1;
 		}
-		known->misses++;
+		/* Nor is it held against one that another in its stead would be one too many. */
+		known->misses += is_worth_it(walk, in_loop);
 		if (is_useless(known, cnt)) {
 			*link = known->next;
 			explored_put(known);

@@ -110,7 +110,9 @@ void insn_uses(const struct bpf_insn *insn, uint16_t *ret_reads, uint16_t *ret_w
 		*ret_reads = dst;
 		break;
 	case BPF_STX:
-		*ret_reads = dst | src | bit(0);
+		*ret_reads = dst | src;
+		if (BPF_MODE(insn->code) == BPF_ATOMIC)
+			*ret_reads |= bit(0);
 		break;
 	default:
 		*ret_reads = jump_reads(insn);

@@ -177,12 +177,21 @@ static int ask_verifier(const struct bpf_insn *insns, uint32_t cnt, bool gpl)
 	return verifier_check(&prog, &log, &facts);
 }
 
+static bool is_far(const struct bpf_insn *insn)
+{
+	uint8_t op = BPF_OP(insn->code);
+
+	return BPF_SRC(insn->code) == BPF_K && (op == BPF_ADD || op == BPF_SUB) &&
+	       (insn->imm <= -(1 << 29) || insn->imm >= 1 << 29);
+}
+
 /*
  * What is better known here than by the kernel: bounds of a quotient and of a remainder, signed
  * bounds of a shift to the left, that a 32-bit shift by a register leaves the upper half zero, bits
- * that survive a sign extension in a register, bits that two registers have in common, and that
- * there may be no multiple of a number within some bounds. Each such instruction is replaced by one
- * that tells nothing.
+ * that survive a sign extension in a register, bits that two numbers have in common, that there may
+ * be no multiple of a number within some bounds; and that an offset is what it is, whatever was added
+ * to it since it was copied (6.18 takes the sum for a part of the offset). Each such instruction is
+ * replaced by one that tells nothing.
  */
 static void know_less(struct bpf_insn *insn)
 {
@@ -199,7 +208,8 @@ static void know_less(struct bpf_insn *insn)
 	if (op == BPF_MOV && x && insn->off)
 		*insn = INSN_LDX(BPF_DW, insn->dst_reg, 10, -512);
 	else if (op == BPF_DIV || op == BPF_MOD || op == BPF_LSH || op == BPF_MUL ||
-		 ((op == BPF_RSH || op == BPF_ARSH) && x && class == BPF_ALU))
+		 ((op == BPF_RSH || op == BPF_ARSH) && x && class == BPF_ALU) || is_far(insn) ||
+		 (op == BPF_AND && !x && insn->imm < 0 && !(insn->imm & 7)))
 		*insn = INSN_RAW(BPF_ALU64 | BPF_DIV | BPF_SRC(insn->code), insn->dst_reg,
 				 insn->src_reg, 1, x ? 0 : 1);
 }
