@@ -318,6 +318,9 @@ static int call_helper(struct walk *walk, const struct bpf_insn *insn)
 	check.row = helper_row(check.id);
 	if (!check.row)
 		return refuse_id(walk, check.id);
+	if (check.row->types && !(check.row->types >> walk->prog->type & 1))
+		return walk_fail(walk, -EINVAL, "program of this type cannot use helper bpf_%s#%u\n",
+				 check.row->name, check.id);
 	if (check.row->gpl && !walk->prog->gpl)
 		return walk_fail(walk, -EINVAL,
 				 "cannot call GPL-restricted function from non-GPL compatible "

@@ -97,7 +97,11 @@ static const struct helper_row rows[] = {
 					     RET_VALUE_OR_NULL,
 					     {ARG_MAP, ARG_KEY, ARG_ANY},
 					     .map_types = TYPE(PERCPU_HASH) | TYPE(PERCPU_ARRAY)},
-	[BPF_FUNC_get_func_ip] = {"get_func_ip", RET_SCALAR, {ARG_CTX}, .gpl = true},
+	[BPF_FUNC_get_func_ip] = {"get_func_ip",
+				  RET_SCALAR,
+				  {ARG_CTX},
+				  .types = 1ull << BPF_PROG_TYPE_KPROBE,
+				  .gpl = true},
 	[BPF_FUNC_get_attach_cookie] = {"get_attach_cookie", RET_SCALAR, {ARG_CTX}},
 };
 

@@ -30,6 +30,7 @@ enum helper_ret { RET_SCALAR, RET_VALUE_OR_NULL, RET_RECORD_OR_NULL };
 /**
  * struct helper_row
  * @map_types: bit per BPF_MAP_TYPE_* that ARG_MAP may be
+ * @types: bit per BPF_PROG_TYPE_* that may call it, 0 for all that are covered
  * @kernel_only: only the kernel can serve it
  * @calls_back: it calls its ARG_FUNC, any number of times
  */
@@ -37,7 +38,7 @@ struct helper_row {
 	const char *name;
 	enum helper_ret ret;
 	enum helper_arg args[5];
-	uint64_t map_types;
+	uint64_t map_types, types;
 	bool gpl, kernel_only, calls_back;
 };
 

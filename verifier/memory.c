@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "verifier/context.h"
 #include "verifier/internal.h"
 
 const char *reg_type_name(uint8_t type)
@@ -110,7 +111,7 @@ static int context_load(struct walk *walk, const struct reg *reg, int insn_off, 
 	if (reg->off)
 		return walk_fail(walk, -EACCES,
 				 "dereference of modified ctx ptr off=%d disallowed\n", reg->off);
-	if (off < 0 || off % size || off + size > CTX_SIZE)
+	if (!context_reads(context_row(walk->prog->type), off, size))
 		return walk_fail(walk, -EACCES, "invalid bpf_context access off=%lld size=%u\n",
 				 (long long)off, size);
 	reg_set_bounded(ret, size, false);

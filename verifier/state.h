@@ -21,7 +21,6 @@
 #define INSNS_MAX  1000000u /* processed; BPF_COMPLEXITY_LIMIT_INSNS, Linux 6.12 */
 #define JUMPS_MAX  8192u    /* BPF_COMPLEXITY_LIMIT_JMP_SEQ */
 #define VAR_OFF_MAX (1 << 29) /* BPF_MAX_VAR_OFF */
-#define CTX_SIZE   168	      /* struct pt_regs of x86-64 */
 
 enum reg_type {
 	REG_NONE, /* never written, or of no use any more */

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "verifier/context.h"
 #include "verifier/internal.h"
 
 #define TEXT_MAX (1u << 24) /* bytes of log kept; the kernel's UINT_MAX >> 8 */
@@ -240,7 +241,7 @@ static int check_kind(struct walk *walk)
 		return -E2BIG;
 	if (prog->cnt > INSNS_MAX)
 		return -E2BIG;
-	if (prog->type != BPF_PROG_TYPE_KPROBE)
+	if (!context_row(prog->type))
 		return walk_fail(walk, -EOPNOTSUPP,
 				 "not supported by this verifier: program type %u\n", prog->type);
 	if (prog->map_cnt > VERIFIER_MAPS_MAX)
