@@ -29,7 +29,8 @@ static int operand(struct walk *walk, const struct bpf_insn *insn, struct reg *r
 	return r;
 }
 
-/* How far down it may lead; how far up is asked where it is used. Source: check_reg_sane_offset(), 6.12. */
+/* How far down it may lead; how far up is asked where it is used. Source:
+ * check_reg_sane_offset(), 6.12. */
 static bool is_sane(const struct range *range)
 {
 	return range->smin > -VAR_OFF_MAX && range->smin < VAR_OFF_MAX;

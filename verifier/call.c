@@ -7,13 +7,15 @@
 #include "verifier/helpers.h"
 #include "verifier/internal.h"
 
+#define ERRNO_MAX 4095 /* MAX_ERRNO, include/linux/err.h, Linux 6.12 */
+
 /* Registers of one call as they are checked, in order. */
 struct call_check {
 	const struct helper_row *row;
 	uint32_t id;
-	uint32_t map; /* of ARG_MAP */
-	struct reg func; /* of ARG_FUNC */
-	uint32_t size;	 /* of ARG_RECORD_SIZE */
+	uint32_t map;	   /* of ARG_MAP */
+	struct reg func;   /* of ARG_FUNC */
+	uint32_t size;	   /* of ARG_RECORD_SIZE, or the most that ARG_SIZE may be */
 	uint32_t released; /* id of ARG_RECORD */
 };
 
@@ -41,7 +43,8 @@ static int check_map(struct walk *walk, struct call_check *check, uint32_t regno
 	return 0;
 }
 
-static int check_size(struct walk *walk, uint32_t regno, bool zero_allowed, bool out)
+static int check_size(struct walk *walk, struct call_check *check, uint32_t regno,
+		      bool zero_allowed, bool out)
 {
 	const struct reg *reg = walk_reg(walk, regno);
 
@@ -61,6 +64,7 @@ static int check_size(struct walk *walk, uint32_t regno, bool zero_allowed, bool
 	if (!zero_allowed && reg->r64.umin == 0)
 		return walk_fail(walk, -EACCES, "R%u invalid zero-sized read: u64=[0,%llu]\n",
 				 regno, (unsigned long long)reg->r64.umax);
+	check->size = (uint32_t)reg->r64.umax;
 	return memory_range(walk, regno - 1, reg->r64.umin, reg->r64.umax, out);
 }
 
@@ -135,7 +139,7 @@ static int check_arg(struct walk *walk, struct call_check *check, int index)
 				    walk->prog->maps[check->map].value_size, false);
 	case ARG_SIZE:
 	case ARG_SIZE_OR_0:
-		return check_size(walk, regno, args[index] == ARG_SIZE_OR_0,
+		return check_size(walk, check, regno, args[index] == ARG_SIZE_OR_0,
 				  args[index - 1] == ARG_MEM_OUT);
 	case ARG_RECORD_SIZE:
 		return check_record_size(walk, check, regno);
@@ -216,7 +220,16 @@ static int set_result(struct walk *walk, const struct call_check *check)
 	for (uint32_t i = 0; i <= 5; i++)
 		reg_set_none(walk_reg(walk, i));
 	reg_set_unknown(r0);
-	if (check->row->ret == RET_SCALAR)
+	if (check->row->ret == RET_LENGTH) {
+		struct range length = range_unknown(64);
+
+		/* Source: do_refine_retval_range(), Linux 6.12. */
+		length.smin = -ERRNO_MAX;
+		length.smax = check->size;
+		range_sync(&length, 64);
+		reg_set_r64(r0, &length);
+	}
+	if (check->row->ret == RET_SCALAR || check->row->ret == RET_LENGTH)
 		return 0;
 	*r0 = (struct reg){.type = REG_VALUE_OR_NULL,
 			   .map = check->map,
@@ -229,7 +242,8 @@ static int set_result(struct walk *walk, const struct call_check *check)
 	return acquire(walk, r0->id);
 }
 
-/* What the function is given; the rest it must not read. Source: set_*_callback_state(), Linux 6.12. */
+/* What the function is given; the rest it must not read. Source: set_*_callback_state(),
+ * Linux 6.12. */
 static void callback_args(struct walk *walk, const struct call_check *check, struct reg *args)
 {
 	for (uint32_t i = 0; i <= 5; i++)
@@ -319,7 +333,8 @@ static int call_helper(struct walk *walk, const struct bpf_insn *insn)
 	if (!check.row)
 		return refuse_id(walk, check.id);
 	if (check.row->types && !(check.row->types >> walk->prog->type & 1))
-		return walk_fail(walk, -EINVAL, "program of this type cannot use helper bpf_%s#%u\n",
+		return walk_fail(walk, -EINVAL,
+				 "program of this type cannot use helper bpf_%s#%u\n",
 				 check.row->name, check.id);
 	if (check.row->gpl && !walk->prog->gpl)
 		return walk_fail(walk, -EINVAL,

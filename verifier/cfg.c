@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Before the walk: every instruction is known, jumps stay inside their function, all can be reached; where
- * states are compared, and which registers are still of use where. After it: how much stack calls need.
+ * Before the walk: every instruction is known, jumps stay inside their function, all can be
+ * reached; where states are compared, and which registers are still of use where. After it: how
+ * much stack calls need.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -122,8 +122,7 @@ static bool slot_covers(struct cover *cover, const struct slot *a, const struct 
 	unsigned int size = spill_size(a);
 	bool any = size && is_any_number(cover, &a->spilled);
 
-	if (size && !any &&
-	    (spill_size(b) != size || !reg_covers(cover, &a->spilled, &b->spilled)))
+	if (size && !any && (spill_size(b) != size || !reg_covers(cover, &a->spilled, &b->spilled)))
 		return false;
 	for (unsigned int i = any ? 0 : size; i < 8; i++) {
 		uint8_t byte = i < size ? BYTE_MISC : a->bytes[i];

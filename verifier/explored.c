@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * States that were walked from, and whether what was proved from one of them holds for the one at hand.
+ * States that were walked from, and whether what was proved from one of them holds for the one at
+ * hand.
  *
- * Of a state whose paths have all ended it is known what they needed: which numbers (their origins are
- * marked, see origin.h) and which stack slots (they were read); only in these must another state agree.
- * Of one whose paths have not ended that is not known yet; to meet it again as it was is a loop that does
- * not end, unless it is one that may end at each turn (a helper's callback, may_goto): then its paths prove
- * what is needed for the turns to come, if all of the state agrees.
+ * Of a state whose paths have all ended it is known what they needed: which numbers (their origins
+ * are marked, see origin.h) and which stack slots (they were read); only in these must another
+ * state agree. Of one whose paths have not ended that is not known yet; to meet it again as it was
+ * is a loop that does not end, unless it is one that may end at each turn (a helper's callback,
+ * may_goto): then its paths prove what is needed for the turns to come, if all of the state agrees.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -22,11 +23,12 @@
 /* And only one in this many instructions: to walk those again is cheaper than to remember each. */
 #define INSNS_APART 8u
 #define JUMPS_APART 2u
-/* In a loop, whose turns hardly ever cover each other, fewer. Source: is_state_visited(), Linux 6.12. */
+/* In a loop, whose turns hardly ever cover each other, fewer. Source: is_state_visited(),
+ * Linux 6.12. */
 #define LOOP_INSNS_APART 100u
 #define LOOP_JUMPS_APART 20u
 /* One that was looked at so often for each time that it covered another is looked at no more. */
-#define MISSES 3u
+#define MISSES	    3u
 #define LOOP_MISSES 64u
 
 static void put_state(struct explored *explored)
@@ -143,8 +145,8 @@ static bool carry_needs(struct walk *walk, const struct explored *known, const s
 }
 
 /*
- * A loop's paths have ended: what one turn needs of its head the turn before it must have left there,
- * until no turn asks for more.
+ * A loop's paths have ended: what one turn needs of its head the turn before it must have left
+ * there, until no turn asks for more.
  */
 static void settle_arrivals(struct walk *walk)
 {
@@ -154,8 +156,8 @@ static void settle_arrivals(struct walk *walk)
 	while (again) {
 		again = false;
 		for (arrival = walk->arrivals; arrival; arrival = arrival->next)
-			again |= carry_needs(walk, arrival->known, &arrival->state,
-					     arrival->parent);
+			again |=
+				carry_needs(walk, arrival->known, &arrival->state, arrival->parent);
 	}
 	while ((arrival = *link)) {
 		if (!is_done(arrival->known) || open_loop(arrival->known)) {
@@ -230,8 +232,8 @@ static int arrive(struct walk *walk, struct explored *known, struct explored *lo
 }
 
 /*
- * Whether the state at hand is another turn of a loop that the machine bounds: the same call has called
- * back since, or the same run of a function has passed may_goto.
+ * Whether the state at hand is another turn of a loop that the machine bounds: the same call has
+ * called back since, or the same run of a function has passed may_goto.
  */
 static bool is_turn(const struct walk *walk, const struct explored *known)
 {
@@ -297,8 +299,7 @@ static bool has_nameless(const struct frame *frame)
 		if (is_nameless(&frame->regs[i]))
 			return true;
 	for (uint32_t i = 0; i < frame->slot_cnt; i++)
-		if (frame->slots[i].bytes[0] == BYTE_SPILL &&
-		    is_nameless(&frame->slots[i].spilled))
+		if (frame->slots[i].bytes[0] == BYTE_SPILL && is_nameless(&frame->slots[i].spilled))
 			return true;
 	return false;
 }
@@ -310,9 +311,9 @@ static void name(struct walk *walk, struct reg *reg, bool always)
 }
 
 /*
- * Every number gets an origin, to be marked when it is needed; those of the frame at hand a new one, so that
- * what is needed of this state is told apart from what is needed of others. Frames of callers stay shared
- * where they can: their numbers may be taken for needed when they are not.
+ * Every number gets an origin, to be marked when it is needed; those of the frame at hand a new
+ * one, so that what is needed of this state is told apart from what is needed of others. Frames of
+ * callers stay shared where they can: their numbers may be taken for needed when they are not.
  */
 static int name_all(struct walk *walk)
 {
@@ -422,7 +423,6 @@ int explored_visit(struct walk *walk)
 	walk->state.returned = false;
 	return is_worth_it(walk, in_loop) ? remember(walk) : 0;
 }
-
 
 static void widen_reg(struct walk *walk, const struct reg *known, struct reg *reg)
 {

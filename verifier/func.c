@@ -16,9 +16,8 @@ static int enter(struct walk *walk, struct state *state, uint32_t start, uint32_
 		return -ENOMEM;
 	state->top.start = start;
 	state->top.call = call;
-	state->top.regs[10] = (struct reg){.type = REG_STACK,
-					   .frame = (uint8_t)state->caller_cnt,
-					   .r64 = range_const(0, 64)};
+	state->top.regs[10] = (struct reg){
+		.type = REG_STACK, .frame = (uint8_t)state->caller_cnt, .r64 = range_const(0, 64)};
 	return 0;
 }
 
@@ -48,7 +47,8 @@ int func_call(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_next
 	return 0;
 }
 
-int func_callback(struct walk *walk, const struct reg *func, uint32_t helper, const struct reg *regs)
+int func_callback(struct walk *walk, const struct reg *func, uint32_t helper,
+		  const struct reg *regs)
 {
 	struct state state;
 	uint32_t start = func->map, run = walk->state.top.loop;
@@ -94,10 +94,11 @@ static int callback_exit(struct walk *walk, uint32_t *ret_next)
 		return walk_fail(walk, -EACCES, "R0 not a scalar value\n");
 	need_value(walk, r0);
 	if (r0->r64.umax > 1)
-		return walk_fail(walk, -EINVAL,
-				 "At callback return the register R0 has smin=%lld smax=%lld should "
-				 "have been in [0, 1]\n",
-				 (long long)r0->r64.smin, (long long)r0->r64.smax);
+		return walk_fail(
+			walk, -EINVAL,
+			"At callback return the register R0 has smin=%lld smax=%lld should "
+			"have been in [0, 1]\n",
+			(long long)r0->r64.smin, (long long)r0->r64.smax);
 	r = check_released(walk, walk->state.caller_cnt);
 	if (r == 0)
 		r = state_leave(&walk->state);

@@ -13,11 +13,11 @@ enum helper_arg {
 	ARG_ANY,
 	ARG_CTX,
 	ARG_MAP,
-	ARG_KEY,	/* of the map before it */
-	ARG_VALUE,	/* of the map before it */
-	ARG_MEM,	/* readable; its size follows */
-	ARG_MEM_OUT,	/* written by the helper; its size follows */
-	ARG_SIZE,	/* of the memory before it, at least 1 */
+	ARG_KEY,     /* of the map before it */
+	ARG_VALUE,   /* of the map before it */
+	ARG_MEM,     /* readable; its size follows */
+	ARG_MEM_OUT, /* written by the helper; its size follows */
+	ARG_SIZE,    /* of the memory before it, at least 1 */
 	ARG_SIZE_OR_0,
 	ARG_RECORD_SIZE,   /* of a record to reserve: a constant */
 	ARG_RECORD,	   /* reserved, and released by this */
@@ -25,7 +25,8 @@ enum helper_arg {
 	ARG_STACK_OR_NULL, /* handed to that function */
 };
 
-enum helper_ret { RET_SCALAR, RET_VALUE_OR_NULL, RET_RECORD_OR_NULL };
+/** enum helper_ret - RET_LENGTH: a negative errno, or at most the size that was given */
+enum helper_ret { RET_SCALAR, RET_LENGTH, RET_VALUE_OR_NULL, RET_RECORD_OR_NULL };
 
 /**
  * struct helper_row

@@ -37,7 +37,8 @@ struct explored {
 };
 
 /**
- * struct arrival - a path that ended at @known, which covered it, when not all that @known needs was known
+ * struct arrival - a path that ended at @known, which covered it, when not all that @known needs
+ * was known
  * @state: as it was there; it came from @parent
  */
 struct arrival {
@@ -136,7 +137,8 @@ bool insn_calls(const struct bpf_insn *insn);
 bool insn_is_may_goto(const struct bpf_insn *insn);
 /** insn_target() - where a jump, a call of a function or the address of one leads */
 int64_t insn_target(const struct bpf_insn *insn, uint32_t at);
-/** insn_next() - where else than in called functions it goes on: up to two places. Return: how many */
+/** insn_next() - where else than in called functions it goes on: up to two places. Return: how many
+ */
 uint32_t insn_next(const struct bpf_insn *insn, uint32_t at, int64_t *ret);
 /** insn_uses() - registers it reads, and writes. Reading too much is safe. */
 void insn_uses(const struct bpf_insn *insn, uint16_t *ret_reads, uint16_t *ret_writes);
@@ -159,9 +161,9 @@ void explored_end(struct walk *walk);
 /** explored_read() - slot @slot of frame @frame was read */
 void explored_read(struct walk *walk, uint32_t frame, uint32_t slot);
 /**
- * explored_widen() - before another turn through @at: numbers of @state that changed since the last one
- * and that nothing depends on become anything, so that turns come to look the same.
- * Return: 0 or -ENOMEM
+ * explored_widen() - before another turn through @at: numbers of @state that changed since the last
+ * one and that nothing depends on become anything, so that turns come to look the same. Return: 0
+ * or -ENOMEM
  */
 int explored_widen(struct walk *walk, struct state *state, uint32_t at);
 void explored_put(struct explored *explored);

@@ -247,8 +247,7 @@ static int atomic_place(struct walk *walk, const struct bpf_insn *insn, unsigned
 		struct reg old;
 
 		r = stack_load(walk, &reg, insn->dst_reg, insn->off, size, false, &old);
-		return r < 0 ? r
-			     : stack_store(walk, &reg, insn->dst_reg, insn->off, size, &any);
+		return r < 0 ? r : stack_store(walk, &reg, insn->dst_reg, insn->off, size, &any);
 	}
 	case REG_KEY:
 	case REG_VALUE:

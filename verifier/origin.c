@@ -12,8 +12,8 @@ static uint32_t add(struct origins *origins, uint32_t a, uint32_t b)
 {
 	if (origins->cnt == origins->cap) {
 		uint32_t cap = origins->cap ? origins->cap * 2 : FIRST_CAP;
-		struct origin *grown = cap >> 31 ? NULL
-						 : realloc(origins->nodes, cap * sizeof(*grown));
+		struct origin *grown =
+			cap >> 31 ? NULL : realloc(origins->nodes, cap * sizeof(*grown));
 
 		if (!grown) {
 			origins->failed = true;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where numbers come from. Each number a register or a stack slot holds has an origin: a node that names
- * the origins it was computed from. When a proof comes to depend on a number (it becomes an offset, a size,
- * it decides a branch), its origin is marked with all that it came from; a remembered state knows by
- * the marks which of its numbers another state must agree with.
+ * Where numbers come from. Each number a register or a stack slot holds has an origin: a node that
+ * names the origins it was computed from. When a proof comes to depend on a number (it becomes an
+ * offset, a size, it decides a branch), its origin is marked with all that it came from; a
+ * remembered state knows by the marks which of its numbers another state must agree with.
  *
  * The kernel finds the same by walking instructions backwards (mark_chain_precision(),
  * kernel/bpf/verifier.c, Linux 6.12); to note origins on the way costs less and cannot miss one.

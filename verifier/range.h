@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sets of integers that a register may hold: bits, unsigned and signed bounds, kept in step. Written once
- * for any width of 1 to 64 bits, so that every operation is tested exhaustively at small ones; the
- * verifier uses 64 and 32.
+ * Sets of integers that a register may hold: bits, unsigned and signed bounds, kept in step.
+ * Written once for any width of 1 to 64 bits, so that every operation is tested exhaustively at
+ * small ones; the verifier uses 64 and 32.
  */
 #pragma once
 
@@ -48,8 +48,8 @@ struct range range_extend_signed(const struct range *range, unsigned int from, u
  * @op: BPF_ADD and so on, without source and class bits; operations it does not know give anything
  * @is_signed: BPF_DIV and BPF_MOD of signed numbers
  */
-struct range range_alu(uint8_t op, const struct range *a, const struct range *b,
-		       unsigned int width, bool is_signed);
+struct range range_alu(uint8_t op, const struct range *a, const struct range *b, unsigned int width,
+		       bool is_signed);
 
 /**
  * range_branch() - narrow two sets to the members for which a comparison holds

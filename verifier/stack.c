@@ -57,8 +57,8 @@ static int locate(struct walk *walk, const struct reg *at, uint32_t regno, int i
 static int locate_aligned(struct walk *walk, const struct reg *at, uint32_t regno, int insn_off,
 			  unsigned int size, bool write, struct place *ret)
 {
-	struct tnum off = tnum_add(at->r64.t, tnum_const((uint64_t)((int64_t)at->off + insn_off)),
-				   64);
+	struct tnum off =
+		tnum_add(at->r64.t, tnum_const((uint64_t)((int64_t)at->off + insn_off)), 64);
 
 	if ((off.value | off.mask) & (size - 1))
 		return walk_fail(walk, -EACCES, "misaligned stack access off %d size %u\n",

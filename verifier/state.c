@@ -139,7 +139,8 @@ static bool has_id(const struct frame *frame, uint32_t id)
 	return false;
 }
 
-int state_each(struct state *state, uint32_t id, void (*act)(struct reg *reg, void *data), void *data)
+int state_each(struct state *state, uint32_t id, void (*act)(struct reg *reg, void *data),
+	       void *data)
 {
 	for (uint32_t i = 0; i <= state->caller_cnt; i++) {
 		struct frame *frame;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is known at one point of one path: the frames of the functions that are being run, each with its
- * registers and its stack. Shared by the verifier's files.
+ * What is known at one point of one path: the frames of the functions that are being run, each with
+ * its registers and its stack. Shared by the verifier's files.
  */
 #pragma once
 
@@ -13,13 +13,13 @@
 #include "verifier/range.h"
 #include "verifier/verifier.h"
 
-#define REGS	   11u
-#define STACK_MAX  512
-#define SLOTS	   (STACK_MAX / 8)
-#define FRAMES	   8u	    /* MAX_CALL_FRAMES, include/linux/bpf_verifier.h, Linux 6.12 */
-#define REFS_MAX   16u
-#define INSNS_MAX  1000000u /* processed; BPF_COMPLEXITY_LIMIT_INSNS, Linux 6.12 */
-#define JUMPS_MAX  8192u    /* BPF_COMPLEXITY_LIMIT_JMP_SEQ */
+#define REGS	    11u
+#define STACK_MAX   512
+#define SLOTS	    (STACK_MAX / 8)
+#define FRAMES	    8u /* MAX_CALL_FRAMES, include/linux/bpf_verifier.h, Linux 6.12 */
+#define REFS_MAX    16u
+#define INSNS_MAX   1000000u  /* processed; BPF_COMPLEXITY_LIMIT_INSNS, Linux 6.12 */
+#define JUMPS_MAX   8192u     /* BPF_COMPLEXITY_LIMIT_JMP_SEQ */
 #define VAR_OFF_MAX (1 << 29) /* BPF_MAX_VAR_OFF */
 
 enum reg_type {
@@ -44,7 +44,8 @@ enum reg_type {
  * @size: REG_RECORD: bytes
  * @off: pointers: constant part of the offset
  * @origin: scalars, see origin.h
- * @r64, @r32: scalar: the value and its lower half. Pointers: @r64 is the variable part of the offset
+ * @r64, @r32: scalar: the value and its lower half. Pointers: @r64 is the variable part of the
+ * offset
  */
 struct reg {
 	uint8_t type, frame;
@@ -58,7 +59,8 @@ enum byte_type { BYTE_NONE, BYTE_SPILL, BYTE_MISC, BYTE_ZERO };
 
 /**
  * struct slot - eight bytes of stack
- * @spilled: valid when the lowest byte is BYTE_SPILL; with four bytes of that it is a number of 32 bits
+ * @spilled: valid when the lowest byte is BYTE_SPILL; with four bytes of that it is a number of 32
+ * bits
  */
 struct slot {
 	uint8_t bytes[8];
@@ -85,8 +87,8 @@ struct frame {
  * struct state
  * @top: frame of the function at hand; @callers: the others, outermost first
  * @written: bit per frame and slot: all of it was written since the last remembered state
- * @refs: what was acquired and must be released: its id, the instruction that did it, and the frame of the
- *	callback in which it did, 0 for none
+ * @refs: what was acquired and must be released: its id, the instruction that did it, and the frame
+ *of the callback in which it did, 0 for none
  * @unrolled, @may_gotos: callbacks entered, may_goto passed
  * @returned: a callback has just ended; the call goes on
  */
@@ -114,12 +116,14 @@ static inline const struct frame *state_frame(const struct state *state, uint32_
 /** state_own() - the frame to be changed, by this state alone. Return: NULL without memory */
 struct frame *state_own(struct state *state, uint32_t index);
 
-/** state_enter() - the frame at hand becomes a caller; the new one is empty. Return: 0 or -ENOMEM */
+/** state_enter() - the frame at hand becomes a caller; the new one is empty. Return: 0 or -ENOMEM
+ */
 int state_enter(struct state *state);
 /** state_leave() - back to the caller. Return: 0 or -ENOMEM, then nothing is changed */
 int state_leave(struct state *state);
 
-/** frame_slot() - slot of byte offset @off (negative), made if there is none; NULL without memory */
+/** frame_slot() - slot of byte offset @off (negative), made if there is none; NULL without memory
+ */
 struct slot *frame_slot(struct frame *frame, int off);
 /** frame_peek() - the same to be read; one that never was written is empty */
 const struct slot *frame_peek(const struct frame *frame, int off);
@@ -132,7 +136,8 @@ const struct slot *frame_peek(const struct frame *frame, int off);
  */
 enum covering { COVERS_NEEDED, COVERS_ALL, COVERS_SAME };
 
-/** state_covers() - what was proved from @a holds from @b, too. The functions at hand must be the same. */
+/** state_covers() - what was proved from @a holds from @b, too. The functions at hand must be the
+ * same. */
 bool state_covers(const struct origins *origins, const struct state *a, const struct state *b,
 		  enum covering how);
 /** state_same_calls() - the same functions, called from the same places */
@@ -141,8 +146,10 @@ bool state_same_calls(const struct state *a, const struct state *b);
 /** state_same_runs() - with the same calls, the very same runs of them */
 bool state_same_runs(const struct state *a, const struct state *b);
 
-/** state_each() - call @act for each register with @id, in all frames and spilled. Return: 0 or -ENOMEM */
-int state_each(struct state *state, uint32_t id, void (*act)(struct reg *reg, void *data), void *data);
+/** state_each() - call @act for each register with @id, in all frames and spilled. Return: 0 or
+ * -ENOMEM */
+int state_each(struct state *state, uint32_t id, void (*act)(struct reg *reg, void *data),
+	       void *data);
 
 static inline bool reg_is_pointer(const struct reg *reg)
 {
@@ -160,8 +167,8 @@ void reg_set_const(struct reg *reg, uint64_t value);
 void reg_set_bounded(struct reg *reg, unsigned int size, bool is_signed);
 void reg_set_none(struct reg *reg);
 /**
- * reg_set_r64(), reg_set_r32() - a scalar; the other half follows. A 32-bit result is zero-extended.
- * Its origin is none; who computed it from others sets that.
+ * reg_set_r64(), reg_set_r32() - a scalar; the other half follows. A 32-bit result is
+ * zero-extended. Its origin is none; who computed it from others sets that.
  */
 void reg_set_r64(struct reg *reg, const struct range *r64);
 void reg_set_r32(struct reg *reg, const struct range *r32);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Tracked numbers: what is known of each bit of a value. Every operation is exact to the bits of @width (1
- * to 64) and sound: the result contains the outcome for every pair of members. Tested exhaustively at
- * small widths.
+ * Tracked numbers: what is known of each bit of a value. Every operation is exact to the bits of
+ * @width (1 to 64) and sound: the result contains the outcome for every pair of members. Tested
+ * exhaustively at small widths.
  */
 #pragma once
 

@@ -243,10 +243,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_verdicts),  cmocka_unit_test(test_values),
-		cmocka_unit_test(test_flow),
-		cmocka_unit_test(test_length),	  cmocka_unit_test(test_backwards),
-		cmocka_unit_test(test_explosion), cmocka_unit_test(test_log),
-		cmocka_unit_test(test_facts),
+		cmocka_unit_test(test_flow),	  cmocka_unit_test(test_length),
+		cmocka_unit_test(test_backwards), cmocka_unit_test(test_explosion),
+		cmocka_unit_test(test_log),	  cmocka_unit_test(test_facts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

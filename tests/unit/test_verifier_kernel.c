@@ -5,8 +5,8 @@
  * more; how often is printed. Needs root (and fails without).
  *
  * With a number as its argument it shows that generated program and both logs, with -v the logs of
- * those that are only refused here, with two numbers it tries programs from the first on for so many
- * seconds.
+ * those that are only refused here, with two numbers it tries programs from the first on for so
+ * many seconds.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -36,7 +36,8 @@ static int map_fds[CASE_MAPS];
 static int btf_fd;
 static char kernel_log[LOG_SIZE], own_log[1u << 16];
 
-/* Types for functions: the kernel takes callbacks only with them. 4: of the first, 3: static ones. */
+/* Types for functions: the kernel takes callbacks only with them. 4: of the first, 3: static ones.
+ */
 static int make_btf(void)
 {
 	static const char names[] = "\0int\0f\0main";
@@ -69,8 +70,7 @@ static int make_btf(void)
 #define FUNCS_MAX 8u
 
 /* Return: functions of a program that names some, 0 for one that does not. */
-static uint32_t find_funcs(const struct bpf_insn *insns, uint32_t cnt,
-			   struct bpf_func_info *ret)
+static uint32_t find_funcs(const struct bpf_insn *insns, uint32_t cnt, struct bpf_func_info *ret)
 {
 	bool starts[GEN_INSNS] = {true}, named = false;
 	uint32_t found = 0;
@@ -88,8 +88,7 @@ static uint32_t find_funcs(const struct bpf_insn *insns, uint32_t cnt,
 	}
 	for (uint32_t i = 0; named && i < cnt && found < FUNCS_MAX; i++)
 		if (starts[i])
-			ret[found++] =
-				(struct bpf_func_info){.insn_off = i, .type_id = i ? 3 : 4};
+			ret[found++] = (struct bpf_func_info){.insn_off = i, .type_id = i ? 3 : 4};
 	return found;
 }
 
@@ -149,8 +148,7 @@ static int ask_kernel(const struct bpf_insn *insns, uint32_t cnt, bool gpl, uint
 	}
 	for (uint32_t i = 0; i < cnt; i++)
 		if (copy[i].code == (BPF_LD | BPF_IMM | BPF_DW) && copy[i].src_reg &&
-		    copy[i].src_reg != BPF_PSEUDO_FUNC &&
-		    (uint32_t)copy[i].imm < CASE_MAPS)
+		    copy[i].src_reg != BPF_PSEUDO_FUNC && (uint32_t)copy[i].imm < CASE_MAPS)
 			copy[i].imm = map_fds[copy[i].imm];
 	kernel_log[0] = '\0';
 	fd = sys_bpf(BPF_PROG_LOAD, &attr, sizeof(attr));
@@ -177,21 +175,12 @@ static int ask_verifier(const struct bpf_insn *insns, uint32_t cnt, bool gpl)
 	return verifier_check(&prog, &log, &facts);
 }
 
-static bool is_far(const struct bpf_insn *insn)
-{
-	uint8_t op = BPF_OP(insn->code);
-
-	return BPF_SRC(insn->code) == BPF_K && (op == BPF_ADD || op == BPF_SUB) &&
-	       (insn->imm <= -(1 << 29) || insn->imm >= 1 << 29);
-}
-
 /*
  * What is better known here than by the kernel: bounds of a quotient and of a remainder, signed
  * bounds of a shift to the left, that a 32-bit shift by a register leaves the upper half zero, bits
  * that survive a sign extension in a register, bits that two numbers have in common, that there may
- * be no multiple of a number within some bounds; and that an offset is what it is, whatever was added
- * to it since it was copied (6.18 takes the sum for a part of the offset). Each such instruction is
- * replaced by one that tells nothing.
+ * be no multiple of a number within some bounds. Each such instruction is replaced by one that
+ * tells nothing.
  */
 static void know_less(struct bpf_insn *insn)
 {
@@ -208,10 +197,34 @@ static void know_less(struct bpf_insn *insn)
 	if (op == BPF_MOV && x && insn->off)
 		*insn = INSN_LDX(BPF_DW, insn->dst_reg, 10, -512);
 	else if (op == BPF_DIV || op == BPF_MOD || op == BPF_LSH || op == BPF_MUL ||
-		 ((op == BPF_RSH || op == BPF_ARSH) && x && class == BPF_ALU) || is_far(insn) ||
+		 ((op == BPF_RSH || op == BPF_ARSH) && x && class == BPF_ALU) ||
 		 (op == BPF_AND && !x && insn->imm < 0 && !(insn->imm & 7)))
 		*insn = INSN_RAW(BPF_ALU64 | BPF_DIV | BPF_SRC(insn->code), insn->dst_reg,
 				 insn->src_reg, 1, x ? 0 : 1);
+}
+
+/*
+ * Linux 6.18 remembers of a copy what was added to it, and takes that for a part of the offset when
+ * the copy is added to a pointer; and it looks at -1 and 0 one by one when bits are taken from
+ * them.
+ */
+static bool is_far_offset(const struct bpf_insn *insns, uint32_t cnt)
+{
+	const char *added = strstr(kernel_log, "pointer offset "),
+		   *taken = strstr(kernel_log, "math between map_value pointer and ");
+	long long off = 0;
+
+	if ((!added || sscanf(added, "pointer offset %lld is not allowed", &off) != 1) &&
+	    (!taken || sscanf(taken, "math between map_value pointer and %lld is", &off) != 1))
+		return false;
+	for (uint32_t i = 0; i < cnt; i++) {
+		uint8_t class = BPF_CLASS(insns[i].code);
+
+		if ((class == BPF_ALU || class == BPF_ALU64) && BPF_SRC(insns[i].code) == BPF_K &&
+		    (insns[i].imm == off || insns[i].imm == -off))
+			return true;
+	}
+	return false;
 }
 
 /* With that the program must be refused here as well. */
@@ -226,7 +239,10 @@ static bool is_explained(const struct bpf_insn *insns, uint32_t cnt, bool gpl)
 	memcpy(copy + 3, insns, cnt * sizeof(*copy));
 	for (uint32_t i = 3; i < cnt + 3; i++)
 		know_less(&copy[i]);
-	return ask_verifier(copy, cnt + 3, gpl) < 0;
+	if (ask_verifier(copy, cnt + 3, gpl) < 0)
+		return true;
+	ask_kernel(insns, cnt, gpl, 1);
+	return is_far_offset(insns, cnt);
 }
 
 /* Return: number of programs on which the kernel is stricter. */

@@ -5,8 +5,8 @@
  * is no memory, so that one byte too many is a fault; so does the context. Helpers write all that
  * they may.
  *
- * With a number as its argument it runs that program alone and does not catch the fault, with two it
- * tries programs from the first on for so many seconds.
+ * With a number as its argument it runs that program alone and does not catch the fault, with two
+ * it tries programs from the first on for so many seconds.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * More of verifier_cases.h: loops, functions, callbacks, records, and what must be the same for one state
- * to cover another.
+ * More of verifier_cases.h: loops, functions, callbacks, records, and what must be the same for one
+ * state to cover another.
  */
 #pragma once
 
 #include "tests/unit/verifier_cases.h"
 
-#define UNKNOWN_TO(reg) INSN_LDX(BPF_DW, reg, 1, 0)
-#define NOP		INSN_JA(0)
-#define MAY_GOTO(off)	INSN_RAW(BPF_JMP | 0xe0, 0, 0, off, 0)
+#define UNKNOWN_TO(reg)	  INSN_LDX(BPF_DW, reg, 1, 0)
+#define NOP		  INSN_JA(0)
+#define MAY_GOTO(off)	  INSN_RAW(BPF_JMP | 0xe0, 0, 0, off, 0)
 #define LD_FUNC(reg, off) INSN_LD_IMM64_SRC(reg, BPF_PSEUDO_FUNC, (uint32_t)(off))
 
 /*
- * r6 = anything, r7 = @good, then on another path @bad; at the end a state is remembered. The path with
+ * r6 = anything, r7 = @good, then on another path @bad; at the end a state is remembered. The path
+ * with
  * @bad comes second: it must not be taken for covered where the number is of weight.
  */
 #define EITHER(good, bad)                                                                          \
@@ -69,8 +70,8 @@ static const struct verifier_case verifier_flow_cases[] = {
 	      LD_VALUE(2, DATA, 0), INSN_ALU64_REG(BPF_ADD, 2, 6), INSN_LDX(BPF_B, 0, 2, 0),
 	      INSN_ALU64_IMM(BPF_ADD, 6, 1), INSN_JA(-8), RET0),
 	 .error = 0},
-	{"may_goto with a source", PROG(INSN_RAW(BPF_JMP | 0xe0, 0, 1, 0, 0), RET0), .error = -EINVAL,
-	 .log = "invalid may_goto"},
+	{"may_goto with a source", PROG(INSN_RAW(BPF_JMP | 0xe0, 0, 1, 0, 0), RET0),
+	 .error = -EINVAL, .log = "invalid may_goto"},
 
 	/* what weighs */
 	{"either number, of no weight", PROG(EITHER(8, 100), RET0), .error = 0},
@@ -286,12 +287,12 @@ static const struct verifier_case verifier_flow_cases[] = {
 	 .error = 0},
 	{"number handed down from turn to turn",
 	 PROG(INSN_ST(BPF_DW, 10, -8, 0), INSN_ST(BPF_DW, 10, -16, 0), UNKNOWN_TO(6),
-	      INSN_ALU64_IMM(BPF_AND, 6, 127), INSN_STX(BPF_DW, 10, 6, -24),
-	      INSN_MOV64_IMM(1, 100), LD_FUNC(2, 6), INSN_MOV64_REG(3, 10), INSN_MOV64_IMM(4, 0),
-	      INSN_CALL(BPF_FUNC_loop), RET0, INSN_MOV64_REG(8, 2), INSN_LDX(BPF_DW, 6, 8, -8),
-	      LD_VALUE(2, DATA, 0), INSN_ALU64_REG(BPF_ADD, 2, 6), INSN_LDX(BPF_B, 0, 2, 0),
-	      INSN_LDX(BPF_DW, 6, 8, -16), INSN_STX(BPF_DW, 8, 6, -8), INSN_LDX(BPF_DW, 6, 8, -24),
-	      INSN_STX(BPF_DW, 8, 6, -16), RET0),
+	      INSN_ALU64_IMM(BPF_AND, 6, 127), INSN_STX(BPF_DW, 10, 6, -24), INSN_MOV64_IMM(1, 100),
+	      LD_FUNC(2, 6), INSN_MOV64_REG(3, 10), INSN_MOV64_IMM(4, 0), INSN_CALL(BPF_FUNC_loop),
+	      RET0, INSN_MOV64_REG(8, 2), INSN_LDX(BPF_DW, 6, 8, -8), LD_VALUE(2, DATA, 0),
+	      INSN_ALU64_REG(BPF_ADD, 2, 6), INSN_LDX(BPF_B, 0, 2, 0), INSN_LDX(BPF_DW, 6, 8, -16),
+	      INSN_STX(BPF_DW, 8, 6, -8), INSN_LDX(BPF_DW, 6, 8, -24), INSN_STX(BPF_DW, 8, 6, -16),
+	      RET0),
 	 .error = -EINVAL, .log = "unbounded min value"},
 	{"callback that wants something else",
 	 PROG(INSN_MOV64_IMM(1, 100), LD_FUNC(2, 5), INSN_MOV64_IMM(3, 0), INSN_MOV64_IMM(4, 0),
@@ -317,8 +318,7 @@ static const struct verifier_case verifier_flow_cases[] = {
 	 .error = 0},
 	{"every element, behind its key",
 	 PROG(LD_MAP(1, HASH), LD_FUNC(2, 5), INSN_MOV64_IMM(3, 0), INSN_MOV64_IMM(4, 0),
-	      INSN_CALL(BPF_FUNC_for_each_map_elem), INSN_EXIT(), INSN_LDX(BPF_DW, 6, 2, 8),
-	      RET0),
+	      INSN_CALL(BPF_FUNC_for_each_map_elem), INSN_EXIT(), INSN_LDX(BPF_DW, 6, 2, 8), RET0),
 	 .error = -EACCES, .log = "invalid access to map key"},
 	{"every element, writes to its key",
 	 PROG(LD_MAP(1, HASH), LD_FUNC(2, 5), INSN_MOV64_IMM(3, 0), INSN_MOV64_IMM(4, 0),
