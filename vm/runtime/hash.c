@@ -385,3 +385,35 @@ int hash_read(unsigned char *base, const struct region_map *map, const void *key
 	}
 	return -ENOENT;
 }
+
+/* Whether element @number is in bucket @bucket now. */
+static struct hash_elem *elem_in(const struct table *table, uint32_t number, uint32_t bucket)
+{
+	struct hash_elem *elem = elem_at(table, number);
+
+	if (!elem || ((__atomic_load_n(&elem->hash, __ATOMIC_ACQUIRE) ^ (bucket | LIVE)) &
+		      table->in_chain))
+		return NULL;
+	return elem;
+}
+
+/* A chain that goes in circles has no more elements than the map. */
+uint64_t hash_each(unsigned char *base, const struct region_map *map, map_each_fn act, void *data)
+{
+	struct table table = table_of(base, map);
+	uint64_t cnt = 0;
+
+	for (uint32_t bucket = 0; bucket <= table.mask; bucket++) {
+		uint32_t number =
+			(uint32_t)__atomic_load_n(&table.buckets[bucket], __ATOMIC_ACQUIRE);
+		struct hash_elem *elem;
+
+		while (cnt < map->max_entries && (elem = elem_in(&table, number, bucket))) {
+			number = rt_load(&elem->next);
+			cnt++;
+			if (!act(elem->key, elem_value(&table, elem), data))
+				return cnt;
+		}
+	}
+	return cnt;
+}

@@ -33,8 +33,10 @@
 	X(112, probe_read_user)                                                                    \
 	X(114, probe_read_user_str)                                                                \
 	X(125, ktime_get_boot_ns)                                                                  \
+	X(164, for_each_map_elem)                                                                  \
 	X(173, get_func_ip)                                                                        \
 	X(174, get_attach_cookie)                                                                  \
+	X(181, loop)                                                                               \
 	X(195, map_lookup_percpu_elem)                                                             \
 	X(208, ktime_get_tai_ns)
 

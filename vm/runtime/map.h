@@ -50,6 +50,14 @@ int array_update(unsigned char *base, const struct region_map *map, const void *
 		 const struct map_values *values, uint64_t flags);
 int array_next_key(const struct region_map *map, const void *key, void *ret_key);
 
+/**
+ * array_each(), hash_each() - call @act with each element's key and value, where they stand, until
+ * it returns false. It may delete the element. Return: how often it was called
+ */
+typedef bool (*map_each_fn)(void *key, unsigned char *value, void *data);
+uint64_t array_each(unsigned char *base, const struct region_map *map, map_each_fn act, void *data);
+uint64_t hash_each(unsigned char *base, const struct region_map *map, map_each_fn act, void *data);
+
 /* @slot of these: the slot the caller owns, or RT_ALL_SLOTS. */
 int hash_layout(struct region_map *map, uint64_t *ret_size);
 unsigned char *hash_lookup(unsigned char *base, const struct region_map *map, const void *key);
@@ -61,8 +69,7 @@ int hash_next_key(unsigned char *base, const struct region_map *map, const void 
 int hash_read(unsigned char *base, const struct region_map *map, const void *key, void *ret_value);
 
 int stack_layout(struct region_map *map, uint64_t *ret_size);
-int stack_read(unsigned char *base, const struct region_map *map, const void *key,
-	       void *ret_value);
+int stack_read(unsigned char *base, const struct region_map *map, const void *key, void *ret_value);
 int stack_delete(unsigned char *base, const struct region_map *map, const void *key);
 int stack_next_key(unsigned char *base, const struct region_map *map, const void *key,
 		   void *ret_key);
