@@ -297,6 +297,7 @@ static void copy_facts(const struct talk *t, struct worker_answer *answer)
 
 	answer->verdict = a->verdict;
 	answer->log_true_size = a->log_true_size;
+	answer->verify_ns = a->verify_ns;
 	memcpy(answer->no_code.text, a->no_code, sizeof(a->no_code));
 	if (a->verdict != 0)
 		return;
@@ -305,6 +306,7 @@ static void copy_facts(const struct talk *t, struct worker_answer *answer)
 	answer->facts.stack_depth = a->stack_depth;
 	answer->facts.processed = a->processed;
 	answer->facts.uses_percpu = a->uses_percpu;
+	answer->facts.reads_unwritten = a->reads_unwritten;
 	answer->facts.kernel_only = a->kernel_only;
 }
 

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -119,6 +120,14 @@ static void finish(struct job *job)
 	munmap(job->answer, job->layout.answer_size);
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
 static void verify(struct job *job)
 {
 	const struct verifier_prog prog = {
@@ -137,13 +146,17 @@ static void verify(struct job *job)
 	};
 	struct worker_wire_answer *reply = &job->reply;
 	struct verifier_facts facts = {0};
+	uint64_t from;
 
+	from = now_ns();
 	reply->verdict = verifier_check(&prog, &log, &facts);
+	reply->verify_ns = now_ns() - from;
 	memcpy(reply->helpers, facts.helpers, sizeof(reply->helpers));
 	reply->maps = facts.maps;
 	reply->stack_depth = facts.stack_depth;
 	reply->processed = facts.processed;
 	reply->uses_percpu = facts.uses_percpu;
+	reply->reads_unwritten = facts.reads_unwritten;
 	reply->kernel_only = facts.kernel_only;
 	job->zero_stack = facts.reads_unwritten ? facts.stack_depth : 0;
 	reply->log_true_size = log.len;

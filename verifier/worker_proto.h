@@ -44,16 +44,22 @@ struct worker_wire_request {
 };
 static_assert(sizeof(struct worker_wire_request) == 48, "no holes");
 
-/** struct worker_wire_answer - @log_len, @code_len: bytes in file 1; the log's with its end */
+/**
+ * struct worker_wire_answer
+ * @log_len, @code_len: bytes in file 1; the log's with its end
+ * @verify_ns: what the verifier took
+ */
 struct worker_wire_answer {
 	uint32_t magic, sequence;
 	int32_t verdict;
 	uint32_t log_len, log_true_size, code_len;
 	uint64_t helpers[4], maps;
 	uint32_t stack_depth, processed, uses_percpu, kernel_only;
+	uint32_t reads_unwritten, pad;
+	uint64_t verify_ns;
 	char no_code[REASON_MAX];
 };
-static_assert(sizeof(struct worker_wire_answer) == 80 + REASON_MAX, "no holes");
+static_assert(sizeof(struct worker_wire_answer) == 96 + REASON_MAX, "no holes");
 
 /**
  * struct worker_layout - where things are in the two files (bytes)
