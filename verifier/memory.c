@@ -137,6 +137,22 @@ static int touch(struct walk *walk, uint8_t type)
 	return 0;
 }
 
+/* What stands in a map that nobody changes any more. Return: whether it is known. */
+static bool read_contents(const struct walk *walk, const struct reg *reg, int insn_off,
+			  unsigned int size, bool is_signed, struct reg *ret)
+{
+	const struct verifier_map *map = &walk->prog->maps[reg->map];
+	uint64_t value = 0;
+
+	if (reg->type != REG_VALUE || !map->contents || !range_is_const(&reg->r64))
+		return false;
+	memcpy(&value, map->contents + reg->off + insn_off + reg->r64.smin, size);
+	if (is_signed)
+		value = (uint64_t)((int64_t)(value << (64 - 8 * size)) >> (64 - 8 * size));
+	reg_set_const(ret, value);
+	return true;
+}
+
 int memory_load(struct walk *walk, const struct bpf_insn *insn)
 {
 	bool is_signed = BPF_MODE(insn->code) == 0x80; /* BPF_MEMSX */
@@ -165,7 +181,7 @@ int memory_load(struct walk *walk, const struct bpf_insn *insn)
 	case REG_VALUE:
 	case REG_RECORD:
 		r = block_access(walk, &reg, insn->src_reg, insn->off, size, false);
-		if (r == 0)
+		if (r == 0 && !read_contents(walk, &reg, insn->off, size, is_signed, dst))
 			reg_set_bounded(dst, size, is_signed);
 		return r;
 	default:
