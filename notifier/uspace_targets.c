@@ -84,57 +84,91 @@ static int add_site(struct uspace *uspace, int file_fd, const struct shim_want *
 }
 
 /* A file that throws by code of its own: its own unwinder must pass return probes. */
-static int add_unwinder(struct uspace *uspace, int file_fd, int fd, const struct shim_want *probed,
-			struct reason *reason)
+static int check_unwinder(struct elf_file *file, struct shim_want *ret_want, struct reason *reason)
 {
-	struct shim_want want = {.dev = probed->dev, .ino = probed->ino, .unwinder = true};
-	struct uspace_site *site;
-	int r = shim_unwind_check(fd, &want, reason);
+	int r = shim_unwind_check(file, ret_want, reason);
 
 	if (r == -ENOENT)
 		return reason_set(reason, -EOPNOTSUPP,
 				  "exceptions could not pass a probed return of this file: it has no "
 				  "symbol of the unwinder");
-	if (r < 0 || find_site(uspace, &want))
+	return r;
+}
+
+static int check_file(struct elf_file *file, const uint64_t *offsets, uint32_t cnt, bool at_return,
+		      struct uspace_checked *checked, struct reason *reason)
+{
+	int traits = shim_file_traits(file, reason);
+	int r = traits < 0 ? traits : check_traits((unsigned int)traits, reason);
+
+	if (r == 0 && at_return && traits & SHIM_TRAIT_THROWS)
+		r = check_unwinder(file, &checked->unwinder, reason);
+	for (uint32_t i = 0; i < cnt && r == 0; i++) {
+		checked->wants[i].offset = offsets[i];
+		r = shim_site_check(file, &checked->wants[i], reason);
+	}
+	return r;
+}
+
+int uspace_targets_check(int file_fd, const uint64_t *offsets, uint32_t cnt, bool at_return,
+			 struct uspace_checked *ret_checked, struct reason *reason)
+{
+	struct uspace_checked checked = {.wants = calloc(cnt, sizeof(*checked.wants))};
+	cleanup_fd int fd = open_file(file_fd);
+	struct elf_file file;
+	struct stat st;
+	int r;
+
+	if (!checked.wants)
+		return -ENOMEM;
+	r = fd < 0 ? fd : fstat(fd, &st) < 0 ? -errno : 0;
+	if (r == 0)
+		r = shim_file_error(elf_file_open(&file, fd, ELF_FILE_BUDGET), reason);
+	if (r == 0) {
+		r = check_file(&file, offsets, cnt, at_return, &checked, reason);
+		elf_file_close(&file);
+	}
+	if (r < 0) {
+		free(checked.wants);
 		return r;
-	r = add_site(uspace, file_fd, &want, &site, reason);
+	}
+	checked.unwinder.unwinder = true;
+	checked.unwinder.dev = st.st_dev;
+	checked.unwinder.ino = st.st_ino;
+	for (uint32_t i = 0; i < cnt; i++) {
+		checked.wants[i].dev = st.st_dev;
+		checked.wants[i].ino = st.st_ino;
+	}
+	*ret_checked = checked;
+	return 0;
+}
+
+int uspace_targets_add_unwinder(struct uspace *uspace, int file_fd, const struct shim_want *want,
+				struct reason *reason)
+{
+	struct uspace_site *site;
+	int r;
+
+	if (find_site(uspace, want))
+		return 0;
+	r = add_site(uspace, file_fd, want, &site, reason);
 	if (r == 0)
 		site->unwinder = site->changed = true;
 	return r;
 }
 
-int uspace_targets_add(struct uspace *uspace, int file_fd, uint64_t offset, uint64_t semaphore,
-		       const struct uspace_point *point, struct uspace_point **ret_point,
-		       struct reason *reason)
+int uspace_targets_add(struct uspace *uspace, int file_fd, const struct shim_want *want,
+		       uint64_t semaphore, const struct uspace_point *point,
+		       struct uspace_point **ret_point, struct reason *reason)
 {
-	struct shim_want want = {.offset = offset};
-	struct uspace_point *made;
-	cleanup_fd int fd = open_file(file_fd);
-	struct uspace_site *site;
-	unsigned int traits;
-	struct stat st;
-	int r;
+	struct uspace_site *site = find_site(uspace, want);
+	struct uspace_point *made = malloc(sizeof(*made));
+	int r = 0;
 
-	if (fd < 0)
-		return fd;
-	if (fstat(file_fd, &st) < 0)
-		return -errno;
-	want.dev = st.st_dev;
-	want.ino = st.st_ino;
-	traits = shim_file_traits(fd);
-	r = check_traits(traits, reason);
-	if (r == 0 && point->at_return && (traits & SHIM_TRAIT_THROWS))
-		r = add_unwinder(uspace, file_fd, fd, &want, reason);
-	if (r < 0)
-		return r;
-	made = malloc(sizeof(*made));
 	if (!made)
 		return -ENOMEM;
-	site = find_site(uspace, &want);
 	if (!site)
-		r = shim_site_check(fd, &want, reason);
-	if (r == 0 && !site)
-		r = add_site(uspace, file_fd, &want, &site, reason);
+		r = add_site(uspace, file_fd, want, &site, reason);
 	if (r < 0) {
 		free(made);
 		return r;
