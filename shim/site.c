@@ -56,7 +56,10 @@ static int narrow(struct elf_file *file, const Elf64_Shdr *table, const Elf64_Sy
 	struct function *function = search->function;
 	uint64_t start = symbol->st_value, size = symbol->st_size;
 
-	if (ELF64_ST_TYPE(symbol->st_info) != STT_FUNC || symbol->st_shndx == SHN_UNDEF)
+	/* Only what lies in the segment as a whole: its bytes are there, and no sum wraps around.
+	 */
+	if (ELF64_ST_TYPE(symbol->st_info) != STT_FUNC || symbol->st_shndx == SHN_UNDEF ||
+	    !elf_segment_has(search->segment, start, size))
 		return 0;
 	if (start > search->vaddr && start < function->next)
 		function->next = start;
@@ -81,6 +84,8 @@ static int find_frame(struct elf_file *file, const Elf64_Phdr *segment, uint64_t
 
 	if (r < 0)
 		return r;
+	if (!elf_segment_has(segment, function->start, function->end - function->start))
+		return -ENOENT;
 	if (next < function->next)
 		function->next = next;
 	return 0;
@@ -211,9 +216,9 @@ static int read_function(struct elf_file *file, const Elf64_Phdr *segment,
 	uint64_t size;
 	int r;
 
+	if (function->next - function->start > FUNCTION_MAX)
+		function->next = function->end;
 	size = function->next - function->start;
-	if (size > FUNCTION_MAX)
-		size = function->end - function->start;
 	if (size > FUNCTION_MAX)
 		return reason_set(reason, -EOPNOTSUPP, "its function is larger than %u bytes",
 				  FUNCTION_MAX);
