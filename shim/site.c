@@ -17,6 +17,7 @@
 
 #define JUMP_SIZE    5u
 #define FUNCTION_MAX (1u << 22) /* bytes of one function that are looked through */
+#define PADDING_MAX  64u	/* that is looked at behind it */
 #define DECODE_COST  32u	/* decoding a byte takes as long as reading so many */
 
 /* A function and where its bytes are: @start <= site < @end <= @next <= end of the segment. */
@@ -216,12 +217,12 @@ static int read_function(struct elf_file *file, const Elf64_Phdr *segment,
 	uint64_t size;
 	int r;
 
-	if (function->next - function->start > FUNCTION_MAX)
-		function->next = function->end;
-	size = function->next - function->start;
-	if (size > FUNCTION_MAX)
+	if (function->end - function->start > FUNCTION_MAX)
 		return reason_set(reason, -EOPNOTSUPP, "its function is larger than %u bytes",
 				  FUNCTION_MAX);
+	if (function->next - function->end > PADDING_MAX)
+		function->next = function->end + PADDING_MAX;
+	size = function->next - function->start;
 	bytes = malloc(size + ZYDIS_MAX_INSTRUCTION_LENGTH);
 	if (!bytes)
 		return -ENOMEM;

@@ -130,7 +130,13 @@ static void test_far_from_next(void **state)
 
 	image.segment.p_filesz = 64 << 20;
 	image.symbols[1].st_size = 1;
+	memset(image.code + IMAGE_FUNCTION, 0xcc, 9);
 	image.code[IMAGE_FUNCTION] = 0xc3;
+	assert_int_equal(check_at(SITE, 64 << 20, &want, &reason), 0);
+	assert_int_equal(want.displaced, 5);
+	image.code[IMAGE_FUNCTION + 4] = 0x90;
+	assert_int_equal(check_at(SITE, 64 << 20, &want, &reason), 0);
+	image.code[IMAGE_FUNCTION + 4] = 0xc3;
 	assert_int_equal(check_at(SITE, 64 << 20, &want, &reason), -EOPNOTSUPP);
 	assert_non_null(strstr(reason.text, "no room"));
 	image.symbols[1].st_size = 32 << 20;
