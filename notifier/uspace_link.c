@@ -130,8 +130,8 @@ static int attach(struct uspace_link *link, const struct uspace_link_request *re
 	bool settled;
 	int r;
 
-	r = uspace_targets_check(request->file_fd, request->offsets, request->cnt,
-				 request->at_return, &checked, reason);
+	r = uspace_check(request->file_fd, request->offsets, request->cnt, request->at_return,
+			 &checked, reason);
 	if (r < 0)
 		return r;
 	/* It read the file's symbols and may be followed for that; from here to its answer it does

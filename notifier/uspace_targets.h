@@ -70,18 +70,18 @@ struct uspace_checked {
 };
 
 /**
- * uspace_targets_check() - judge @cnt sites by their file; without any lock: it takes its time
+ * uspace_check() - judge @cnt sites by their file; without any lock: it takes its time (uspace_check.c)
  * @file_fd: the probed file, O_PATH or readable
  *
  * Errors: those of shim_site_check(), -EINVAL no ELF file, -ENOMEM.
  */
-int uspace_targets_check(int file_fd, const uint64_t *offsets, uint32_t cnt, bool at_return,
-			 struct uspace_checked *ret_checked, struct reason *reason);
+int uspace_check(int file_fd, const uint64_t *offsets, uint32_t cnt, bool at_return,
+		 struct uspace_checked *ret_checked, struct reason *reason);
 
 /**
  * uspace_targets_add() - a point at a site of the file; not yet in any target
  * @file_fd: as above
- * @want: of uspace_targets_check()
+ * @want: of uspace_check()
  * @semaphore: offset of a USDT semaphore, or 0; it stays raised while the site has any point
  *
  * The caller holds @uspace->apply. Errors: those of uspace_late_watch(), -ENOMEM.
