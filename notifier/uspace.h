@@ -8,6 +8,7 @@
  * uspace_map.c	maps: a record each, contents here or in the kernel
  * uspace_prog.c	programs: verified and compiled by the worker
  * uspace_link.c	attachments: sites, and which processes have them
+ * uspace_check.c	what a file says about its sites
  * uspace_elem.c, uspace_batch.c	the tool's commands on maps that live here
  * uspace_event.c	events on their way to the tool's perf buffers
  * uspace_output.c	those buffers, and what was lost on the way

@@ -26,7 +26,6 @@
 #include "notifier/uspace_late.h"
 #include "notifier/uspace_plan.h"
 #include "shim/targets.h"
-#include "shim/unwind.h"
 
 /* Processes forked while the others were visited are found by looking again, so many times. */
 #define ROUNDS 8
@@ -39,25 +38,6 @@ static struct uspace_site *find_site(struct uspace *uspace, const struct shim_wa
 		      node) if (site->want.dev == want->dev && site->want.ino == want->ino &&
 				site->want.offset == want->offset) return site;
 	return NULL;
-}
-
-/* What the file itself rules out. */
-static int check_traits(unsigned int traits, struct reason *reason)
-{
-	if (traits & SHIM_TRAIT_GO)
-		return reason_set(reason, -EOPNOTSUPP,
-				  "stacks of Go programs are too small for it so far");
-	return 0;
-}
-
-static int open_file(int file_fd)
-{
-	char path[32];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", file_fd);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	return fd < 0 ? -errno : fd;
 }
 
 static int add_site(struct uspace *uspace, int file_fd, const struct shim_want *want,
@@ -83,58 +63,32 @@ static int add_site(struct uspace *uspace, int file_fd, const struct shim_want *
 	return 0;
 }
 
-/* A file that throws by code of its own: its own unwinder must pass return probes. */
-static int add_unwinder(struct uspace *uspace, int file_fd, int fd, const struct shim_want *probed,
-			struct reason *reason)
+int uspace_targets_add_unwinder(struct uspace *uspace, int file_fd, const struct shim_want *want,
+				struct reason *reason)
 {
-	struct shim_want want = {.dev = probed->dev, .ino = probed->ino, .unwinder = true};
 	struct uspace_site *site;
-	int r = shim_unwind_check(fd, &want, reason);
+	int r;
 
-	if (r == -ENOENT)
-		return reason_set(reason, -EOPNOTSUPP,
-				  "exceptions could not pass a probed return of this file: it has no "
-				  "symbol of the unwinder");
-	if (r < 0 || find_site(uspace, &want))
-		return r;
-	r = add_site(uspace, file_fd, &want, &site, reason);
+	if (find_site(uspace, want))
+		return 0;
+	r = add_site(uspace, file_fd, want, &site, reason);
 	if (r == 0)
 		site->unwinder = site->changed = true;
 	return r;
 }
 
-int uspace_targets_add(struct uspace *uspace, int file_fd, uint64_t offset, uint64_t semaphore,
-		       const struct uspace_point *point, struct uspace_point **ret_point,
-		       struct reason *reason)
+int uspace_targets_add(struct uspace *uspace, int file_fd, const struct shim_want *want,
+		       uint64_t semaphore, const struct uspace_point *point,
+		       struct uspace_point **ret_point, struct reason *reason)
 {
-	struct shim_want want = {.offset = offset};
-	struct uspace_point *made;
-	cleanup_fd int fd = open_file(file_fd);
-	struct uspace_site *site;
-	unsigned int traits;
-	struct stat st;
-	int r;
+	struct uspace_site *site = find_site(uspace, want);
+	struct uspace_point *made = malloc(sizeof(*made));
+	int r = 0;
 
-	if (fd < 0)
-		return fd;
-	if (fstat(file_fd, &st) < 0)
-		return -errno;
-	want.dev = st.st_dev;
-	want.ino = st.st_ino;
-	traits = shim_file_traits(fd);
-	r = check_traits(traits, reason);
-	if (r == 0 && point->at_return && (traits & SHIM_TRAIT_THROWS))
-		r = add_unwinder(uspace, file_fd, fd, &want, reason);
-	if (r < 0)
-		return r;
-	made = malloc(sizeof(*made));
 	if (!made)
 		return -ENOMEM;
-	site = find_site(uspace, &want);
 	if (!site)
-		r = shim_site_check(fd, &want, reason);
-	if (r == 0 && !site)
-		r = add_site(uspace, file_fd, &want, &site, reason);
+		r = add_site(uspace, file_fd, want, &site, reason);
 	if (r < 0) {
 		free(made);
 		return r;
@@ -161,9 +115,10 @@ void uspace_targets_remove(struct uspace *uspace, struct uspace_point *point)
 	free(point);
 }
 
-/* Processes to visit, and what came of it. In memory shared with the child that visits them. */
+/* Processes to visit, and what came of it. In memory shared with the child that visits them.
+ * @next: the one it is at: should it die, it is known where */
 struct visit {
-	uint32_t cnt, done, failed;
+	uint32_t cnt, next, done, failed;
 	struct reason reason;
 	pid_t pids[];
 };
@@ -253,59 +208,79 @@ void uspace_targets_child(const struct uspace_plan *plan, int *keep)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static _Noreturn void visit_child(const struct uspace_plan *plan, uint32_t site_cnt,
-					  struct visit *visit)
+static void visit_failed(struct visit *visit, const char *why)
 {
-	uspace_targets_child(plan, NULL);
-	for (uint32_t i = 0; i < visit->cnt; i++) {
-		struct reason reason = {0};
-		enum shim_state state;
-		int r = uspace_plan_run(plan, site_cnt, visit->pids[i], 0, -1, &state,
-					&reason);
-
-		/* Gone while we came, or a zombie: nobody to miss a probe. */
-		if (r == -ESRCH || (r == 0 && state == SHIM_ABSENT))
-			continue;
-		if (r == 0 && (state == SHIM_DONE || state == SHIM_EARLY)) {
-			visit->done++;
-			continue;
-		}
-		if (!visit->failed++)
-			reason_set(&visit->reason, 0, "process %d: %s", visit->pids[i],
-				   reason.text[0] ? reason.text
-				   : r < 0	  ? strerrordesc_np(-r)
-						  : "other code stands at the site");
-	}
-	_exit(0);
+	if (!visit->failed++)
+		reason_set(&visit->reason, 0, "process %d: %s", visit->pids[visit->next], why);
 }
 
-/* Visit processes from @from on, in a child: it becomes their tracer for a moment. */
+/* One process; in the child. */
+static void visit_next(const struct uspace_plan *plan, uint32_t site_cnt, struct visit *visit)
+{
+	struct reason reason = {0};
+	enum shim_state state;
+	int r = uspace_plan_run(plan, site_cnt, visit->pids[visit->next], 0, -1, &state, &reason);
+
+	/* Gone while we came, or a zombie: nobody to miss a probe. */
+	if (r == -ESRCH || (r == 0 && state == SHIM_ABSENT))
+		return;
+	if (r == 0 && (state == SHIM_DONE || state == SHIM_EARLY))
+		visit->done++;
+	else
+		visit_failed(visit, reason.text[0] ? reason.text
+				    : r < 0	   ? strerrordesc_np(-r)
+						   : "other code stands at the site");
+}
+
+/* Visit what is left, in a child: it becomes their tracer for a moment. */
+static int visit_rest(const struct uspace_plan *plan, uint32_t site_cnt, struct visit *visit)
+{
+	pid_t child = fork();
+	int status = 0;
+
+	if (child < 0)
+		return -EAGAIN;
+	if (child == 0) {
+		uspace_targets_child(plan, NULL);
+		for (; visit->next < visit->cnt; visit->next++)
+			visit_next(plan, site_cnt, visit);
+		_exit(0);
+	}
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	if (visit->next == visit->cnt)
+		return 0;
+	/* Its tracer is gone, so the process runs on, as it happens to be. The others are visited
+	 * by the next child. */
+	visit_failed(visit, WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL
+				    ? "who was to change it was killed"
+				    : "who was to change it failed");
+	visit->next++;
+	return 0;
+}
+
+/* Visit processes from @from on. */
 static int visit_targets(const struct uspace_plan *plan, uint32_t site_cnt,
-			 const struct pid_set *set, uint32_t from,
-			 struct uspace_reach *reach)
+			 const struct pid_set *set, uint32_t from, struct uspace_reach *reach)
 {
 	uint32_t cnt = set->cnt - from;
 	size_t size = sizeof(struct visit) + cnt * sizeof(pid_t);
 	struct visit *visit;
-	pid_t child;
+	int r = 0;
 
 	visit = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (visit == MAP_FAILED)
 		return -errno;
 	visit->cnt = cnt;
 	memcpy(visit->pids, set->pids + from, cnt * sizeof(pid_t));
-	child = fork();
-	if (child == 0)
-		visit_child(plan, site_cnt, visit);
-	if (child > 0)
-		while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
-			;
+	while (visit->next < visit->cnt && r == 0)
+		r = visit_rest(plan, site_cnt, visit);
 	reach->targets += visit->done;
 	if (visit->failed && !reach->failed)
 		reach->reason = visit->reason;
 	reach->failed += visit->failed;
 	munmap(visit, size);
-	return child < 0 ? -EAGAIN : 0;
+	return r;
 }
 
 /*
@@ -343,10 +318,19 @@ static int visit_caller(struct uspace *uspace, const struct uspace_plan *plan, p
 static void reap_callers(struct uspace *uspace, bool wait)
 {
 	for (uint32_t i = 0; i < uspace->caller_cnt;) {
-		if (waitpid(uspace->callers[i], NULL, wait ? 0 : WNOHANG) == 0)
+		int status = 0;
+
+		if (waitpid(uspace->callers[i], &status, wait ? 0 : WNOHANG) == 0) {
 			i++;
-		else
-			uspace->callers[i] = uspace->callers[--uspace->caller_cnt];
+			continue;
+		}
+		uspace->callers[i] = uspace->callers[--uspace->caller_cnt];
+		if (!WIFSIGNALED(status))
+			continue;
+		atomic_fetch_add(&uspace->missed, 1);
+		log_notice("tenant=%s: a process that attached probes runs on without them: who "
+			   "was to change it ended early",
+			   uspace->tenant->name);
 	}
 }
 

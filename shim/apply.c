@@ -21,6 +21,11 @@
 #define JUMP_SIZE  5u
 #define SIBLING_MS 500
 
+/* Files by an unwinder's name are looked at while the process stands: this much of each, and so
+ * many. */
+#define UNWINDER_BUDGET (4u << 20)
+#define UNWINDERS_MAX	16u
+
 /* One application on its way. @maps is read again after something was mapped. */
 struct work {
 	struct tracee tracee;
@@ -269,6 +274,7 @@ static int hook_unwinder(struct work *work, uint32_t index, struct reason *reaso
 	struct shim_want want = {.site = REGION_UNWINDER, .without_returns = REGION_UNWINDER};
 	enum shim_state state = SHIM_ABSENT;
 	cleanup_fd int fd = -1;
+	struct elf_file file;
 	char path[80];
 	int r;
 
@@ -277,7 +283,11 @@ static int hook_unwinder(struct work *work, uint32_t index, struct reason *reaso
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
 		return -errno;
-	r = shim_unwind_check(fd, &want, reason);
+	r = elf_file_open(&file, fd, UNWINDER_BUDGET);
+	if (r < 0)
+		return r;
+	r = shim_unwind_check(&file, &want, reason);
+	elf_file_close(&file);
 	if (r == 0 && maps_at(&work->maps, index, want.offset))
 		r = apply_at(work, &want, maps_at(&work->maps, index, want.offset), &state, reason);
 	return r < 0 || state != SHIM_FOREIGN ? r : -EBUSY;
@@ -301,8 +311,9 @@ static bool wants_returns(const struct work *work)
 /* Before a return address is replaced, whoever unwinds must know of it. */
 static void hook_unwinders(struct work *work)
 {
-	bool gcc = false, users = false, others = false;
+	bool users = false, others = false;
 	struct reason reason = {0};
+	uint32_t gcc = 0;
 
 	work->unwindable = true;
 	if (!wants_returns(work))
@@ -314,8 +325,7 @@ static void hook_unwinders(struct work *work)
 		others |= entry->unwinder == UNWINDER_OTHER;
 		if (entry->unwinder != UNWINDER_GCC || !entry->executable)
 			continue;
-		gcc = true;
-		if (hook_unwinder(work, i, &reason) < 0)
+		if (gcc++ >= UNWINDERS_MAX || hook_unwinder(work, i, &reason) < 0)
 			others = true;
 	}
 	/* What is being loaded comes before what it needs, which is caught in its turn. */

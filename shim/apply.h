@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/elf_file.h"
 #include "base/reason.h"
 
 /**
@@ -75,13 +76,13 @@ enum shim_state {
 
 /**
  * shim_site_check() - whether a jump fits at a site, from the file alone
- * @file_fd: the probed ELF file, readable
+ * @file: the probed file; what is read goes off its budget
  * @ret_want: @offset set by the caller; @original, @original_len and @displaced are filled in
  *
- * Errors: -EINVAL not an x86-64 ELF file or no code there, -EOPNOTSUPP with a reason that names why
- * the site cannot be patched (room, a branch into it, an instruction that cannot be moved).
+ * Errors: -EINVAL no code there, -EOPNOTSUPP with a reason that names why the site cannot be
+ * patched (room, a branch into it, an instruction that cannot be moved, too much to read).
  */
-int shim_site_check(int file_fd, struct shim_want *ret_want, struct reason *reason);
+int shim_site_check(struct elf_file *file, struct shim_want *ret_want, struct reason *reason);
 
 /** enum shim_trait - what a file tells about the programs made of it; bits */
 enum shim_trait {
@@ -89,8 +90,11 @@ enum shim_trait {
 	SHIM_TRAIT_THROWS = 2, /* throws exceptions by code of its own */
 };
 
-/** shim_file_traits() - Return: bits of enum shim_trait; 0 also for what is no ELF file */
-unsigned int shim_file_traits(int file_fd);
+/** shim_file_traits() - Return: bits of enum shim_trait, or as shim_site_check() */
+int shim_file_traits(struct elf_file *file, struct reason *reason);
+
+/** shim_file_error() - Return: @error of an elf_file function, as shim_site_check() would say it */
+int shim_file_error(int error, struct reason *reason);
 
 /**
  * struct shim_plan - what a process is to look like

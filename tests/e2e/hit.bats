@@ -453,3 +453,58 @@ EOF
 	grep -q '^status 0$' "$DIR/out"
 	[ "$(grep -c '^counted$' "$DIR/out")" -ge 3 ]
 }
+
+# shims TREE: pids of the processes that change targets for the daemon of a tree, now
+shims()
+{
+	local daemon
+	for daemon in $(pgrep -f "^$BPFSHIMD --run .*$1"); do
+		pgrep -P "$daemon" -x bpfshim-shim
+	done
+}
+
+@test "who changes the targets is killed on its way: one of them is told as failed, the others have the probe" {
+	cat >"$DIR/several.c" <<'EOF'
+#include <unistd.h>
+__attribute__((noinline)) int several(volatile int n) { n *= 3; n += 1; return n; }
+int main(int argc, char **argv)
+{
+	/* It waits where no stop reaches it, so that it takes a while to give it up. */
+	if (argc > 1 && vfork() == 0) {
+		sleep(8);
+		_exit(0);
+	}
+	for (int i = 0; i < 60000; i++) {
+		several(i);
+		usleep(1000);
+	}
+	return 0;
+}
+EOF
+	gcc -O1 -o "$DIR/several" "$DIR/several.c"
+	cat >"$DIR/tree" <<EOF
+$DIR/several vfork & all=\$!
+sleep 0.3
+for i in 1 2 3 4; do $DIR/several & all="\$all \$!"; done
+sleep 0.3
+bpftrace -e 'uprobe:$DIR/several:several { @[pid] = count(); }' >$DIR/bt 2>&1 & tool=\$!
+while ! grep -q Attaching $DIR/bt; do sleep 0.05; done
+sleep 2.5
+$STOP_TOOL
+kill -9 \$all
+EOF
+	touch "$DIR/bt"
+	chmod 666 "$DIR/bt"
+	inside sh "$DIR/tree" >"$DIR/out" 2>"$DIR/err" & local tree=$!
+	started $tree
+	for i in $(seq 2000); do
+		shims=$(shims "$DIR/tree") || true
+		[ -z "$shims" ] || break
+		sleep 0.005
+	done
+	kill -9 $shims
+	wait $tree || true
+	cat "$DIR/err" "$DIR/bt"
+	grep -q ': 1 processes run on without the probe: process .*: who was to change it was killed' "$DIR/err"
+	[ "$(grep -cE '^@\[[0-9]+\]: [0-9]{3,}$' "$DIR/bt")" -ge 4 ]
+}
