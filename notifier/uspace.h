@@ -202,6 +202,11 @@ void uspace_map_leave(struct uspace_map *map);
  */
 int uspace_map_return(struct uspace_map *map);
 
+/* uspace_move.c, called by uspace_map.c only @fd: the tool's map */
+
+int uspace_move_in(struct uspace_map *map, int fd);
+int uspace_move_out(struct uspace_map *map, int fd);
+
 /* uspace_prog.c */
 
 /**

@@ -30,8 +30,11 @@ static bool per_cpu(const struct region_map *record)
 	       record->type == BPF_MAP_TYPE_PERCPU_HASH;
 }
 
+/* The address of a key that has no bytes must be 0: __bpf_copy_key(). */
 static int read_key(struct elem *elem, uint64_t addr)
 {
+	if (!elem->map->record.key_size && addr)
+		return -EINVAL;
 	return guest_read(&elem->call->guest, addr, elem->key, elem->map->record.key_size);
 }
 
@@ -90,16 +93,38 @@ static int elem_next_key(struct elem *elem, const struct abi_map_elem *attr)
 	return r;
 }
 
+static int elem_pop(struct elem *elem, const struct abi_map_elem *attr)
+{
+	int r = read_key(elem, attr->key);
+
+	if (r == 0 && !guest_valid(&elem->call->guest))
+		r = -ESRCH;
+	if (r == 0)
+		r = rt_map_pop(elem->map->uspace->base, &elem->map->record, elem->value,
+			       RT_ALL_SLOTS);
+	if (r == 0)
+		r = guest_write(&elem->call->guest, attr->value, elem->value, elem->value_size);
+	return r;
+}
+
 static int elem_lookup_and_delete(struct elem *elem, const struct abi_map_elem *attr)
 {
+	const struct region_map *record = &elem->map->record;
 	int r;
 
 	if (attr->flags)
 		return -EINVAL;
-	if (elem->map->record.type == BPF_MAP_TYPE_PERCPU_ARRAY)
-		return -ABI_ENOTSUPP;
-	r = elem_lookup(elem, attr);
-	return r < 0 ? r : elem_delete(elem, attr);
+	switch (record->type) {
+	case BPF_MAP_TYPE_QUEUE:
+	case BPF_MAP_TYPE_STACK:
+		return elem_pop(elem, attr);
+	case BPF_MAP_TYPE_PERCPU_ARRAY:
+		r = read_key(elem, attr->key);
+		return r < 0 ? r : -ABI_ENOTSUPP;
+	default:
+		r = elem_lookup(elem, attr);
+		return r < 0 ? r : elem_delete(elem, attr);
+	}
 }
 
 size_t uspace_elem_value_size(const struct region_map *record)

@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/sys.h"
 #include "kernel-bridge/forward.h"
 #include "kernel-bridge/kobject.h"
 #include "notifier/uspace.h"
@@ -41,6 +40,8 @@ static bool covered(const struct abi_map_create *attr)
 	case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
 	case BPF_MAP_TYPE_PERCPU_ARRAY:
 	case BPF_MAP_TYPE_STACK_TRACE:
+	case BPF_MAP_TYPE_QUEUE:
+	case BPF_MAP_TYPE_STACK:
 		return attr->map_flags == 0;
 	case BPF_MAP_TYPE_HASH:
 	case BPF_MAP_TYPE_PERCPU_HASH:
@@ -158,41 +159,6 @@ struct uspace_map *uspace_map_unref(struct uspace_map *map)
 	return NULL;
 }
 
-/* Copy what the tool put into the kernel's map before the first program was attached. */
-static int copy_in(struct uspace_map *map, int fd)
-{
-	const struct region_map *record = &map->record;
-	size_t value_size = (size_t)record->value_stride * (record->slots ? record->slots : 1);
-	cleanup_free unsigned char *key = calloc(2, record->key_size);
-	cleanup_free unsigned char *value = malloc(value_size);
-	unsigned char *next = key + record->key_size;
-	struct abi_map_elem attr = {.map_fd = (uint32_t)fd};
-	bool first = true;
-	int r;
-
-	if (!key || !value)
-		return -ENOMEM;
-	for (uint64_t i = 0; i <= record->max_entries; i++) {
-		attr.key = first ? 0 : (uintptr_t)key;
-		attr.value = (uintptr_t)next;
-		if (sys_bpf(BPF_MAP_GET_NEXT_KEY, &attr, sizeof(attr)) < 0)
-			return 0;
-		memcpy(key, next, record->key_size);
-		first = false;
-		attr.key = (uintptr_t)key;
-		attr.value = (uintptr_t)value;
-		if (sys_bpf(BPF_MAP_LOOKUP_ELEM, &attr, sizeof(attr)) < 0)
-			continue;
-		/* The elements of a per-CPU array are there already; in a hash a newer value of the
-		 * tool's wins. */
-		r = rt_map_write(map->uspace->base, record, key, value,
-				 record->type == BPF_MAP_TYPE_PERCPU_ARRAY ? BPF_ANY : BPF_NOEXIST);
-		if (r < 0 && r != -EEXIST)
-			return r;
-	}
-	return 0;
-}
-
 /* The event thread looks for it as soon as it is there. */
 static int open_forward(struct uspace_map *map, int fd)
 {
@@ -232,7 +198,7 @@ static int settle(struct uspace_map *map, struct reason *reason)
 	rt_map_init(uspace->base, record);
 	atomic_store(&map->resident, true);
 	atomic_fetch_add(&uspace->resident, 1);
-	return copy_in(map, fd);
+	return uspace_move_in(map, fd);
 }
 
 int uspace_map_settle(struct uspace_map *map, struct reason *reason)
@@ -248,38 +214,6 @@ void uspace_map_leave(struct uspace_map *map)
 	map->users--;
 }
 
-/* What programs in traced processes left in the region, back into the tool's kernel map. */
-static int copy_out(struct uspace_map *map, int fd)
-{
-	const struct region_map *record = &map->record;
-	unsigned char *base = map->uspace->base;
-	size_t value_size = (size_t)record->value_stride * (record->slots ? record->slots : 1);
-	cleanup_free unsigned char *key = calloc(2, record->key_size);
-	cleanup_free unsigned char *value = malloc(value_size);
-	struct abi_map_elem attr = {.map_fd = (uint32_t)fd};
-	bool first = true;
-
-	if (!key || !value)
-		return -ENOMEM;
-	for (uint64_t i = 0; i <= record->max_entries; i++) {
-		unsigned char *next = key + record->key_size;
-		int r;
-
-		if (rt_map_next_key(base, record, first ? NULL : key, next) < 0)
-			return 0;
-		memcpy(key, next, record->key_size);
-		first = false;
-		if (rt_map_read(base, record, key, value) < 0)
-			continue;
-		attr.key = (uintptr_t)key;
-		attr.value = (uintptr_t)value;
-		r = sys_bpf(BPF_MAP_UPDATE_ELEM, &attr, sizeof(attr));
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 int uspace_map_return(struct uspace_map *map)
 {
 	cleanup_fd int fd = -1;
@@ -292,7 +226,7 @@ int uspace_map_return(struct uspace_map *map)
 	fd = kobject_open(KOBJECT_MAP, map->real_id);
 	if (fd < 0)
 		return fd;
-	r = copy_out(map, fd);
+	r = uspace_move_out(map, fd);
 	if (r < 0)
 		return r;
 	atomic_store(&map->resident, false);

@@ -7,11 +7,30 @@
 #include "vm/runtime/map.h"
 
 #define VALUE_MAX	 0x7fffffffu
-#define PERCPU_VALUE_MAX 0x8000u /* PCPU_MIN_UNIT_SIZE, include/linux/percpu.h, Linux 6.18 */
+#define KMALLOC_MAX	 0x400000u /* KMALLOC_MAX_SIZE of x86-64 */
+#define PERCPU_VALUE_MAX 0x8000u   /* PCPU_MIN_UNIT_SIZE, include/linux/percpu.h, Linux 6.18 */
 
 static uint64_t array_size(const struct region_map *map)
 {
 	return (uint64_t)map->value_stride * map->max_entries * map->slots;
+}
+
+/* Sizes that the kernel refuses for maps of the type, alloc_check() of each. */
+static int check_sizes(const struct region_map *map)
+{
+	if (!map->value_size || !map->max_entries)
+		return -EINVAL;
+	if (map_is_queue(map)) {
+		if (map->key_size)
+			return -EINVAL;
+		return map->value_size > KMALLOC_MAX ? -E2BIG : 0;
+	}
+	if (!map->key_size || (!map_is_hash(map) && map->key_size != sizeof(uint32_t)))
+		return -EINVAL;
+	if (map->value_size > VALUE_MAX - 8 ||
+	    (map_is_percpu(map) && rt_align8(map->value_size) > PERCPU_VALUE_MAX))
+		return -E2BIG;
+	return 0;
 }
 
 int rt_map_layout(struct region_map *map, uint32_t slots)
@@ -32,22 +51,23 @@ int rt_map_layout(struct region_map *map, uint32_t slots)
 		map->data_size = size;
 		return 0;
 	}
-	if (!map_is_hash(map) && map->type != MAP_TYPE_ARRAY && map->type != MAP_TYPE_PERCPU_ARRAY)
+	if (!map_is_hash(map) && !map_is_queue(map) && map->type != MAP_TYPE_ARRAY &&
+	    map->type != MAP_TYPE_PERCPU_ARRAY)
 		return -EOPNOTSUPP;
-	if (!map->key_size || !map->value_size || !map->max_entries || !slots ||
-	    (!map_is_hash(map) && map->key_size != sizeof(uint32_t)))
-		return -EINVAL;
-	if (map->value_size > VALUE_MAX - 8 ||
-	    (map_is_percpu(map) && rt_align8(map->value_size) > PERCPU_VALUE_MAX))
-		return -E2BIG;
+	r = slots ? check_sizes(map) : -EINVAL;
+	if (r < 0)
+		return r;
 	map->value_stride = (uint32_t)rt_align8(map->value_size);
 	map->elem_stride = map->buckets = 0;
 	map->slots = map_is_percpu(map) ? slots : 1;
-	r = map_is_hash(map) ? hash_layout(map, &size) : 0;
+	if (map_is_hash(map))
+		r = hash_layout(map, &size);
+	else if (map_is_queue(map))
+		r = queue_layout(map, &size);
+	else
+		size = array_size(map);
 	if (r < 0)
 		return r;
-	if (!map_is_hash(map))
-		size = array_size(map);
 	if (size > REGION_MAPS_SIZE)
 		return -E2BIG;
 	map->data_size = size;
@@ -98,9 +118,11 @@ void map_get(const struct region_map *map, const unsigned char *value, void *ret
 void *rt_map_lookup(unsigned char *base, const struct region_map *map, const void *key,
 		    uint32_t slot)
 {
-	unsigned char *value =
-		map_is_hash(map) ? hash_lookup(base, map, key) : array_lookup(base, map, key);
+	unsigned char *value;
 
+	if (map_is_queue(map))
+		return NULL;
+	value = map_is_hash(map) ? hash_lookup(base, map, key) : array_lookup(base, map, key);
 	if (!value || !map_is_percpu(map))
 		return value;
 	return value + (uint64_t)(slot < map->slots ? slot : 0) * map->value_stride;
@@ -115,7 +137,7 @@ int rt_map_update(unsigned char *base, const struct region_map *map, const void 
 		.all = slot == RT_ALL_SLOTS && map_is_percpu(map),
 	};
 
-	if (map->type == MAP_TYPE_STACK_TRACE)
+	if (map->type == MAP_TYPE_STACK_TRACE || map_is_queue(map))
 		return -EINVAL;
 	if (map_is_hash(map))
 		return hash_update(base, map, key, &values, flags, slot);
@@ -129,11 +151,29 @@ int rt_map_delete(unsigned char *base, const struct region_map *map, const void 
 	return map_is_hash(map) ? hash_delete(base, map, key, slot) : -EINVAL;
 }
 
+int rt_map_push(unsigned char *base, const struct region_map *map, const void *value,
+		uint64_t flags, uint32_t slot)
+{
+	return map_is_queue(map) ? queue_push(base, map, value, flags, slot) : -EOPNOTSUPP;
+}
+
+int rt_map_pop(unsigned char *base, const struct region_map *map, void *ret_value, uint32_t slot)
+{
+	return map_is_queue(map) ? queue_take(base, map, ret_value, true, slot) : -EOPNOTSUPP;
+}
+
+int rt_map_peek(unsigned char *base, const struct region_map *map, void *ret_value, uint32_t slot)
+{
+	return map_is_queue(map) ? queue_take(base, map, ret_value, false, slot) : -EOPNOTSUPP;
+}
+
 int rt_map_next_key(unsigned char *base, const struct region_map *map, const void *key,
 		    void *ret_key)
 {
 	if (map->type == MAP_TYPE_STACK_TRACE)
 		return stack_next_key(base, map, key, ret_key);
+	if (map_is_queue(map))
+		return -EINVAL;
 	return map_is_hash(map) ? hash_next_key(base, map, key, ret_key)
 				: array_next_key(map, key, ret_key);
 }
@@ -146,6 +186,8 @@ int rt_map_read(unsigned char *base, const struct region_map *map, const void *k
 		return hash_read(base, map, key, ret_value);
 	if (map->type == MAP_TYPE_STACK_TRACE)
 		return stack_read(base, map, key, ret_value);
+	if (map_is_queue(map))
+		return rt_map_peek(base, map, ret_value, RT_ALL_SLOTS);
 	value = array_lookup(base, map, key);
 	if (!value)
 		return -ENOENT;
@@ -156,5 +198,7 @@ int rt_map_read(unsigned char *base, const struct region_map *map, const void *k
 int rt_map_write(unsigned char *base, const struct region_map *map, const void *key,
 		 const void *value, uint64_t flags)
 {
+	if (map_is_queue(map))
+		return rt_map_push(base, map, value, flags, RT_ALL_SLOTS);
 	return rt_map_update(base, map, key, value, flags, RT_ALL_SLOTS);
 }

@@ -15,6 +15,8 @@
 #define MAP_TYPE_PERCPU_HASH  5u
 #define MAP_TYPE_PERCPU_ARRAY 6u
 #define MAP_TYPE_STACK_TRACE  7u
+#define MAP_TYPE_QUEUE	      22u
+#define MAP_TYPE_STACK	      23u
 
 #define MAP_ANY	    0u
 #define MAP_NOEXIST 1u
@@ -41,6 +43,11 @@ rt_inline bool map_is_hash(const struct region_map *map)
 	return map->type == MAP_TYPE_HASH || map->type == MAP_TYPE_PERCPU_HASH;
 }
 
+rt_inline bool map_is_queue(const struct region_map *map)
+{
+	return map->type == MAP_TYPE_QUEUE || map->type == MAP_TYPE_STACK;
+}
+
 /** map_put() - write an element's value @fresh: a new element, whose other slots become 0 */
 void map_put(const struct region_map *map, unsigned char *value, const struct map_values *values,
 	     bool fresh);
@@ -60,9 +67,16 @@ int hash_next_key(unsigned char *base, const struct region_map *map, const void 
 		  void *ret_key);
 int hash_read(unsigned char *base, const struct region_map *map, const void *key, void *ret_value);
 
+/** queue_take() - the value that comes next @pop: and remove it
+ *  @ret_value: all zero on errors */
+int queue_layout(struct region_map *map, uint64_t *ret_size);
+int queue_push(unsigned char *base, const struct region_map *map, const void *value, uint64_t flags,
+	       uint32_t slot);
+int queue_take(unsigned char *base, const struct region_map *map, void *ret_value, bool pop,
+	       uint32_t slot);
+
 int stack_layout(struct region_map *map, uint64_t *ret_size);
-int stack_read(unsigned char *base, const struct region_map *map, const void *key,
-	       void *ret_value);
+int stack_read(unsigned char *base, const struct region_map *map, const void *key, void *ret_value);
 int stack_delete(unsigned char *base, const struct region_map *map, const void *key);
 int stack_next_key(unsigned char *base, const struct region_map *map, const void *key,
 		   void *ret_key);

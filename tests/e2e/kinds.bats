@@ -1,0 +1,35 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# Kinds of maps beyond arrays and hashes, used by programs in the traced process and by the tool.
+
+load common
+
+setup()
+{
+	common_setup
+	cp "$PROGRAMS"/{kinds,kinds.bpf.o} "$DIR/"
+}
+
+teardown() { common_teardown; }
+
+@test "each kind of map gives what real root gets" {
+	# The kernel runs programs on every processor at once, but this sample has one thread.
+	real "$DIR/kinds" "$DIR/sample" 200 >"$DIR/real"
+	inside "$DIR/kinds" "$DIR/sample" 200 >"$DIR/inside"
+	sort "$DIR/inside"
+	diff <(grep -v ^answer "$DIR/real") <(grep -v ^answer "$DIR/inside")
+	diff <(grep ^answer "$DIR/real" | sort) <(grep ^answer "$DIR/inside" | sort)
+	# Some of each did happen.
+	grep -qx 'queue pop 197' "$DIR/inside"
+	grep -qx 'stack pop 199' "$DIR/inside"
+	grep -qx 'answer 1007: [1-9][0-9]*' "$DIR/inside"
+	grep -qx 'answer 13022: 200' "$DIR/inside"
+}
+
+@test "values that were in before the programs came" {
+	real "$DIR/kinds" "$DIR/sample" 0 >"$DIR/real"
+	inside "$DIR/kinds" "$DIR/sample" 0 >"$DIR/inside"
+	diff "$DIR/real" "$DIR/inside"
+	[ "$(grep -x 'queue pop .*' "$DIR/inside" | head -1)" = "queue pop 1000" ]
+	[ "$(grep -x 'stack pop .*' "$DIR/inside" | head -1)" = "stack pop 1003" ]
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The program half of kinds.c: a probe on work() of tests/programs/sample.c for every kind of map
+ * that is more than an array or a hash.
+ */
+#include <linux/bpf.h>
+#include <linux/ptrace.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, 10);
+	__type(value, __u64);
+} queue SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK);
+	__uint(max_entries, 10);
+	__type(value, __u64);
+} stack SEC(".maps");
+
+/* What helpers answered: their number * 1000 + the error, and how often. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, __s64);
+	__type(value, __u64);
+} answers SEC(".maps");
+
+static __always_inline void count(void *map, const void *key)
+{
+	__u64 one = 1, *value = bpf_map_lookup_elem(map, key);
+
+	if (value)
+		*value += 1;
+	else
+		bpf_map_update_elem(map, key, &one, BPF_ANY);
+}
+
+static __always_inline void answered(__s64 number, long result)
+{
+	__s64 key = number * 1000 - result;
+
+	count(&answers, &key);
+}
+
+SEC("uprobe")
+int BPF_KPROBE(on_queue, __u64 number)
+{
+	__u64 value = 0;
+
+	answered(1, bpf_map_push_elem(&queue, &number, 0));
+	if (number % 3 == 0) {
+		answered(2, bpf_map_peek_elem(&queue, &value));
+		value++;
+		answered(3, bpf_map_push_elem(&queue, &value, BPF_EXIST));
+	}
+	if (number % 4 == 0)
+		answered(4, bpf_map_pop_elem(&queue, &value));
+	return 0;
+}
+
+SEC("uprobe")
+int BPF_KPROBE(on_stack, __u64 number)
+{
+	__u64 value = 0;
+
+	answered(11, bpf_map_push_elem(&stack, &number, BPF_EXIST));
+	if (number % 5 == 0)
+		answered(12, bpf_map_pop_elem(&stack, &value));
+	answered(13, bpf_map_push_elem(&stack, &value, BPF_NOEXIST));
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every kind of map that is more than an array or a hash, as a tool on libbpf uses it: fills maps,
+ * attaches the programs of kinds.bpf.o to work() of a sample binary, runs it and prints what is in
+ * the maps afterwards, and what commands on them answer. What it prints in a container must be what
+ * real root gets.
+ *
+ * usage: kinds BINARY CALLS
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LINKS_MAX 16
+
+static struct bpf_object *object;
+static struct bpf_link *links[LINKS_MAX];
+static int link_cnt;
+
+static int fail(const char *what)
+{
+	fprintf(stderr, "kinds: %s: %s\n", what, strerror(errno));
+	return -1;
+}
+
+static int map(const char *name)
+{
+	return bpf_object__find_map_fd_by_name(object, name);
+}
+
+/* said - the error of a call, by number: strings differ less */
+static int said(int result)
+{
+	return result < 0 ? -errno : result;
+}
+
+static int load(void)
+{
+	char path[PATH_MAX];
+	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - sizeof(".bpf.o"));
+
+	if (length < 0)
+		return fail("/proc/self/exe");
+	strcpy(path + length, ".bpf.o");
+	object = bpf_object__open_file(path, NULL);
+	if (!object)
+		return fail(path);
+	return bpf_object__load(object) ? fail("load") : 0;
+}
+
+static int attach(const char *binary)
+{
+	LIBBPF_OPTS(bpf_uprobe_opts, opts, .func_name = "work");
+	struct bpf_program *program;
+
+	bpf_object__for_each_program(program, object)
+	{
+		links[link_cnt] = bpf_program__attach_uprobe_opts(program, -1, binary, 0, &opts);
+		if (!links[link_cnt])
+			return fail(bpf_program__name(program));
+		link_cnt++;
+	}
+	return 0;
+}
+
+static int run(const char *binary, const char *calls)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		execl(binary, binary, "-n", calls, NULL);
+		_exit(127);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) < 0)
+		return fail("run");
+	return status ? fail("sample") : 0;
+}
+
+/* What is in before the programs come. */
+static void fill_queues(void)
+{
+	for (unsigned long long i = 1000; i < 1004; i++) {
+		bpf_map_update_elem(map("queue"), NULL, &i, BPF_ANY);
+		bpf_map_update_elem(map("stack"), NULL, &i, BPF_ANY);
+	}
+}
+
+static void print_queue(const char *name)
+{
+	unsigned long long value = 7, key = 0;
+	int fd = map(name);
+
+	printf("%s push NOEXIST %d\n", name, said(bpf_map_update_elem(fd, NULL, &value, 1)));
+	printf("%s with key %d\n", name, said(bpf_map_lookup_elem(fd, &key, &value)));
+	printf("%s delete %d\n", name, said(bpf_map_delete_elem(fd, NULL)));
+	printf("%s next key %d\n", name, said(bpf_map_get_next_key(fd, NULL, &key)));
+	printf("%s peek %d", name, said(bpf_map_lookup_elem(fd, NULL, &value)));
+	printf(" %llu\n", value);
+	while (bpf_map_lookup_and_delete_elem(fd, NULL, &value) == 0)
+		printf("%s pop %llu\n", name, value);
+	printf("%s pop %d\n", name, said(bpf_map_lookup_and_delete_elem(fd, NULL, &value)));
+	printf("%s peek %d\n", name, said(bpf_map_lookup_elem(fd, NULL, &value)));
+	printf("%s push %d\n", name, said(bpf_map_update_elem(fd, NULL, &value, 0)));
+	printf("%s peek %d\n", name, said(bpf_map_lookup_elem(fd, NULL, &value)));
+}
+
+static void print_answers(void)
+{
+	long long key, *at = NULL;
+	unsigned long long value;
+
+	for (; bpf_map_get_next_key(map("answers"), at, &key) == 0; at = &key)
+		if (bpf_map_lookup_elem(map("answers"), &key, &value) == 0)
+			printf("answer %lld: %llu\n", key, value);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc != 3 || load())
+		return 1;
+	fill_queues();
+	if (attach(argv[1]) || run(argv[1], argv[2]))
+		return 1;
+	print_queue("queue");
+	print_queue("stack");
+	fflush(stdout);
+	print_answers();
+	for (int i = 0; i < link_cnt; i++)
+		bpf_link__destroy(links[i]);
+	bpf_object__close(object);
+	return 0;
+}
