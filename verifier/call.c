@@ -94,7 +94,8 @@ static void note_map(struct walk *walk, uint32_t map)
 	uint32_t type = walk->prog->maps[map].type;
 
 	walk->facts->maps |= 1ull << map;
-	if (type == BPF_MAP_TYPE_PERCPU_ARRAY || type == BPF_MAP_TYPE_PERCPU_HASH)
+	if (type == BPF_MAP_TYPE_PERCPU_ARRAY || type == BPF_MAP_TYPE_PERCPU_HASH ||
+	    type == BPF_MAP_TYPE_LRU_PERCPU_HASH)
 		walk->facts->uses_percpu = true;
 }
 

@@ -8,8 +8,10 @@
 #include <linux/bpf.h>
 #include <stddef.h>
 
-#define TYPE(t)	 (1ull << BPF_MAP_TYPE_##t)
-#define ELEMENTS (TYPE(HASH) | TYPE(ARRAY) | TYPE(PERCPU_HASH) | TYPE(PERCPU_ARRAY))
+#define TYPE(t) (1ull << BPF_MAP_TYPE_##t)
+#define ELEMENTS                                                                                   \
+	(TYPE(HASH) | TYPE(ARRAY) | TYPE(PERCPU_HASH) | TYPE(PERCPU_ARRAY) | TYPE(LRU_HASH) |      \
+	 TYPE(LRU_PERCPU_HASH))
 #define READ_ARGS                                                                                  \
 	{                                                                                          \
 		ARG_MEM_OUT, ARG_SIZE_OR_0, ARG_ANY                                                \
@@ -74,7 +76,8 @@ static const struct helper_row rows[] = {
 	[BPF_FUNC_map_lookup_percpu_elem] = {"map_lookup_percpu_elem",
 					     RET_VALUE_OR_NULL,
 					     {ARG_MAP, ARG_KEY, ARG_ANY},
-					     .map_types = TYPE(PERCPU_HASH) | TYPE(PERCPU_ARRAY)},
+					     .map_types = TYPE(PERCPU_HASH) | TYPE(PERCPU_ARRAY) |
+							  TYPE(LRU_PERCPU_HASH)},
 	[BPF_FUNC_get_func_ip] = {"get_func_ip", RET_SCALAR, {ARG_CTX}, .gpl = true},
 	[BPF_FUNC_get_attach_cookie] = {"get_attach_cookie", RET_SCALAR, {ARG_CTX}},
 };
