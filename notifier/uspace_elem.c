@@ -27,7 +27,8 @@ struct elem {
 static bool per_cpu(const struct region_map *record)
 {
 	return record->type == BPF_MAP_TYPE_PERCPU_ARRAY ||
-	       record->type == BPF_MAP_TYPE_PERCPU_HASH;
+	       record->type == BPF_MAP_TYPE_PERCPU_HASH ||
+	       record->type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
 }
 
 /* The address of a key that has no bytes must be 0: __bpf_copy_key(). */

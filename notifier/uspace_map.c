@@ -46,6 +46,9 @@ static bool covered(const struct abi_map_create *attr)
 	case BPF_MAP_TYPE_HASH:
 	case BPF_MAP_TYPE_PERCPU_HASH:
 		return (attr->map_flags & ~BPF_F_NO_PREALLOC) == 0;
+	case BPF_MAP_TYPE_LRU_HASH:
+	case BPF_MAP_TYPE_LRU_PERCPU_HASH:
+		return (attr->map_flags & ~BPF_F_NO_COMMON_LRU) == 0;
 	case BPF_MAP_TYPE_ARRAY:
 		/* Only what targets can map; the caller asked for it, cmd_map.c. */
 		return (attr->map_flags & BPF_F_MMAPABLE) && !(attr->map_flags & ~ARRAY_FLAGS);

@@ -20,6 +20,29 @@ struct {
 	__type(value, __u64);
 } stack SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 2048);
+	__type(key, __u64);
+	__type(value, __u64);
+} lru SEC(".maps");
+
+/* Smaller than what goes in. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(map_flags, BPF_F_NO_COMMON_LRU);
+	__uint(max_entries, 64);
+	__type(key, __u64);
+	__type(value, __u64);
+} lru_small SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_PERCPU_HASH);
+	__uint(max_entries, 2048);
+	__type(key, __u64);
+	__type(value, __u64);
+} lru_cpu SEC(".maps");
+
 /* What helpers answered: their number * 1000 + the error, and how often. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -70,6 +93,21 @@ int BPF_KPROBE(on_stack, __u64 number)
 	if (number % 5 == 0)
 		answered(12, bpf_map_pop_elem(&stack, &value));
 	answered(13, bpf_map_push_elem(&stack, &value, BPF_NOEXIST));
+	return 0;
+}
+
+SEC("uprobe")
+int BPF_KPROBE(on_lru, __u64 number)
+{
+	__u64 key = number % 8;
+
+	count(&lru, &key);
+	count(&lru_cpu, &key);
+	answered(21, bpf_map_update_elem(&lru_small, &number, &number, BPF_NOEXIST));
+	answered(22, bpf_map_update_elem(&lru_small, &number, &key, BPF_NOEXIST));
+	key = number + 1000000;
+	answered(23, bpf_map_update_elem(&lru_small, &key, &key, BPF_EXIST));
+	answered(24, bpf_map_delete_elem(&lru_cpu, &key));
 	return 0;
 }
 

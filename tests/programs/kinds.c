@@ -18,6 +18,8 @@
 #include <unistd.h>
 
 #define LINKS_MAX 16
+#define CPUS_MAX  64
+#define BATCH	  256
 
 static struct bpf_object *object;
 static struct bpf_link *links[LINKS_MAX];
@@ -92,6 +94,18 @@ static void fill_queues(void)
 	}
 }
 
+static void fill_lru(void)
+{
+	unsigned long long values[CPUS_MAX];
+
+	for (unsigned long long key = 0; key < 2; key++) {
+		for (int i = 0; i < CPUS_MAX; i++)
+			values[i] = key * 100;
+		bpf_map_update_elem(map("lru"), &key, values, BPF_ANY);
+		bpf_map_update_elem(map("lru_cpu"), &key, values, BPF_ANY);
+	}
+}
+
 static void print_queue(const char *name)
 {
 	unsigned long long value = 7, key = 0;
@@ -111,6 +125,78 @@ static void print_queue(const char *name)
 	printf("%s peek %d\n", name, said(bpf_map_lookup_elem(fd, NULL, &value)));
 }
 
+/* The sum of a value over all processors; plain values are the first. */
+static unsigned long long sum(const unsigned long long *values, int cnt)
+{
+	unsigned long long all = 0;
+
+	for (int i = 0; i < cnt; i++)
+		all += values[i];
+	return all;
+}
+
+static int cpus(void)
+{
+	int cnt = libbpf_num_possible_cpus();
+
+	return cnt > 0 && cnt <= CPUS_MAX ? cnt : 1;
+}
+
+/* Counters of a map @values: how many each has */
+static void print_counts(const char *name, int values)
+{
+	unsigned long long key, value[CPUS_MAX];
+
+	for (key = 0; key < 8; key++) {
+		int r = said(bpf_map_lookup_elem(map(name), &key, value));
+
+		printf("%s %llu: %d %llu\n", name, key, r, r ? 0 : sum(value, values));
+	}
+}
+
+/* Everything out in batches, the whole of it as a sum: the order is each map's own. */
+static void print_batches(const char *name, int values)
+{
+	static unsigned long long keys[BATCH], all[BATCH * CPUS_MAX];
+	__u32 cnt = BATCH, next;
+	int fd = map(name), r;
+
+	r = said(bpf_map_lookup_batch(fd, NULL, &next, keys, all, &cnt, NULL));
+	printf("%s lookup batch %d %u %llu %llu\n", name, r, cnt, sum(keys, (int)cnt),
+	       sum(all, (int)cnt * values));
+	r = said(bpf_map_delete_batch(fd, keys, &(__u32){2}, NULL));
+	printf("%s delete batch %d\n", name, r);
+	r = said(bpf_map_update_batch(fd, keys, all, &(__u32){1}, NULL));
+	printf("%s update batch %d\n", name, r);
+	cnt = BATCH;
+	r = said(bpf_map_lookup_and_delete_batch(fd, NULL, &next, keys, all, &cnt, NULL));
+	printf("%s lookup and delete batch %d %u\n", name, r, cnt);
+	printf("%s next key %d\n", name, said(bpf_map_get_next_key(fd, NULL, keys)));
+}
+
+static void print_lru(const char *calls)
+{
+	unsigned long long key, value[CPUS_MAX] = {1}, last = strtoull(calls, NULL, 0) - 1;
+	unsigned int cnt = 0;
+	int fd = map("lru_small");
+
+	for (unsigned long long *at = NULL; bpf_map_get_next_key(fd, at, &key) == 0; at = &key)
+		cnt++;
+	printf("lru_small has %s\n", !cnt ? "nothing" : cnt <= 64 ? "some" : "too many");
+	printf("lru_small last %d\n", said(bpf_map_lookup_elem(fd, &last, value)));
+	for (key = 0; key < 3; key++)
+		printf("lru take %d\n",
+		       said(bpf_map_lookup_and_delete_elem(map("lru"), &key, value)));
+	printf("lru take again %d\n",
+	       said(bpf_map_lookup_and_delete_elem(map("lru"), &key, value)));
+	printf("lru_cpu update %d\n", said(bpf_map_update_elem(map("lru_cpu"), &key, value, 1)));
+	printf("lru_cpu update %d\n", said(bpf_map_update_elem(map("lru_cpu"), &key, value, 2)));
+	print_counts("lru", 1);
+	print_counts("lru_cpu", cpus());
+	print_batches("lru", 1);
+	print_batches("lru_cpu", cpus());
+}
+
 static void print_answers(void)
 {
 	long long key, *at = NULL;
@@ -126,10 +212,12 @@ int main(int argc, char **argv)
 	if (argc != 3 || load())
 		return 1;
 	fill_queues();
+	fill_lru();
 	if (attach(argv[1]) || run(argv[1], argv[2]))
 		return 1;
 	print_queue("queue");
 	print_queue("stack");
+	print_lru(argv[2]);
 	fflush(stdout);
 	print_answers();
 	for (int i = 0; i < link_cnt; i++)

@@ -57,6 +57,12 @@ int rt_map_layout(struct region_map *map, uint32_t slots)
 	r = slots ? check_sizes(map) : -EINVAL;
 	if (r < 0)
 		return r;
+	/* As in the kernel, where each processor has as large a part. */
+	if (map_is_lru(map) && (map->flags & MAP_NO_COMMON_LRU)) {
+		uint64_t rounded = (map->max_entries + slots - 1ull) / slots * slots;
+
+		map->max_entries = (uint32_t)(rounded > UINT32_MAX ? rounded - slots : rounded);
+	}
 	map->value_stride = (uint32_t)rt_align8(map->value_size);
 	map->elem_stride = map->buckets = 0;
 	map->slots = map_is_percpu(map) ? slots : 1;

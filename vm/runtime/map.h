@@ -15,8 +15,12 @@
 #define MAP_TYPE_PERCPU_HASH  5u
 #define MAP_TYPE_PERCPU_ARRAY 6u
 #define MAP_TYPE_STACK_TRACE  7u
+#define MAP_TYPE_LRU_HASH     9u
+#define MAP_TYPE_LRU_PERCPU   10u
 #define MAP_TYPE_QUEUE	      22u
 #define MAP_TYPE_STACK	      23u
+
+#define MAP_NO_COMMON_LRU 2u /* BPF_F_NO_COMMON_LRU */
 
 #define MAP_ANY	    0u
 #define MAP_NOEXIST 1u
@@ -35,12 +39,18 @@ struct map_values {
 
 rt_inline bool map_is_percpu(const struct region_map *map)
 {
-	return map->type == MAP_TYPE_PERCPU_HASH || map->type == MAP_TYPE_PERCPU_ARRAY;
+	return map->type == MAP_TYPE_PERCPU_HASH || map->type == MAP_TYPE_PERCPU_ARRAY ||
+	       map->type == MAP_TYPE_LRU_PERCPU;
+}
+
+rt_inline bool map_is_lru(const struct region_map *map)
+{
+	return map->type == MAP_TYPE_LRU_HASH || map->type == MAP_TYPE_LRU_PERCPU;
 }
 
 rt_inline bool map_is_hash(const struct region_map *map)
 {
-	return map->type == MAP_TYPE_HASH || map->type == MAP_TYPE_PERCPU_HASH;
+	return map->type == MAP_TYPE_HASH || map->type == MAP_TYPE_PERCPU_HASH || map_is_lru(map);
 }
 
 rt_inline bool map_is_queue(const struct region_map *map)
@@ -57,7 +67,8 @@ int array_update(unsigned char *base, const struct region_map *map, const void *
 		 const struct map_values *values, uint64_t flags);
 int array_next_key(const struct region_map *map, const void *key, void *ret_key);
 
-/* @slot of these: the slot the caller owns, or RT_ALL_SLOTS. */
+/* @slot of these: the slot the caller owns, or RT_ALL_SLOTS. A lookup of a program is a use of the
+ * element, hash_read() is none. */
 int hash_layout(struct region_map *map, uint64_t *ret_size);
 unsigned char *hash_lookup(unsigned char *base, const struct region_map *map, const void *key);
 int hash_update(unsigned char *base, const struct region_map *map, const void *key,
