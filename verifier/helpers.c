@@ -11,7 +11,7 @@
 #define TYPE(t) (1ull << BPF_MAP_TYPE_##t)
 #define ELEMENTS                                                                                   \
 	(TYPE(HASH) | TYPE(ARRAY) | TYPE(PERCPU_HASH) | TYPE(PERCPU_ARRAY) | TYPE(LRU_HASH) |      \
-	 TYPE(LRU_PERCPU_HASH))
+	 TYPE(LRU_PERCPU_HASH) | TYPE(LPM_TRIE))
 #define READ_ARGS                                                                                  \
 	{                                                                                          \
 		ARG_MEM_OUT, ARG_SIZE_OR_0, ARG_ANY                                                \
