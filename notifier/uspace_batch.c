@@ -186,6 +186,8 @@ static bool is_supported(const struct batch *batch)
 	case BPF_MAP_TYPE_QUEUE:
 	case BPF_MAP_TYPE_STACK:
 		return false;
+	case BPF_MAP_TYPE_LPM_TRIE:
+		return cmd != BPF_MAP_LOOKUP_AND_DELETE_BATCH;
 	case BPF_MAP_TYPE_PERCPU_ARRAY:
 		/* Elements of arrays are not deleted. */
 		return cmd != BPF_MAP_DELETE_BATCH && cmd != BPF_MAP_LOOKUP_AND_DELETE_BATCH;

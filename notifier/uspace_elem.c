@@ -120,6 +120,7 @@ static int elem_lookup_and_delete(struct elem *elem, const struct abi_map_elem *
 	case BPF_MAP_TYPE_STACK:
 		return elem_pop(elem, attr);
 	case BPF_MAP_TYPE_PERCPU_ARRAY:
+	case BPF_MAP_TYPE_LPM_TRIE:
 		r = read_key(elem, attr->key);
 		return r < 0 ? r : -ABI_ENOTSUPP;
 	default:

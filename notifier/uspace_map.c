@@ -45,6 +45,7 @@ static bool covered(const struct abi_map_create *attr)
 		return attr->map_flags == 0;
 	case BPF_MAP_TYPE_HASH:
 	case BPF_MAP_TYPE_PERCPU_HASH:
+	case BPF_MAP_TYPE_LPM_TRIE:
 		return (attr->map_flags & ~BPF_F_NO_PREALLOC) == 0;
 	case BPF_MAP_TYPE_LRU_HASH:
 	case BPF_MAP_TYPE_LRU_PERCPU_HASH:

@@ -25,6 +25,9 @@ teardown() { common_teardown; }
 	grep -qx 'answer 1007: [1-9][0-9]*' "$DIR/inside"
 	grep -qx 'answer 13022: 200' "$DIR/inside"
 	grep -qx 'answer 21000: 200' "$DIR/inside"
+	grep -qx 'answer 32000: [1-9][0-9]*' "$DIR/inside"
+	grep -qx 'answer 33002: [1-9][0-9]*' "$DIR/inside"
+	[ "$(grep -c '^trie 10\.' "$DIR/inside")" -gt 20 ]
 	grep -qx 'lru_small has some' "$DIR/inside"
 	grep -qx 'lru 7: 0 25' "$DIR/inside"
 	grep -qx 'lru_cpu 7: 0 25' "$DIR/inside"
@@ -35,6 +38,7 @@ teardown() { common_teardown; }
 	inside "$DIR/kinds" "$DIR/sample" 0 >"$DIR/inside"
 	diff "$DIR/real" "$DIR/inside"
 	[ "$(grep -x 'queue pop .*' "$DIR/inside" | head -1)" = "queue pop 1000" ]
+	[ "$(grep -c '^trie 10\.' "$DIR/inside")" -eq 6 ]
 	grep -qx 'lru 1: -2 0' "$DIR/inside"
 	grep -qx 'lru_cpu 1: 0 [1-9]*00' "$DIR/inside"
 	[ "$(grep -x 'stack pop .*' "$DIR/inside" | head -1)" = "stack pop 1003" ]

@@ -43,6 +43,19 @@ struct {
 	__type(value, __u64);
 } lru_cpu SEC(".maps");
 
+struct prefix {
+	__u32 bits;
+	__u8 data[4];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 40);
+	__type(key, struct prefix);
+	__type(value, __u64);
+} trie SEC(".maps");
+
 /* What helpers answered: their number * 1000 + the error, and how often. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -108,6 +121,25 @@ int BPF_KPROBE(on_lru, __u64 number)
 	key = number + 1000000;
 	answered(23, bpf_map_update_elem(&lru_small, &key, &key, BPF_EXIST));
 	answered(24, bpf_map_delete_elem(&lru_cpu, &key));
+	return 0;
+}
+
+SEC("uprobe")
+int BPF_KPROBE(on_trie, __u64 number)
+{
+	struct prefix prefix = {32, {10, number % 4, number, 1}};
+	__u64 *value = bpf_map_lookup_elem(&trie, &prefix), one = 1;
+
+	if (value)
+		*value += 1;
+	answered(31, value ? 0 : -1);
+	prefix.bits = 8 + number % 25;
+	if (number % 3)
+		answered(32, bpf_map_update_elem(&trie, &prefix, &one, BPF_NOEXIST));
+	else
+		answered(33, bpf_map_delete_elem(&trie, &prefix));
+	prefix.bits = 33;
+	answered(34, bpf_map_update_elem(&trie, &prefix, &one, BPF_ANY));
 	return 0;
 }
 

@@ -21,6 +21,11 @@
 #define CPUS_MAX  64
 #define BATCH	  256
 
+struct prefix {
+	__u32 bits;
+	__u8 data[4];
+};
+
 static struct bpf_object *object;
 static struct bpf_link *links[LINKS_MAX];
 static int link_cnt;
@@ -103,6 +108,17 @@ static void fill_lru(void)
 			values[i] = key * 100;
 		bpf_map_update_elem(map("lru"), &key, values, BPF_ANY);
 		bpf_map_update_elem(map("lru_cpu"), &key, values, BPF_ANY);
+	}
+}
+
+/* Bits behind the prefix are kept and count for nothing. */
+static void fill_trie(void)
+{
+	for (unsigned char i = 0; i < 8; i++) {
+		struct prefix key = {8 + 4u * (i / 2u), {10, i, 7 * i, 255}};
+		unsigned long long value = 1000 * i;
+
+		bpf_map_update_elem(map("trie"), &key, &value, BPF_ANY);
 	}
 }
 
@@ -197,6 +213,37 @@ static void print_lru(const char *calls)
 	print_batches("lru_cpu", cpus());
 }
 
+static void print_trie(void)
+{
+	struct prefix key, *at = NULL, keys[BATCH];
+	unsigned long long value = 0, values[BATCH];
+	__u32 cnt = BATCH;
+	int fd = map("trie"), r;
+
+	for (; bpf_map_get_next_key(fd, at, &key) == 0; at = &key) {
+		r = said(bpf_map_lookup_elem(fd, &key, &value));
+		printf("trie %u.%u.%u.%u/%u: %d %llu\n", key.data[0], key.data[1], key.data[2],
+		       key.data[3], key.bits, r, value);
+	}
+	key = (struct prefix){33, {10}};
+	printf("trie lookup %d\n", said(bpf_map_lookup_elem(fd, &key, &value)));
+	printf("trie update %d\n", said(bpf_map_update_elem(fd, &key, &value, 0)));
+	printf("trie delete %d\n", said(bpf_map_delete_elem(fd, &key)));
+	key.bits = 8;
+	printf("trie take %d\n", said(bpf_map_lookup_and_delete_elem(fd, &key, &value)));
+	r = said(bpf_map_lookup_batch(fd, NULL, &key, keys, values, &cnt, NULL));
+	printf("trie lookup batch %d %u %llu\n", r, cnt, sum(values, (int)cnt));
+	r = said(bpf_map_lookup_and_delete_batch(fd, NULL, &key, keys, values, &cnt, NULL));
+	printf("trie lookup and delete batch %d\n", r);
+	cnt = 2;
+	r = said(bpf_map_delete_batch(fd, keys, &cnt, NULL));
+	printf("trie delete batch %d\n", r);
+	cnt = 1;
+	r = said(bpf_map_update_batch(fd, keys, values, &cnt, NULL));
+	printf("trie update batch %d\n", r);
+	printf("trie has it %d\n", said(bpf_map_lookup_elem(fd, &keys[0], &value)));
+}
+
 static void print_answers(void)
 {
 	long long key, *at = NULL;
@@ -213,11 +260,13 @@ int main(int argc, char **argv)
 		return 1;
 	fill_queues();
 	fill_lru();
+	fill_trie();
 	if (attach(argv[1]) || run(argv[1], argv[2]))
 		return 1;
 	print_queue("queue");
 	print_queue("stack");
 	print_lru(argv[2]);
+	print_trie();
 	fflush(stdout);
 	print_answers();
 	for (int i = 0; i < link_cnt; i++)

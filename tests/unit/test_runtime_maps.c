@@ -281,7 +281,7 @@ static void test_shapes_like_kernel(void **state)
 static void test_shapes_of_ours(void **state)
 {
 	struct region_map huge = {.type = BPF_MAP_TYPE_HASH, .key_size = 8, .value_size = 8};
-	struct region_map other = {.type = BPF_MAP_TYPE_LPM_TRIE, .key_size = 8, .value_size = 8};
+	struct region_map other = {.type = BPF_MAP_TYPE_CPUMAP, .key_size = 4, .value_size = 8};
 	struct region_map array = {.type = BPF_MAP_TYPE_ARRAY, .key_size = 4};
 
 	other.max_entries = 1;

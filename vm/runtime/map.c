@@ -6,9 +6,13 @@
 
 #include "vm/runtime/map.h"
 
-#define VALUE_MAX	 0x7fffffffu
-#define KMALLOC_MAX	 0x400000u /* KMALLOC_MAX_SIZE of x86-64 */
-#define PERCPU_VALUE_MAX 0x8000u   /* PCPU_MIN_UNIT_SIZE, include/linux/percpu.h, Linux 6.18 */
+#define VALUE_MAX   0x7fffffffu
+#define KMALLOC_MAX 0x400000u /* KMALLOC_MAX_SIZE of x86-64 */
+/* LPM_KEY_SIZE_MIN and so on, kernel/bpf/lpm_trie.c, Linux 6.18 */
+#define LPM_KEY_MIN	 5u
+#define LPM_KEY_MAX	 260u
+#define LPM_VALUE_MAX	 (KMALLOC_MAX - 256u - 24u)
+#define PERCPU_VALUE_MAX 0x8000u /* PCPU_MIN_UNIT_SIZE, include/linux/percpu.h, Linux 6.18 */
 
 static uint64_t array_size(const struct region_map *map)
 {
@@ -20,41 +24,38 @@ static int check_sizes(const struct region_map *map)
 {
 	if (!map->value_size || !map->max_entries)
 		return -EINVAL;
-	if (map_is_queue(map)) {
+	switch (map->type) {
+	case MAP_TYPE_QUEUE:
+	case MAP_TYPE_STACK:
 		if (map->key_size)
 			return -EINVAL;
 		return map->value_size > KMALLOC_MAX ? -E2BIG : 0;
+	case MAP_TYPE_LPM_TRIE:
+		return map->key_size < LPM_KEY_MIN || map->key_size > LPM_KEY_MAX ||
+				       map->value_size > LPM_VALUE_MAX ||
+				       !(map->flags & MAP_NO_PREALLOC)
+			       ? -EINVAL
+			       : 0;
+	case MAP_TYPE_ARRAY:
+	case MAP_TYPE_PERCPU_ARRAY:
+		if (map->key_size != sizeof(uint32_t))
+			return -EINVAL;
+		break;
+	default:
+		if (!map->key_size)
+			return -EINVAL;
 	}
-	if (!map->key_size || (!map_is_hash(map) && map->key_size != sizeof(uint32_t)))
-		return -EINVAL;
 	if (map->value_size > VALUE_MAX - 8 ||
 	    (map_is_percpu(map) && rt_align8(map->value_size) > PERCPU_VALUE_MAX))
 		return -E2BIG;
 	return 0;
 }
 
-int rt_map_layout(struct region_map *map, uint32_t slots)
+/* The rest of @map, and how much memory it needs. */
+static int lay_out(struct region_map *map, uint32_t slots, uint64_t *ret_size)
 {
-	uint64_t size = 0;
-	int r;
+	int r = slots ? check_sizes(map) : -EINVAL;
 
-	if (map->type == MAP_TYPE_PERF_ARRAY) {
-		map->value_stride = map->elem_stride = map->buckets = map->slots = 0;
-		map->data_size = 0;
-		return 0;
-	}
-	if (map->type == MAP_TYPE_STACK_TRACE && map->max_entries) {
-		map->value_stride = map->slots = 0;
-		r = stack_layout(map, &size);
-		if (r < 0 || size > REGION_MAPS_SIZE)
-			return r < 0 ? r : -E2BIG;
-		map->data_size = size;
-		return 0;
-	}
-	if (!map_is_hash(map) && !map_is_queue(map) && map->type != MAP_TYPE_ARRAY &&
-	    map->type != MAP_TYPE_PERCPU_ARRAY)
-		return -EOPNOTSUPP;
-	r = slots ? check_sizes(map) : -EINVAL;
 	if (r < 0)
 		return r;
 	/* As in the kernel, where each processor has as large a part. */
@@ -64,18 +65,50 @@ int rt_map_layout(struct region_map *map, uint32_t slots)
 		map->max_entries = (uint32_t)(rounded > UINT32_MAX ? rounded - slots : rounded);
 	}
 	map->value_stride = (uint32_t)rt_align8(map->value_size);
-	map->elem_stride = map->buckets = 0;
 	map->slots = map_is_percpu(map) ? slots : 1;
 	if (map_is_hash(map))
-		r = hash_layout(map, &size);
-	else if (map_is_queue(map))
-		r = queue_layout(map, &size);
-	else
-		size = array_size(map);
-	if (r < 0)
-		return r;
-	if (size > REGION_MAPS_SIZE)
-		return -E2BIG;
+		return hash_layout(map, ret_size);
+	switch (map->type) {
+	case MAP_TYPE_QUEUE:
+	case MAP_TYPE_STACK:
+		return queue_layout(map, ret_size);
+	case MAP_TYPE_LPM_TRIE:
+		return lpm_layout(map, ret_size);
+	default:
+		*ret_size = array_size(map);
+		return 0;
+	}
+}
+
+int rt_map_layout(struct region_map *map, uint32_t slots)
+{
+	uint64_t size = 0;
+	int r;
+
+	map->value_stride = map->elem_stride = map->buckets = map->slots = 0;
+	map->data_size = 0;
+	switch (map->type) {
+	case MAP_TYPE_PERF_ARRAY:
+		return 0;
+	case MAP_TYPE_STACK_TRACE:
+		r = map->max_entries ? stack_layout(map, &size) : -EINVAL;
+		break;
+	case MAP_TYPE_HASH:
+	case MAP_TYPE_ARRAY:
+	case MAP_TYPE_PERCPU_HASH:
+	case MAP_TYPE_PERCPU_ARRAY:
+	case MAP_TYPE_LRU_HASH:
+	case MAP_TYPE_LRU_PERCPU:
+	case MAP_TYPE_LPM_TRIE:
+	case MAP_TYPE_QUEUE:
+	case MAP_TYPE_STACK:
+		r = lay_out(map, slots, &size);
+		break;
+	default:
+		return -EOPNOTSUPP;
+	}
+	if (r < 0 || size > REGION_MAPS_SIZE)
+		return r < 0 ? r : -E2BIG;
 	map->data_size = size;
 	return 0;
 }
@@ -126,9 +159,14 @@ void *rt_map_lookup(unsigned char *base, const struct region_map *map, const voi
 {
 	unsigned char *value;
 
-	if (map_is_queue(map))
+	if (map_is_hash(map))
+		value = hash_lookup(base, map, key);
+	else if (map->type == MAP_TYPE_ARRAY || map->type == MAP_TYPE_PERCPU_ARRAY)
+		value = array_lookup(base, map, key);
+	else if (map->type == MAP_TYPE_LPM_TRIE)
+		return lpm_lookup(base, map, key, slot);
+	else
 		return NULL;
-	value = map_is_hash(map) ? hash_lookup(base, map, key) : array_lookup(base, map, key);
 	if (!value || !map_is_percpu(map))
 		return value;
 	return value + (uint64_t)(slot < map->slots ? slot : 0) * map->value_stride;
@@ -143,18 +181,31 @@ int rt_map_update(unsigned char *base, const struct region_map *map, const void 
 		.all = slot == RT_ALL_SLOTS && map_is_percpu(map),
 	};
 
-	if (map->type == MAP_TYPE_STACK_TRACE || map_is_queue(map))
-		return -EINVAL;
 	if (map_is_hash(map))
 		return hash_update(base, map, key, &values, flags, slot);
-	return array_update(base, map, key, &values, flags);
+	switch (map->type) {
+	case MAP_TYPE_ARRAY:
+	case MAP_TYPE_PERCPU_ARRAY:
+		return array_update(base, map, key, &values, flags);
+	case MAP_TYPE_LPM_TRIE:
+		return lpm_update(base, map, key, &values, flags, slot);
+	default:
+		return -EINVAL;
+	}
 }
 
 int rt_map_delete(unsigned char *base, const struct region_map *map, const void *key, uint32_t slot)
 {
-	if (map->type == MAP_TYPE_STACK_TRACE)
+	if (map_is_hash(map))
+		return hash_delete(base, map, key, slot);
+	switch (map->type) {
+	case MAP_TYPE_STACK_TRACE:
 		return stack_delete(base, map, key);
-	return map_is_hash(map) ? hash_delete(base, map, key, slot) : -EINVAL;
+	case MAP_TYPE_LPM_TRIE:
+		return lpm_delete(base, map, key, slot);
+	default:
+		return -EINVAL;
+	}
 }
 
 int rt_map_push(unsigned char *base, const struct region_map *map, const void *value,
@@ -176,12 +227,19 @@ int rt_map_peek(unsigned char *base, const struct region_map *map, void *ret_val
 int rt_map_next_key(unsigned char *base, const struct region_map *map, const void *key,
 		    void *ret_key)
 {
-	if (map->type == MAP_TYPE_STACK_TRACE)
+	if (map_is_hash(map))
+		return hash_next_key(base, map, key, ret_key);
+	switch (map->type) {
+	case MAP_TYPE_STACK_TRACE:
 		return stack_next_key(base, map, key, ret_key);
-	if (map_is_queue(map))
+	case MAP_TYPE_LPM_TRIE:
+		return lpm_next_key(base, map, key, ret_key);
+	case MAP_TYPE_QUEUE:
+	case MAP_TYPE_STACK:
 		return -EINVAL;
-	return map_is_hash(map) ? hash_next_key(base, map, key, ret_key)
-				: array_next_key(map, key, ret_key);
+	default:
+		return array_next_key(map, key, ret_key);
+	}
 }
 
 int rt_map_read(unsigned char *base, const struct region_map *map, const void *key, void *ret_value)
@@ -190,10 +248,17 @@ int rt_map_read(unsigned char *base, const struct region_map *map, const void *k
 
 	if (map_is_hash(map))
 		return hash_read(base, map, key, ret_value);
-	if (map->type == MAP_TYPE_STACK_TRACE)
+	switch (map->type) {
+	case MAP_TYPE_STACK_TRACE:
 		return stack_read(base, map, key, ret_value);
-	if (map_is_queue(map))
+	case MAP_TYPE_LPM_TRIE:
+		return lpm_read(base, map, key, ret_value);
+	case MAP_TYPE_QUEUE:
+	case MAP_TYPE_STACK:
 		return rt_map_peek(base, map, ret_value, RT_ALL_SLOTS);
+	default:
+		break;
+	}
 	value = array_lookup(base, map, key);
 	if (!value)
 		return -ENOENT;

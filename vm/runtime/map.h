@@ -17,9 +17,11 @@
 #define MAP_TYPE_STACK_TRACE  7u
 #define MAP_TYPE_LRU_HASH     9u
 #define MAP_TYPE_LRU_PERCPU   10u
+#define MAP_TYPE_LPM_TRIE     11u
 #define MAP_TYPE_QUEUE	      22u
 #define MAP_TYPE_STACK	      23u
 
+#define MAP_NO_PREALLOC	  1u /* BPF_F_NO_PREALLOC */
 #define MAP_NO_COMMON_LRU 2u /* BPF_F_NO_COMMON_LRU */
 
 #define MAP_ANY	    0u
@@ -77,6 +79,16 @@ int hash_delete(unsigned char *base, const struct region_map *map, const void *k
 int hash_next_key(unsigned char *base, const struct region_map *map, const void *key,
 		  void *ret_key);
 int hash_read(unsigned char *base, const struct region_map *map, const void *key, void *ret_value);
+
+/* Keys are struct bpf_lpm_trie_key_u8. */
+int lpm_layout(struct region_map *map, uint64_t *ret_size);
+unsigned char *lpm_lookup(unsigned char *base, const struct region_map *map, const void *key,
+			  uint32_t slot);
+int lpm_read(unsigned char *base, const struct region_map *map, const void *key, void *ret_value);
+int lpm_update(unsigned char *base, const struct region_map *map, const void *key,
+	       const struct map_values *values, uint64_t flags, uint32_t slot);
+int lpm_delete(unsigned char *base, const struct region_map *map, const void *key, uint32_t slot);
+int lpm_next_key(unsigned char *base, const struct region_map *map, const void *key, void *ret_key);
 
 /** queue_take() - the value that comes next @pop: and remove it
  *  @ret_value: all zero on errors */
