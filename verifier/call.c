@@ -77,9 +77,12 @@ static int check_arg(struct walk *walk, struct call_check *check, int index)
 				    walk->prog->maps[check->map].key_size, false);
 	case ARG_VALUE:
 	case ARG_VALUE_OUT:
+		/* A bloom filter is asked about the value. */
 		return memory_range(walk, regno, walk->prog->maps[check->map].value_size,
 				    walk->prog->maps[check->map].value_size,
-				    args[index] == ARG_VALUE_OUT);
+				    args[index] == ARG_VALUE_OUT &&
+					    walk->prog->maps[check->map].type !=
+						    BPF_MAP_TYPE_BLOOM_FILTER);
 	case ARG_SIZE:
 	case ARG_SIZE_OR_0:
 		return check_size(walk, regno, args[index] == ARG_SIZE_OR_0,
