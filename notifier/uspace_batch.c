@@ -185,6 +185,7 @@ static bool is_supported(const struct batch *batch)
 	case BPF_MAP_TYPE_STACK_TRACE:
 	case BPF_MAP_TYPE_QUEUE:
 	case BPF_MAP_TYPE_STACK:
+	case BPF_MAP_TYPE_BLOOM_FILTER:
 		return false;
 	case BPF_MAP_TYPE_LPM_TRIE:
 		return cmd != BPF_MAP_LOOKUP_AND_DELETE_BATCH;

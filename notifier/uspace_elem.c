@@ -39,6 +39,21 @@ static int read_key(struct elem *elem, uint64_t addr)
 	return guest_read(&elem->call->guest, addr, elem->key, elem->map->record.key_size);
 }
 
+static bool is_filter(const struct region_map *record)
+{
+	return record->type == BPF_MAP_TYPE_BLOOM_FILTER;
+}
+
+/* The value is what is asked for. The kernel's filter has what programs there have pushed. */
+static int filter_lookup(struct elem *elem, const struct abi_map_elem *attr)
+{
+	int r = guest_read(&elem->call->guest, attr->value, elem->value, elem->value_size);
+
+	if (r == 0)
+		r = rt_map_read(elem->map->uspace->base, &elem->map->record, NULL, elem->value);
+	return r == -ENOENT ? CALL_CONTINUE : r;
+}
+
 static int elem_lookup(struct elem *elem, const struct abi_map_elem *attr)
 {
 	int r;
@@ -46,6 +61,8 @@ static int elem_lookup(struct elem *elem, const struct abi_map_elem *attr)
 	if (attr->flags & ~(uint64_t)BPF_F_LOCK || attr->flags)
 		return -EINVAL;
 	r = read_key(elem, attr->key);
+	if (r == 0 && is_filter(&elem->map->record))
+		return filter_lookup(elem, attr);
 	if (r == 0)
 		r = rt_map_read(elem->map->uspace->base, &elem->map->record, elem->key,
 				elem->value);
@@ -67,6 +84,8 @@ static int elem_update(struct elem *elem, const struct abi_map_elem *attr)
 	if (r == 0)
 		r = rt_map_write(elem->map->uspace->base, &elem->map->record, elem->key,
 				 elem->value, attr->flags);
+	if (r == 0 && is_filter(&elem->map->record))
+		return CALL_CONTINUE;
 	return r;
 }
 
@@ -121,6 +140,7 @@ static int elem_lookup_and_delete(struct elem *elem, const struct abi_map_elem *
 		return elem_pop(elem, attr);
 	case BPF_MAP_TYPE_PERCPU_ARRAY:
 	case BPF_MAP_TYPE_LPM_TRIE:
+	case BPF_MAP_TYPE_BLOOM_FILTER:
 		r = read_key(elem, attr->key);
 		return r < 0 ? r : -ABI_ENOTSUPP;
 	default:

@@ -42,6 +42,7 @@ static bool covered(const struct abi_map_create *attr)
 	case BPF_MAP_TYPE_STACK_TRACE:
 	case BPF_MAP_TYPE_QUEUE:
 	case BPF_MAP_TYPE_STACK:
+	case BPF_MAP_TYPE_BLOOM_FILTER:
 		return attr->map_flags == 0;
 	case BPF_MAP_TYPE_HASH:
 	case BPF_MAP_TYPE_PERCPU_HASH:
@@ -56,6 +57,12 @@ static bool covered(const struct abi_map_create *attr)
 	default:
 		return false;
 	}
+}
+
+static void set_resident(struct uspace_map *map, bool resident)
+{
+	if (atomic_exchange(&map->resident, resident) != resident)
+		atomic_fetch_add(&map->uspace->resident, resident ? 1 : -1);
 }
 
 int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uint32_t real_id,
@@ -77,7 +84,8 @@ int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uin
 					  .key_size = attr->key_size,
 					  .value_size = attr->value_size,
 					  .max_entries = attr->max_entries,
-					  .flags = attr->map_flags};
+					  .flags = attr->map_flags,
+					  .extra = (uint32_t)attr->map_extra};
 	(void)!getrandom(&map->record.seed, sizeof(map->record.seed), 0);
 	if (attr->map_type == BPF_MAP_TYPE_PERF_EVENT_ARRAY)
 		r = uspace_outputs_new(map);
@@ -105,6 +113,9 @@ int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uin
 	if (map->outputs)
 		atomic_fetch_add(&uspace->output_maps, 1);
 	memcpy(uspace->base + map->record_offset, &map->record, sizeof(map->record));
+	/* What is in a filter cannot be moved: it is filled here and in the kernel. */
+	if (attr->map_type == BPF_MAP_TYPE_BLOOM_FILTER)
+		set_resident(map, true);
 	*ret_map = map;
 	return 0;
 }
@@ -150,8 +161,7 @@ struct uspace_map *uspace_map_unref(struct uspace_map *map)
 		return NULL;
 	if (atomic_load(&map->resident) || map->outputs)
 		madvise(uspace->base + map->record.data, map->record.data_size, MADV_REMOVE);
-	if (map->resident)
-		atomic_fetch_sub(&uspace->resident, 1);
+	set_resident(map, false);
 	if (map->outputs)
 		atomic_fetch_sub(&uspace->output_maps, 1);
 	uspace_outputs_free(map);
@@ -192,6 +202,9 @@ static int settle(struct uspace_map *map, struct reason *reason)
 	if (map->kernel_users && record->type != BPF_MAP_TYPE_PERF_EVENT_ARRAY)
 		return reason_set(reason, -EOPNOTSUPP,
 				  "a program in the kernel uses one of its maps too");
+	if (record->type == BPF_MAP_TYPE_BLOOM_FILTER)
+		return reason_set(reason, -EOPNOTSUPP,
+				  "a program in the kernel has used its filter");
 	fd = kobject_open(KOBJECT_MAP, map->real_id);
 	if (fd < 0)
 		return fd;
@@ -200,8 +213,7 @@ static int settle(struct uspace_map *map, struct reason *reason)
 		return r < 0 ? r : uspace_events_start(uspace);
 	}
 	rt_map_init(uspace->base, record);
-	atomic_store(&map->resident, true);
-	atomic_fetch_add(&uspace->resident, 1);
+	set_resident(map, true);
 	return uspace_move_in(map, fd);
 }
 
@@ -210,6 +222,7 @@ int uspace_map_settle(struct uspace_map *map, struct reason *reason)
 	int r = settle(map, reason);
 
 	map->users += r == 0;
+	map->settled |= r == 0;
 	return r;
 }
 
@@ -227,14 +240,16 @@ int uspace_map_return(struct uspace_map *map)
 		return 0;
 	if (map->users)
 		return -EBUSY;
+	/* What programs pushed stays in the region; what the tool did is in the kernel as well. */
+	if (map->record.type == BPF_MAP_TYPE_BLOOM_FILTER && map->settled)
+		return -EOPNOTSUPP;
 	fd = kobject_open(KOBJECT_MAP, map->real_id);
 	if (fd < 0)
 		return fd;
-	r = uspace_move_out(map, fd);
+	r = map->record.type == BPF_MAP_TYPE_BLOOM_FILTER ? 0 : uspace_move_out(map, fd);
 	if (r < 0)
 		return r;
-	atomic_store(&map->resident, false);
-	atomic_fetch_sub(&map->uspace->resident, 1);
+	set_resident(map, false);
 	madvise(map->uspace->base + map->record.data, map->record.data_size, MADV_REMOVE);
 	return 0;
 }

@@ -28,6 +28,10 @@ teardown() { common_teardown; }
 	grep -qx 'answer 32000: [1-9][0-9]*' "$DIR/inside"
 	grep -qx 'answer 33002: [1-9][0-9]*' "$DIR/inside"
 	[ "$(grep -c '^trie 10\.' "$DIR/inside")" -gt 20 ]
+	grep -qx 'answer 41000: 20' "$DIR/inside"
+	grep -qx 'answer 41002: 180' "$DIR/inside"
+	grep -qx 'answer 44000: 200' "$DIR/inside"
+	grep -qx 'filter has 210' "$DIR/inside"
 	grep -qx 'lru_small has some' "$DIR/inside"
 	grep -qx 'lru 7: 0 25' "$DIR/inside"
 	grep -qx 'lru_cpu 7: 0 25' "$DIR/inside"
@@ -39,7 +43,18 @@ teardown() { common_teardown; }
 	diff "$DIR/real" "$DIR/inside"
 	[ "$(grep -x 'queue pop .*' "$DIR/inside" | head -1)" = "queue pop 1000" ]
 	[ "$(grep -c '^trie 10\.' "$DIR/inside")" -eq 6 ]
+	grep -qx 'filter has 10' "$DIR/inside"
 	grep -qx 'lru 1: -2 0' "$DIR/inside"
 	grep -qx 'lru_cpu 1: 0 [1-9]*00' "$DIR/inside"
 	[ "$(grep -x 'stack pop .*' "$DIR/inside" | head -1)" = "stack pop 1003" ]
+}
+
+@test "the same with programs in the kernel, and where both are allowed" {
+	echo '{"prefer": "user"}' >"$DIR/user.json"
+	real "$DIR/kinds" "$DIR/sample" 200 >"$DIR/real"
+	timeout -k 5 90 "$BPFSHIMD" --run --unprivileged -- "$DIR/kinds" "$DIR/sample" 200 >"$DIR/ours"
+	timeout -k 5 90 "$BPFSHIMD" --run --unprivileged --policy "$DIR/user.json" -- "$DIR/kinds" "$DIR/sample" 200 >"$DIR/user"
+	for how in ours user; do
+		diff <(sort "$DIR/real") <(sort "$DIR/$how")
+	done
 }

@@ -56,6 +56,13 @@ struct {
 	__type(value, __u64);
 } trie SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_BLOOM_FILTER);
+	__uint(max_entries, 4096);
+	__uint(map_extra, 7);
+	__type(value, __u64);
+} filter SEC(".maps");
+
 /* What helpers answered: their number * 1000 + the error, and how often. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -140,6 +147,20 @@ int BPF_KPROBE(on_trie, __u64 number)
 		answered(33, bpf_map_delete_elem(&trie, &prefix));
 	prefix.bits = 33;
 	answered(34, bpf_map_update_elem(&trie, &prefix, &one, BPF_ANY));
+	return 0;
+}
+
+SEC("uprobe")
+int BPF_KPROBE(on_filter, __u64 number)
+{
+	__u64 value = number % 100;
+
+	/* The tool pushes 0 to 9; then these are in, too. */
+	answered(41, bpf_map_peek_elem(&filter, &value));
+	value = number + 5000;
+	answered(42, bpf_map_push_elem(&filter, &value, 0));
+	answered(43, bpf_map_push_elem(&filter, &value, BPF_EXIST));
+	answered(44, bpf_map_peek_elem(&filter, &value));
 	return 0;
 }
 

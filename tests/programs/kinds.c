@@ -122,6 +122,12 @@ static void fill_trie(void)
 	}
 }
 
+static void fill_filter(void)
+{
+	for (unsigned long long value = 0; value < 10; value++)
+		bpf_map_update_elem(map("filter"), NULL, &value, BPF_ANY);
+}
+
 static void print_queue(const char *name)
 {
 	unsigned long long value = 7, key = 0;
@@ -244,6 +250,25 @@ static void print_trie(void)
 	printf("trie has it %d\n", said(bpf_map_lookup_elem(fd, &keys[0], &value)));
 }
 
+static void print_filter(void)
+{
+	unsigned long long value, key = 0;
+	int fd = map("filter"), in = 0;
+
+	for (value = 0; value < 10000; value++)
+		in += bpf_map_lookup_elem(fd, NULL, &value) == 0;
+	printf("filter has %d\n", in);
+	value = 77777;
+	printf("filter lookup %d\n", said(bpf_map_lookup_elem(fd, NULL, &value)));
+	printf("filter push %d\n", said(bpf_map_update_elem(fd, NULL, &value, 0)));
+	printf("filter lookup %d\n", said(bpf_map_lookup_elem(fd, NULL, &value)));
+	printf("filter push EXIST %d\n", said(bpf_map_update_elem(fd, NULL, &value, BPF_EXIST)));
+	printf("filter with key %d\n", said(bpf_map_lookup_elem(fd, &key, &value)));
+	printf("filter delete %d\n", said(bpf_map_delete_elem(fd, NULL)));
+	printf("filter next key %d\n", said(bpf_map_get_next_key(fd, NULL, &key)));
+	printf("filter take %d\n", said(bpf_map_lookup_and_delete_elem(fd, NULL, &value)));
+}
+
 static void print_answers(void)
 {
 	long long key, *at = NULL;
@@ -261,12 +286,14 @@ int main(int argc, char **argv)
 	fill_queues();
 	fill_lru();
 	fill_trie();
+	fill_filter();
 	if (attach(argv[1]) || run(argv[1], argv[2]))
 		return 1;
 	print_queue("queue");
 	print_queue("stack");
 	print_lru(argv[2]);
 	print_trie();
+	print_filter();
 	fflush(stdout);
 	print_answers();
 	for (int i = 0; i < link_cnt; i++)

@@ -12,7 +12,7 @@
 #include "kernel-bridge/insn_build.h"
 #include "verifier/verifier.h"
 
-enum { DATA, HASH, PERCPU, EVENTS, FIXED, SINK, PERCPU_HASH, TABLE, STACKS, QUEUE, CASE_MAPS };
+enum { DATA, HASH, PERCPU, EVENTS, FIXED, SINK, PERCPU_HASH, TABLE, STACKS, QUEUE, FILTER, CASE_MAPS };
 
 static const struct verifier_map case_maps[CASE_MAPS] = {
 	[DATA] = {BPF_MAP_TYPE_ARRAY, 4, 64, 1, 0},
@@ -25,6 +25,7 @@ static const struct verifier_map case_maps[CASE_MAPS] = {
 	[TABLE] = {BPF_MAP_TYPE_ARRAY, 4, 24, 8, 0},
 	[STACKS] = {BPF_MAP_TYPE_STACK_TRACE, 4, 80, 16, 0},
 	[QUEUE] = {BPF_MAP_TYPE_QUEUE, 0, 8, 4, 0},
+	[FILTER] = {BPF_MAP_TYPE_BLOOM_FILTER, 0, 8, 4, 0},
 };
 
 #define CASE_INSNS 24

@@ -12,6 +12,7 @@
 #define LPM_KEY_MIN	 5u
 #define LPM_KEY_MAX	 260u
 #define LPM_VALUE_MAX	 (KMALLOC_MAX - 256u - 24u)
+#define BLOOM_EXTRA_MAX	 15u
 #define PERCPU_VALUE_MAX 0x8000u /* PCPU_MIN_UNIT_SIZE, include/linux/percpu.h, Linux 6.18 */
 
 static uint64_t array_size(const struct region_map *map)
@@ -22,6 +23,9 @@ static uint64_t array_size(const struct region_map *map)
 /* Sizes that the kernel refuses for maps of the type, alloc_check() of each. */
 static int check_sizes(const struct region_map *map)
 {
+	/* Of filters the kernel looks at that first. */
+	if (map->type == MAP_TYPE_BLOOM && map->value_size > KMALLOC_MAX)
+		return -E2BIG;
 	if (!map->value_size || !map->max_entries)
 		return -EINVAL;
 	switch (map->type) {
@@ -30,6 +34,8 @@ static int check_sizes(const struct region_map *map)
 		if (map->key_size)
 			return -EINVAL;
 		return map->value_size > KMALLOC_MAX ? -E2BIG : 0;
+	case MAP_TYPE_BLOOM:
+		return map->key_size || map->extra > BLOOM_EXTRA_MAX ? -EINVAL : 0;
 	case MAP_TYPE_LPM_TRIE:
 		return map->key_size < LPM_KEY_MIN || map->key_size > LPM_KEY_MAX ||
 				       map->value_size > LPM_VALUE_MAX ||
@@ -74,6 +80,8 @@ static int lay_out(struct region_map *map, uint32_t slots, uint64_t *ret_size)
 		return queue_layout(map, ret_size);
 	case MAP_TYPE_LPM_TRIE:
 		return lpm_layout(map, ret_size);
+	case MAP_TYPE_BLOOM:
+		return bloom_layout(map, ret_size);
 	default:
 		*ret_size = array_size(map);
 		return 0;
@@ -102,6 +110,7 @@ int rt_map_layout(struct region_map *map, uint32_t slots)
 	case MAP_TYPE_LPM_TRIE:
 	case MAP_TYPE_QUEUE:
 	case MAP_TYPE_STACK:
+	case MAP_TYPE_BLOOM:
 		r = lay_out(map, slots, &size);
 		break;
 	default:
@@ -203,6 +212,8 @@ int rt_map_delete(unsigned char *base, const struct region_map *map, const void 
 		return stack_delete(base, map, key);
 	case MAP_TYPE_LPM_TRIE:
 		return lpm_delete(base, map, key, slot);
+	case MAP_TYPE_BLOOM:
+		return -EOPNOTSUPP;
 	default:
 		return -EINVAL;
 	}
@@ -211,6 +222,8 @@ int rt_map_delete(unsigned char *base, const struct region_map *map, const void 
 int rt_map_push(unsigned char *base, const struct region_map *map, const void *value,
 		uint64_t flags, uint32_t slot)
 {
+	if (map->type == MAP_TYPE_BLOOM)
+		return bloom_push(base, map, value, flags);
 	return map_is_queue(map) ? queue_push(base, map, value, flags, slot) : -EOPNOTSUPP;
 }
 
@@ -221,6 +234,8 @@ int rt_map_pop(unsigned char *base, const struct region_map *map, void *ret_valu
 
 int rt_map_peek(unsigned char *base, const struct region_map *map, void *ret_value, uint32_t slot)
 {
+	if (map->type == MAP_TYPE_BLOOM)
+		return bloom_peek(base, map, ret_value);
 	return map_is_queue(map) ? queue_take(base, map, ret_value, false, slot) : -EOPNOTSUPP;
 }
 
@@ -237,6 +252,8 @@ int rt_map_next_key(unsigned char *base, const struct region_map *map, const voi
 	case MAP_TYPE_QUEUE:
 	case MAP_TYPE_STACK:
 		return -EINVAL;
+	case MAP_TYPE_BLOOM:
+		return -EOPNOTSUPP;
 	default:
 		return array_next_key(map, key, ret_key);
 	}
@@ -255,6 +272,7 @@ int rt_map_read(unsigned char *base, const struct region_map *map, const void *k
 		return lpm_read(base, map, key, ret_value);
 	case MAP_TYPE_QUEUE:
 	case MAP_TYPE_STACK:
+	case MAP_TYPE_BLOOM:
 		return rt_map_peek(base, map, ret_value, RT_ALL_SLOTS);
 	default:
 		break;
@@ -269,7 +287,7 @@ int rt_map_read(unsigned char *base, const struct region_map *map, const void *k
 int rt_map_write(unsigned char *base, const struct region_map *map, const void *key,
 		 const void *value, uint64_t flags)
 {
-	if (map_is_queue(map))
+	if (map_is_queue(map) || map->type == MAP_TYPE_BLOOM)
 		return rt_map_push(base, map, value, flags, RT_ALL_SLOTS);
 	return rt_map_update(base, map, key, value, flags, RT_ALL_SLOTS);
 }

@@ -20,6 +20,7 @@
 #define MAP_TYPE_LPM_TRIE     11u
 #define MAP_TYPE_QUEUE	      22u
 #define MAP_TYPE_STACK	      23u
+#define MAP_TYPE_BLOOM	      30u
 
 #define MAP_NO_PREALLOC	  1u /* BPF_F_NO_PREALLOC */
 #define MAP_NO_COMMON_LRU 2u /* BPF_F_NO_COMMON_LRU */
@@ -97,6 +98,11 @@ int queue_push(unsigned char *base, const struct region_map *map, const void *va
 	       uint32_t slot);
 int queue_take(unsigned char *base, const struct region_map *map, void *ret_value, bool pop,
 	       uint32_t slot);
+
+int bloom_layout(struct region_map *map, uint64_t *ret_size);
+int bloom_push(unsigned char *base, const struct region_map *map, const void *value,
+	       uint64_t flags);
+int bloom_peek(unsigned char *base, const struct region_map *map, const void *value);
 
 int stack_layout(struct region_map *map, uint64_t *ret_size);
 int stack_read(unsigned char *base, const struct region_map *map, const void *key, void *ret_value);

@@ -54,7 +54,8 @@ int rt_map_delete(unsigned char *base, const struct region_map *map, const void 
 int rt_map_next_key(unsigned char *base, const struct region_map *map, const void *key,
 		    void *ret_key);
 
-/* Maps without keys. @flags: 0, or BPF_EXIST: the oldest value makes room in a full one. */
+/* Maps without keys. @flags: 0, or BPF_EXIST: the oldest value makes room in a full one. A peek into
+ * a bloom filter reads @ret_value and says whether it has been pushed. */
 int rt_map_push(unsigned char *base, const struct region_map *map, const void *value,
 		uint64_t flags, uint32_t slot);
 int rt_map_pop(unsigned char *base, const struct region_map *map, void *ret_value, uint32_t slot);
