@@ -53,7 +53,7 @@ struct table {
 	const struct region_map *map;
 	struct hash_header *header;
 	uint64_t *buckets;
-	unsigned char *elems, *marks;
+	unsigned char *elems;
 	uint32_t mask, in_chain;
 };
 
@@ -95,8 +95,6 @@ rt_inline struct table table_of(unsigned char *base, const struct region_map *ma
 		.header = (void *)data,
 		.buckets = (void *)(data + HEADER_SIZE),
 		.elems = data + HEADER_SIZE + buckets_size(map),
-		.marks = data + HEADER_SIZE + buckets_size(map) +
-			 (uint64_t)map->elem_stride * map->max_entries,
 		.mask = map->buckets - 1,
 		.in_chain = LIVE | (map->buckets - 1),
 	};
@@ -194,11 +192,19 @@ rt_inline struct place find(unsigned char *base, const struct table *table, cons
 	return find_locked(base, table, key, hash);
 }
 
+rt_inline unsigned char *mark_of(const struct table *table, uint32_t number)
+{
+	return table->elems + (uint64_t)table->map->elem_stride * table->map->max_entries + number -
+	       1;
+}
+
 /* Stored only when it changes: the line is shared by 64 elements. */
 rt_inline void mark(const struct table *table, uint32_t number)
 {
-	if (!rt_load(&table->marks[number - 1]))
-		rt_store(&table->marks[number - 1], 1);
+	unsigned char *at = mark_of(table, number);
+
+	if (!rt_load(at))
+		rt_store(at, 1);
 }
 
 unsigned char *hash_lookup(unsigned char *base, const struct region_map *map, const void *key)
@@ -272,7 +278,7 @@ static int insert_locked(const struct table *table, const void *key, uint32_t ha
 	}
 	*spare = 0;
 	if (map_is_lru(table->map))
-		rt_store(&table->marks[number - 1], 0);
+		rt_store(mark_of(table, number), 0);
 	rt_copy(elem->key, key, table->map->key_size);
 	map_put(table->map, elem_value(table, elem), values, true);
 	rt_store(&elem->next, (uint32_t)word);
@@ -355,14 +361,14 @@ static uint32_t evict(unsigned char *base, const struct table *table, uint32_t h
 {
 	for (uint32_t steps = 0; steps < EVICT_STEPS; steps++) {
 		uint64_t hand = __atomic_fetch_add(&table->header->hand, 1, __ATOMIC_RELAXED);
-		uint32_t index = (uint32_t)(hand % table->map->max_entries);
+		uint32_t number = (uint32_t)(hand % table->map->max_entries) + 1;
 
-		if (steps < EVICT_PASS && rt_load(&table->marks[index])) {
-			rt_store(&table->marks[index], 0);
+		if (steps < EVICT_PASS && rt_load(mark_of(table, number))) {
+			rt_store(mark_of(table, number), 0);
 			continue;
 		}
-		if (evict_elem(base, table, index + 1, holder))
-			return index + 1;
+		if (evict_elem(base, table, number, holder))
+			return number;
 		if (steps % EVICT_YIELD == EVICT_YIELD - 1)
 			rt_syscall4(__NR_sched_yield, 0, 0, 0, 0);
 	}
