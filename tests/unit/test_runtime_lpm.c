@@ -330,6 +330,56 @@ static void test_lookups_among_changes(void **state)
 	fake_free(shared.base);
 }
 
+/*
+ * A node that is given back and used for another prefix while a lookup stands on it. Keys are long,
+ * so that it stands there for a while, and differ at the end only.
+ */
+static void *use_again(void *arg)
+{
+	struct shared *shared = arg;
+	unsigned char one[KEY_MAX], other[KEY_MAX];
+	uint32_t bits = 255 * 8;
+	uint64_t value = 2;
+
+	memset(one, 0xaa, sizeof(one));
+	memcpy(one, &bits, 4);
+	memcpy(other, one, sizeof(other));
+	other[4 + 254] = 0x55;
+	while (!atomic_load(&shared->stop)) {
+		rt_map_update(shared->base, &shared->map, one, &value, BPF_ANY, 1);
+		rt_map_delete(shared->base, &shared->map, one, 1);
+		rt_map_update(shared->base, &shared->map, other, &value, BPF_ANY, 1);
+		rt_map_delete(shared->base, &shared->map, other, 1);
+	}
+	return NULL;
+}
+
+static void test_nodes_used_again(void **state)
+{
+	struct shared shared = {.base = fake_region(THREADS), .map = new_map(KEY_MAX, 8, 10)};
+	unsigned char key[KEY_MAX];
+	uint32_t bits = 256 * 8, wrong = 0;
+	double start = seconds();
+	uint64_t value = 1;
+	pthread_t id;
+
+	for (uint32_t i = 0; i < 2; i++)
+		fake_shared(shared.base)->slots[i].owner = (uint64_t)getpid() << 32 | (i + 1);
+	memset(key, 0xaa, sizeof(key));
+	memcpy(key, &bits, 4);
+	assert_int_equal(rt_map_update(shared.base, &shared.map, key, &value, BPF_ANY, 0), 0);
+	assert_int_equal(pthread_create(&id, NULL, use_again, &shared), 0);
+	while (seconds() - start < 2) {
+		const uint64_t *found = rt_map_lookup(shared.base, &shared.map, key, 0);
+
+		wrong += !found || *found != 1;
+	}
+	atomic_store(&shared.stop, true);
+	pthread_join(id, NULL);
+	assert_int_equal(wrong, 0);
+	fake_free(shared.base);
+}
+
 /* Every prefix is put in and taken out by one thread alone. */
 static void *win(void *arg)
 {
@@ -412,6 +462,29 @@ static void hostile(uint32_t key_size)
 	fake_free(shared.base);
 }
 
+/* A node that is its own child. */
+static void test_cycle(void **state)
+{
+	struct shared shared = {.base = fake_region(THREADS), .map = new_map(8, 8, 10)};
+	uint32_t *header = (uint32_t *)(shared.base + shared.map.data);
+	struct key key = {32, {10}}, next;
+	uint64_t value = 1;
+
+	alarm(20);
+	assert_int_equal(rt_map_update(shared.base, &shared.map, &(struct key){0}, &value, 0, 0),
+			 0);
+	header[16] = header[17] = 1;
+	assert_non_null(rt_map_lookup(shared.base, &shared.map, &key, 0));
+	assert_int_equal(rt_map_next_key(shared.base, &shared.map, NULL, &next), 0);
+	assert_int_equal(rt_map_next_key(shared.base, &shared.map, &key, &next), 0);
+	assert_int_equal(rt_map_delete(shared.base, &shared.map, &key, 0), -ENOENT);
+	/* What cannot be there gives way. */
+	assert_int_equal(rt_map_update(shared.base, &shared.map, &key, &value, 0, 0), 0);
+	assert_int_equal(rt_map_delete(shared.base, &shared.map, &key, 0), 0);
+	alarm(0);
+	fake_free(shared.base);
+}
+
 static void test_hostile_memory(void **state)
 {
 	seed = 7;
@@ -470,7 +543,9 @@ int main(void)
 		cmocka_unit_test(test_shapes_like_kernel),
 		cmocka_unit_test(test_too_large),
 		cmocka_unit_test(test_lookups_among_changes),
+		cmocka_unit_test(test_nodes_used_again),
 		cmocka_unit_test(test_each_prefix_once),
+		cmocka_unit_test(test_cycle),
 		cmocka_unit_test(test_hostile_memory),
 		cmocka_unit_test(test_killed_in_the_middle),
 	};

@@ -26,6 +26,7 @@
 #define VALUE_MAX 64
 #define THREADS	  8u
 #define PER_ROUND 20000u
+#define WORDS	  128u /* of a value of the threads: copying it takes a while */
 
 static uint64_t seed;
 
@@ -191,13 +192,21 @@ static void shared_free(struct shared *shared)
 	free(shared);
 }
 
+static bool is_torn(const uint32_t *value)
+{
+	for (uint32_t i = 1; i < WORDS; i++)
+		if (value[i] != value[0])
+			return true;
+	return value[0] >= THREADS * PER_ROUND;
+}
+
 static void take_one(struct shared *shared, uint32_t slot, uint32_t *last)
 {
-	uint32_t value[4];
+	uint32_t value[WORDS];
 
 	if (rt_map_pop(shared->base, &shared->map, value, slot))
 		return;
-	if (value[0] >= THREADS * PER_ROUND || value[1] != ~value[0] || value[3] != value[0]) {
+	if (is_torn(value)) {
 		atomic_fetch_add(&shared->failed, 1);
 		return;
 	}
@@ -219,8 +228,10 @@ static void *push_and_pop(void *arg)
 
 	for (uint32_t i = 0; i < PER_ROUND; i++) {
 		uint32_t number = slot * PER_ROUND + i;
-		uint32_t value[4] = {number, ~number, 0, number};
+		uint32_t value[WORDS];
 
+		for (uint32_t j = 0; j < WORDS; j++)
+			value[j] = number;
 		while (rt_map_push(shared->base, &shared->map, value, 0, slot) == -E2BIG)
 			take_one(shared, slot, last);
 		if (i & 1)
@@ -231,7 +242,7 @@ static void *push_and_pop(void *arg)
 
 static void threads(uint32_t type)
 {
-	struct shared *shared = shared_new(type, 16, 100);
+	struct shared *shared = shared_new(type, WORDS * 4, 100);
 	pthread_t ids[THREADS];
 	uint32_t last[THREADS] = {0};
 
@@ -239,7 +250,7 @@ static void threads(uint32_t type)
 		assert_int_equal(pthread_create(&ids[i], NULL, push_and_pop, shared), 0);
 	for (uint32_t i = 0; i < THREADS; i++)
 		pthread_join(ids[i], NULL);
-	while (rt_map_peek(shared->base, &shared->map, (uint32_t[4]){0}, 0) == 0)
+	while (rt_map_peek(shared->base, &shared->map, (uint32_t[WORDS]){0}, 0) == 0)
 		take_one(shared, 0, last);
 	assert_int_equal(atomic_load(&shared->failed), 0);
 	assert_int_equal(atomic_load(&shared->order), 0);
