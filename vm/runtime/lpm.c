@@ -493,7 +493,7 @@ static struct lpm_node *next_locked(const struct trie *trie, const struct lpm_ke
 int lpm_next_key(unsigned char *base, const struct region_map *map, const void *key, void *ret_key)
 {
 	struct trie trie = trie_of(base, map);
-	struct lpm_key prefix = {UINT32_MAX, NULL};
+	struct lpm_key prefix = {0};
 	struct lpm_node *next;
 	uint32_t bits;
 	uint64_t word;
@@ -502,8 +502,10 @@ int lpm_next_key(unsigned char *base, const struct region_map *map, const void *
 		prefix = key_of(key);
 	if (!lock_take(base, &trie.header->lock, lock_holder(base, RT_ALL_SLOTS), &word))
 		return -EBUSY;
-	next = prefix.bits <= trie.bits_max ? next_locked(&trie, &prefix)
-					    : first_below(&trie, rt_load(&trie.header->root));
+	if (key && prefix.bits <= trie.bits_max)
+		next = next_locked(&trie, &prefix);
+	else
+		next = first_below(&trie, rt_load(&trie.header->root));
 	if (next) {
 		bits = rt_load(&next->bits);
 		rt_copy(ret_key, &bits, sizeof(bits));
