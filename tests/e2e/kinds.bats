@@ -58,3 +58,14 @@ teardown() { common_teardown; }
 		diff <(sort "$DIR/real") <(sort "$DIR/$how")
 	done
 }
+
+@test "threads of several processes: what is counted per processor is exact, what is pushed is there" {
+	inside "$DIR/kinds" "$DIR/sample" 400 4 2 >"$DIR/inside"
+	for key in 2 3 4 5 6 7; do
+		grep -qx "lru_cpu $key: 0 600" "$DIR/inside"
+	done
+	grep -qx 'filter has 410' "$DIR/inside"
+	[ "$(grep -c '^queue pop [0-9]' "$DIR/inside")" -eq 10 ]
+	[ "$(grep -c '^stack pop [0-9]' "$DIR/inside")" -eq 10 ]
+	grep -qx 'lru_small last 0' "$DIR/inside"
+}

@@ -5,7 +5,7 @@
  * the maps afterwards, and what commands on them answer. What it prints in a container must be what
  * real root gets.
  *
- * usage: kinds BINARY CALLS
+ * usage: kinds BINARY CALLS [THREADS [CHILDREN]]
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -76,13 +76,13 @@ static int attach(const char *binary)
 	return 0;
 }
 
-static int run(const char *binary, const char *calls)
+static int run(const char *binary, const char *calls, const char *threads, const char *children)
 {
 	int status;
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		execl(binary, binary, "-n", calls, NULL);
+		execl(binary, binary, "-n", calls, "-t", threads, "-f", children, NULL);
 		_exit(127);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) < 0)
@@ -281,13 +281,14 @@ static void print_answers(void)
 
 int main(int argc, char **argv)
 {
-	if (argc != 3 || load())
+	if (argc < 3 || argc > 5 || load())
 		return 1;
 	fill_queues();
 	fill_lru();
 	fill_trie();
 	fill_filter();
-	if (attach(argv[1]) || run(argv[1], argv[2]))
+	if (attach(argv[1]) ||
+	    run(argv[1], argv[2], argc > 3 ? argv[3] : "1", argc > 4 ? argv[4] : "0"))
 		return 1;
 	print_queue("queue");
 	print_queue("stack");
