@@ -47,6 +47,34 @@ static int copy_in(struct uspace_map *map, int fd)
 	return 0;
 }
 
+/* The kernel's map still has what was in when the contents left. */
+static int empty(struct uspace_map *map, int fd)
+{
+	const struct region_map *record = &map->record;
+	cleanup_free unsigned char *key = calloc(1, record->key_size);
+	struct abi_map_elem attr = {.map_fd = (uint32_t)fd};
+
+	if (!key)
+		return -ENOMEM;
+	/* Elements of arrays are not deleted, each is written anew. */
+	if (record->type == BPF_MAP_TYPE_PERCPU_ARRAY)
+		return 0;
+	for (uint64_t i = 0; i <= record->max_entries; i++) {
+		int r;
+
+		attr.key = 0;
+		attr.value = (uintptr_t)key;
+		if (sys_bpf(BPF_MAP_GET_NEXT_KEY, &attr, sizeof(attr)) < 0)
+			return 0;
+		attr.key = (uintptr_t)key;
+		attr.value = 0;
+		r = sys_bpf(BPF_MAP_DELETE_ELEM, &attr, sizeof(attr));
+		if (r < 0 && r != -ENOENT)
+			return r;
+	}
+	return 0;
+}
+
 static int copy_out(struct uspace_map *map, int fd)
 {
 	const struct region_map *record = &map->record;
@@ -140,5 +168,10 @@ int uspace_move_out(struct uspace_map *map, int fd)
 {
 	const struct end kernel = {map, fd}, region = {map, -1};
 
-	return is_queue(&map->record) ? move_queue(map, &region, &kernel) : copy_out(map, fd);
+	int r;
+
+	if (is_queue(&map->record))
+		return move_queue(map, &region, &kernel);
+	r = empty(map, fd);
+	return r < 0 ? r : copy_out(map, fd);
 }

@@ -5,7 +5,8 @@
  * the maps afterwards, and what commands on them answer. What it prints in a container must be what
  * real root gets.
  *
- * usage: kinds BINARY CALLS [THREADS [CHILDREN]]
+ * usage: kinds BINARY CALLS [THREADS [CHILDREN [OTHER FUNCTION]]]
+ *   then the programs are moved to a function of another binary before anything is printed
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -61,19 +62,28 @@ static int load(void)
 	return bpf_object__load(object) ? fail("load") : 0;
 }
 
-static int attach(const char *binary)
+static int attach(const char *binary, const char *function)
 {
-	LIBBPF_OPTS(bpf_uprobe_opts, opts, .func_name = "work");
+	LIBBPF_OPTS(bpf_uprobe_opts, opts, .func_name = function);
 	struct bpf_program *program;
 
 	bpf_object__for_each_program(program, object)
 	{
+		/* Of all kinds this one stays where it was used first. */
+		if (strcmp(function, "work") && !strcmp(bpf_program__name(program), "on_filter"))
+			continue;
 		links[link_cnt] = bpf_program__attach_uprobe_opts(program, -1, binary, 0, &opts);
 		if (!links[link_cnt])
 			return fail(bpf_program__name(program));
 		link_cnt++;
 	}
 	return 0;
+}
+
+static void detach(void)
+{
+	while (link_cnt)
+		bpf_link__destroy(links[--link_cnt]);
 }
 
 static int run(const char *binary, const char *calls, const char *threads, const char *children)
@@ -279,26 +289,40 @@ static void print_answers(void)
 			printf("answer %lld: %llu\n", key, value);
 }
 
+/* What was there when the programs came and is not any more must not come back with them. */
+static int move_on(const char *binary, const char *function)
+{
+	struct prefix prefix = {8, {10}};
+	unsigned long long key = 0, value;
+
+	detach();
+	printf("delete %d\n", said(bpf_map_delete_elem(map("lru"), &key)));
+	printf("delete %d\n", said(bpf_map_delete_elem(map("lru_cpu"), &key)));
+	printf("delete %d\n", said(bpf_map_delete_elem(map("trie"), &prefix)));
+	printf("pop %d\n", said(bpf_map_lookup_and_delete_elem(map("queue"), NULL, &value)));
+	printf("pop %d\n", said(bpf_map_lookup_and_delete_elem(map("stack"), NULL, &value)));
+	return attach(binary, function);
+}
+
 int main(int argc, char **argv)
 {
-	if (argc < 3 || argc > 5 || load())
+	if (argc < 3 || argc > 7 || load())
 		return 1;
 	fill_queues();
 	fill_lru();
 	fill_trie();
 	fill_filter();
-	if (attach(argv[1]) ||
-	    run(argv[1], argv[2], argc > 3 ? argv[3] : "1", argc > 4 ? argv[4] : "0"))
+	if (attach(argv[1], "work") ||
+	    run(argv[1], argv[2], argc > 3 ? argv[3] : "1", argc > 4 ? argv[4] : "0") ||
+	    (argc > 6 && move_on(argv[5], argv[6])))
 		return 1;
 	print_queue("queue");
 	print_queue("stack");
 	print_lru(argv[2]);
 	print_trie();
 	print_filter();
-	fflush(stdout);
 	print_answers();
-	for (int i = 0; i < link_cnt; i++)
-		bpf_link__destroy(links[i]);
+	detach();
 	bpf_object__close(object);
 	return 0;
 }
