@@ -77,5 +77,6 @@ teardown() { common_teardown; }
 	timeout -k 5 90 "$BPFSHIMD" --run --unprivileged --policy "$DIR/user.json" -- \
 		"$DIR/kinds" "$DIR/sample" 200 1 0 "$DIR/sites" site_tight >"$DIR/user"
 	grep -qx 'lru 0: -2 0' "$DIR/user"
-	diff <(sort "$DIR/real") <(sort "$DIR/user")
+	# What the kernel evicts when it is filled by one processor is its own business.
+	diff <(grep -v ^lru_small "$DIR/real" | sort) <(grep -v ^lru_small "$DIR/user" | sort)
 }
