@@ -144,18 +144,19 @@ static_assert(sizeof(struct region_header) == 64, "the runtime's text starts beh
  * @type: BPF_MAP_TYPE_*
  * @value_stride: value_size rounded up to 8: distance of per-CPU values
  * @elem_stride: bytes of one hash element with its header
- * @buckets: hash: number of buckets, a power of two
+ * @buckets: hash: number of buckets; bloom filter: of bits; a power of two
  * @slots: per-CPU types: values per element
  * @id: number of the map for events and logs
  * @data, @data_size: its memory, offset from the region's base, and bytes; of a perf event array:
  *	per slot a uint64_t, how many of its events found the ring full, by the slot's owner
  * @seed: of the hash function
+ * @extra: bloom filter: number of hash functions, 0 for the usual one
  */
 struct region_map {
 	uint32_t type, key_size, value_size, max_entries, flags;
 	uint32_t value_stride, elem_stride, buckets, slots, id;
 	uint64_t data, data_size;
-	uint32_t seed, pad;
+	uint32_t seed, extra;
 };
 static_assert(sizeof(struct region_map) == 64, "one line a map");
 

@@ -8,8 +8,10 @@
 #include <linux/bpf.h>
 #include <stddef.h>
 
-#define TYPE(t)	 (1ull << BPF_MAP_TYPE_##t)
-#define ELEMENTS (TYPE(HASH) | TYPE(ARRAY) | TYPE(PERCPU_HASH) | TYPE(PERCPU_ARRAY))
+#define TYPE(t) (1ull << BPF_MAP_TYPE_##t)
+#define ELEMENTS                                                                                   \
+	(TYPE(HASH) | TYPE(ARRAY) | TYPE(PERCPU_HASH) | TYPE(PERCPU_ARRAY) | TYPE(LRU_HASH) |      \
+	 TYPE(LRU_PERCPU_HASH) | TYPE(LPM_TRIE))
 #define READ_ARGS                                                                                  \
 	{                                                                                          \
 		ARG_MEM_OUT, ARG_SIZE_OR_0, ARG_ANY                                                \
@@ -60,6 +62,18 @@ static const struct helper_row rows[] = {
 	[BPF_FUNC_get_numa_node_id] = {"get_numa_node_id", RET_SCALAR, {ARG_NONE}},
 	[BPF_FUNC_probe_read_str] = {"probe_read_str", RET_LENGTH, READ_ARGS, .gpl = true},
 	[BPF_FUNC_get_current_cgroup_id] = {"get_current_cgroup_id", RET_SCALAR, {ARG_NONE}},
+	[BPF_FUNC_map_push_elem] = {"map_push_elem",
+				    RET_SCALAR,
+				    {ARG_MAP, ARG_VALUE, ARG_ANY},
+				    .map_types = TYPE(QUEUE) | TYPE(STACK) | TYPE(BLOOM_FILTER)},
+	[BPF_FUNC_map_pop_elem] = {"map_pop_elem",
+				   RET_SCALAR,
+				   {ARG_MAP, ARG_VALUE_OUT},
+				   .map_types = TYPE(QUEUE) | TYPE(STACK)},
+	[BPF_FUNC_map_peek_elem] = {"map_peek_elem",
+				    RET_SCALAR,
+				    {ARG_MAP, ARG_VALUE_OUT},
+				    .map_types = TYPE(QUEUE) | TYPE(STACK) | TYPE(BLOOM_FILTER)},
 	[BPF_FUNC_probe_read_user] = {"probe_read_user", RET_SCALAR, READ_ARGS, .gpl = true},
 	[BPF_FUNC_probe_read_kernel] = {"probe_read_kernel", RET_SCALAR, READ_ARGS, .gpl = true,
 					.kernel_only = true},
@@ -95,7 +109,7 @@ static const struct helper_row rows[] = {
 	[BPF_FUNC_for_each_map_elem] = {"for_each_map_elem",
 					RET_SCALAR,
 					{ARG_MAP, ARG_FUNC, ARG_STACK_OR_NULL, ARG_ANY},
-					.map_types = ELEMENTS,
+					.map_types = ELEMENTS & ~TYPE(LPM_TRIE),
 					.calls_back = true},
 	[BPF_FUNC_loop] = {"loop",
 			   RET_SCALAR,
@@ -104,7 +118,8 @@ static const struct helper_row rows[] = {
 	[BPF_FUNC_map_lookup_percpu_elem] = {"map_lookup_percpu_elem",
 					     RET_VALUE_OR_NULL,
 					     {ARG_MAP, ARG_KEY, ARG_ANY},
-					     .map_types = TYPE(PERCPU_HASH) | TYPE(PERCPU_ARRAY)},
+					     .map_types = TYPE(PERCPU_HASH) | TYPE(PERCPU_ARRAY) |
+							  TYPE(LRU_PERCPU_HASH)},
 	[BPF_FUNC_get_func_ip] = {"get_func_ip",
 				  RET_SCALAR,
 				  {ARG_CTX},

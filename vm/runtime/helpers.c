@@ -37,6 +37,22 @@ uint64_t rt_map_delete_elem(RT_HELPER_ARGS)
 						run->slot);
 }
 
+uint64_t rt_map_push_elem(RT_HELPER_ARGS)
+{
+	return (uint64_t)(int64_t)rt_map_push(run->base, (const void *)r1, (const void *)r2, r3,
+					      run->slot);
+}
+
+uint64_t rt_map_pop_elem(RT_HELPER_ARGS)
+{
+	return (uint64_t)(int64_t)rt_map_pop(run->base, (const void *)r1, (void *)r2, run->slot);
+}
+
+uint64_t rt_map_peek_elem(RT_HELPER_ARGS)
+{
+	return (uint64_t)(int64_t)rt_map_peek(run->base, (const void *)r1, (void *)r2, run->slot);
+}
+
 /* The slot is what per-CPU values are told apart by, so it is the processor a program sees. */
 uint64_t rt_get_smp_processor_id(RT_HELPER_ARGS)
 {

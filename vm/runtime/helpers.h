@@ -30,6 +30,9 @@
 	X(42, get_numa_node_id)                                                                    \
 	X(45, probe_read_str)                                                                      \
 	X(80, get_current_cgroup_id)                                                               \
+	X(87, map_push_elem)                                                                       \
+	X(88, map_pop_elem)                                                                        \
+	X(89, map_peek_elem)                                                                       \
 	X(112, probe_read_user)                                                                    \
 	X(114, probe_read_user_str)                                                                \
 	X(125, ktime_get_boot_ns)                                                                  \
