@@ -400,7 +400,10 @@ static uint32_t all_contents(const struct verifier_prog *prog)
 {
 	size_t sum = 0;
 
-	for (uint32_t i = 0; i < prog->map_cnt && i < VERIFIER_MAPS_MAX; i++) {
+	/* That is refused in a moment. */
+	if (prog->map_cnt > VERIFIER_MAPS_MAX)
+		return 0;
+	for (uint32_t i = 0; i < prog->map_cnt; i++) {
 		size_t size = contents_size(&prog->maps[i]);
 
 		if (sum + size <= WORKER_CONTENTS_MAX)

@@ -25,10 +25,14 @@ enum {
 	RECORDS,
 	QUEUE,
 	FILTER,
+	CONSTANTS,
 	CASE_MAPS
 };
 
+static const unsigned char case_constants[16] = {5, 0, 0, 0, 0xff, 70};
+
 static const struct verifier_map case_maps[CASE_MAPS] = {
+	[CONSTANTS] = {BPF_MAP_TYPE_ARRAY, 4, 16, 1, BPF_F_RDONLY_PROG, case_constants},
 	[DATA] = {BPF_MAP_TYPE_ARRAY, 4, 64, 1, 0},
 	[HASH] = {BPF_MAP_TYPE_HASH, 8, 48, 16, 0},
 	[PERCPU] = {BPF_MAP_TYPE_PERCPU_ARRAY, 4, 16, 4, 0},

@@ -155,6 +155,25 @@ static const struct verifier_case verifier_flow_cases[] = {
 	      INSN_EXIT(), INSN_LDX(BPF_DW, 8, 1, -8), BYTE_AT(8)),
 	 .error = -EACCES, .log = "value_size=64 off=64 size=1"},
 
+	/* what nobody can change */
+	{"constant that decides a branch",
+	 PROG(LD_VALUE(2, CONSTANTS, 0), INSN_LDX(BPF_W, 3, 2, 0), INSN_JMP_IMM(BPF_JEQ, 3, 5, 1),
+	      INSN_LDX(BPF_DW, 0, 3, 0), RET0),
+	 .error = 0},
+	{"constant as an offset",
+	 PROG(LD_VALUE(2, CONSTANTS, 0), INSN_LDX(BPF_B, 6, 2, 0), BYTE_AT(6)), .error = 0},
+	{"constant as an offset, too large",
+	 PROG(LD_VALUE(2, CONSTANTS, 4), INSN_LDX(BPF_B, 6, 2, 1), BYTE_AT(6)), .error = -EACCES,
+	 .log = "value_size=64 off=70 size=1"},
+	{"constant with a sign",
+	 PROG(LD_VALUE(2, CONSTANTS, 0), INSN_RAW(BPF_LDX | MEMSX | BPF_B, 6, 2, 4, 0),
+	      INSN_ALU64_IMM(BPF_ADD, 6, 1), BYTE_AT(6)),
+	 .error = 0},
+	{"some of the constants",
+	 PROG(UNKNOWN_TO(6), INSN_ALU64_IMM(BPF_AND, 6, 1), LD_VALUE(2, CONSTANTS, 0),
+	      INSN_ALU64_REG(BPF_ADD, 2, 6), INSN_LDX(BPF_B, 6, 2, 0), BYTE_AT(6)),
+	 .error = -EACCES, .log = "invalid access to map value"},
+
 	/* the stack */
 	{"stack at any of some places",
 	 PROG(UNKNOWN_TO(6), INSN_ALU64_IMM(BPF_AND, 6, 56), INSN_MOV64_REG(2, 10),
