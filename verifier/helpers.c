@@ -12,6 +12,10 @@
 #define ELEMENTS                                                                                   \
 	(TYPE(HASH) | TYPE(ARRAY) | TYPE(PERCPU_HASH) | TYPE(PERCPU_ARRAY) | TYPE(LRU_HASH) |      \
 	 TYPE(LRU_PERCPU_HASH) | TYPE(LPM_TRIE))
+/* Programs that may ask who runs, and where. */
+#define TRACING                                                                                    \
+	(1ull << BPF_PROG_TYPE_KPROBE | 1ull << BPF_PROG_TYPE_TRACEPOINT |                         \
+	 1ull << BPF_PROG_TYPE_PERF_EVENT | 1ull << BPF_PROG_TYPE_RAW_TRACEPOINT)
 #define READ_ARGS                                                                                  \
 	{                                                                                          \
 		ARG_MEM_OUT, ARG_SIZE_OR_0, ARG_ANY                                                \
@@ -30,38 +34,57 @@ static const struct helper_row rows[] = {
 				      RET_SCALAR,
 				      {ARG_MAP, ARG_KEY},
 				      .map_types = ELEMENTS},
-	[BPF_FUNC_probe_read] = {"probe_read", RET_SCALAR, READ_ARGS, .gpl = true},
+	[BPF_FUNC_probe_read] = {"probe_read", RET_SCALAR, READ_ARGS, .gpl = true,
+				 .types = TRACING},
 	[BPF_FUNC_ktime_get_ns] = {"ktime_get_ns", RET_SCALAR, {ARG_NONE}},
 	[BPF_FUNC_get_prandom_u32] = {"get_prandom_u32", RET_SCALAR, {ARG_NONE}},
 	[BPF_FUNC_get_smp_processor_id] = {"get_smp_processor_id", RET_SCALAR, {ARG_NONE}},
 	[BPF_FUNC_get_current_pid_tgid] = {"get_current_pid_tgid", RET_SCALAR, {ARG_NONE}},
-	[BPF_FUNC_get_current_uid_gid] = {"get_current_uid_gid", RET_SCALAR, {ARG_NONE}},
-	[BPF_FUNC_get_current_comm] = {"get_current_comm", RET_SCALAR, {ARG_MEM_OUT, ARG_SIZE}},
+	[BPF_FUNC_get_current_uid_gid] = {"get_current_uid_gid",
+					  RET_SCALAR,
+					  {ARG_NONE},
+					  .types = TRACING},
+	[BPF_FUNC_get_current_comm] = {"get_current_comm",
+				       RET_SCALAR,
+				       {ARG_MEM_OUT, ARG_SIZE},
+				       .types = TRACING},
 	[BPF_FUNC_perf_event_output] = {"perf_event_output",
 					RET_SCALAR,
 					{ARG_CTX, ARG_MAP, ARG_ANY, ARG_MEM, ARG_SIZE_OR_0},
 					.map_types = TYPE(PERF_EVENT_ARRAY),
 					.gpl = true},
+	[BPF_FUNC_skb_load_bytes] = {"skb_load_bytes",
+				     RET_SCALAR,
+				     {ARG_CTX, ARG_ANY, ARG_MEM_OUT, ARG_SIZE},
+				     .types = 1ull << BPF_PROG_TYPE_SOCKET_FILTER,
+				     .kernel_only = true},
 	[BPF_FUNC_get_stackid] = {"get_stackid",
 				  RET_SCALAR,
 				  {ARG_CTX, ARG_MAP, ARG_ANY},
 				  .map_types = TYPE(STACK_TRACE),
-				  .gpl = true},
+				  .gpl = true,
+				  .types = TRACING},
 	[BPF_FUNC_current_task_under_cgroup] = {"current_task_under_cgroup",
 						RET_SCALAR,
 						{ARG_MAP, ARG_ANY},
 						.map_types = TYPE(CGROUP_ARRAY),
-						.kernel_only = true},
+						.kernel_only = true,
+						.types = TRACING},
 	[BPF_FUNC_get_stack] = {"get_stack",
 				RET_LENGTH,
 				{ARG_CTX, ARG_MEM_OUT, ARG_SIZE_OR_0, ARG_ANY},
 				.gpl = true,
-				.kernel_only = true},
+				.kernel_only = true,
+				.types = TRACING},
 	[BPF_FUNC_get_current_task] =
 		{"get_current_task", RET_SCALAR, {ARG_NONE}, .gpl = true, .kernel_only = true},
 	[BPF_FUNC_get_numa_node_id] = {"get_numa_node_id", RET_SCALAR, {ARG_NONE}},
-	[BPF_FUNC_probe_read_str] = {"probe_read_str", RET_LENGTH, READ_ARGS, .gpl = true},
-	[BPF_FUNC_get_current_cgroup_id] = {"get_current_cgroup_id", RET_SCALAR, {ARG_NONE}},
+	[BPF_FUNC_probe_read_str] = {"probe_read_str", RET_LENGTH, READ_ARGS, .gpl = true,
+				     .types = TRACING},
+	[BPF_FUNC_get_current_cgroup_id] = {"get_current_cgroup_id",
+					    RET_SCALAR,
+					    {ARG_NONE},
+					    .types = TRACING},
 	[BPF_FUNC_map_push_elem] = {"map_push_elem",
 				    RET_SCALAR,
 				    {ARG_MAP, ARG_VALUE, ARG_ANY},
@@ -125,7 +148,10 @@ static const struct helper_row rows[] = {
 				  {ARG_CTX},
 				  .types = 1ull << BPF_PROG_TYPE_KPROBE,
 				  .gpl = true},
-	[BPF_FUNC_get_attach_cookie] = {"get_attach_cookie", RET_SCALAR, {ARG_CTX}},
+	[BPF_FUNC_get_attach_cookie] = {"get_attach_cookie",
+					RET_SCALAR,
+					{ARG_CTX},
+					.types = TRACING},
 };
 
 const struct helper_row *helper_row(uint32_t id)

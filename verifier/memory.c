@@ -103,19 +103,26 @@ static int block_access(struct walk *walk, const struct reg *reg, uint32_t regno
 	return 0;
 }
 
-static int context_load(struct walk *walk, const struct reg *reg, int insn_off, unsigned int size,
-			struct reg *ret)
+static int context_reach(struct walk *walk, const struct reg *reg, int insn_off, unsigned int size,
+			 bool write)
 {
 	int64_t off = (int64_t)reg->off + insn_off;
 
 	if (reg->off)
 		return walk_fail(walk, -EACCES,
 				 "dereference of modified ctx ptr off=%d disallowed\n", reg->off);
-	if (!context_reads(context_row(walk->prog->type), off, size))
+	switch (context_access(walk->prog->type, off, size, write)) {
+	case CONTEXT_YES:
+		return 0;
+	case CONTEXT_POINTER:
+		return walk_fail(
+			walk, -EOPNOTSUPP,
+			"not supported by this verifier: address in the context, off=%lld\n",
+			(long long)off);
+	default:
 		return walk_fail(walk, -EACCES, "invalid bpf_context access off=%lld size=%u\n",
 				 (long long)off, size);
-	reg_set_bounded(ret, size, false);
-	return 0;
+	}
 }
 
 static int bad_access(struct walk *walk, uint32_t regno, uint8_t type)
@@ -174,7 +181,10 @@ int memory_load(struct walk *walk, const struct bpf_insn *insn)
 			return walk_fail(walk, -EACCES,
 					 "invalid bpf_context access off=%d size=%u\n", insn->off,
 					 size);
-		return context_load(walk, &reg, insn->off, size, dst);
+		r = context_reach(walk, &reg, insn->off, size, false);
+		if (r == 0)
+			reg_set_bounded(dst, size, false);
+		return r;
 	case REG_STACK:
 		return stack_load(walk, &reg, insn->src_reg, insn->off, size, is_signed, dst);
 	case REG_KEY:
@@ -217,8 +227,7 @@ int memory_store(struct walk *walk, const struct bpf_insn *insn)
 	case REG_RECORD:
 		return block_access(walk, &reg, insn->dst_reg, insn->off, size, true);
 	case REG_CTX:
-		return walk_fail(walk, -EACCES, "invalid bpf_context access off=%d size=%u\n",
-				 insn->off, size);
+		return context_reach(walk, &reg, insn->off, size, true);
 	default:
 		return bad_access(walk, insn->dst_reg, reg.type);
 	}

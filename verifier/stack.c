@@ -208,8 +208,7 @@ static void fill(const struct reg *spilled, unsigned int stored, unsigned int fr
 		part = size == 4 ? spilled->r32 : range_truncate(&spilled->r64, 64, size * 8);
 	}
 	/* A number that fits is still the same number. */
-	if (size == 4 && !from && !is_signed &&
-	    (stored == 4 || spilled->r64.umax <= UINT32_MAX))
+	if (size == 4 && !from && !is_signed && (stored == 4 || spilled->r64.umax <= UINT32_MAX))
 		id = spilled->id;
 	part = is_signed ? range_extend_signed(&part, size * 8, 64) : range_extend(&part, 64);
 	reg_set_r64(ret, &part);
@@ -229,7 +228,8 @@ int stack_load(struct walk *walk, const struct reg *at, uint32_t regno, int insn
 	note_read(walk, place.frame, place.min, (unsigned int)(place.max - place.min) + size);
 	slot = frame_peek(state_frame(&walk->state, place.frame), place.min);
 	if (place.min == place.max && slot->bytes[0] == BYTE_SPILL) {
-		unsigned int from = byte_of(place.min), stored = slot->bytes[7] == BYTE_SPILL ? 8 : 4;
+		unsigned int from = byte_of(place.min),
+			     stored = slot->bytes[7] == BYTE_SPILL ? 8 : 4;
 
 		if (reg_is_pointer(&slot->spilled) && size != 8)
 			return walk_fail(walk, -EACCES, "invalid size of register fill\n");
