@@ -46,7 +46,8 @@ static int pointer_add(struct walk *walk, uint32_t regno, struct reg pointer,
 		return walk_fail(walk, -EACCES,
 				 "R%u pointer arithmetic on %s prohibited, null-check it first\n",
 				 regno, reg_type_name(pointer.type));
-	if (pointer.type == REG_MAP || pointer.type == REG_FUNC)
+	if ((pointer.type == REG_MAP || pointer.type == REG_FUNC) &&
+	    (subtract || !reg_is_const(scalar) || scalar->r64.umin))
 		return walk_fail(walk, -EACCES, "R%u pointer arithmetic on %s prohibited\n", regno,
 				 reg_type_name(pointer.type));
 	need_value(walk, scalar);
@@ -89,7 +90,12 @@ static int pointer_alu(struct walk *walk, const struct bpf_insn *insn, const str
 {
 	uint8_t op = BPF_OP(insn->code);
 
-	/* Source: adjust_ptr_min_max_vals(), Linux 6.12, for programs that may trace. */
+	/* Source: check_alu_op(), adjust_ptr_min_max_vals(), Linux 6.12, of who may know addresses. */
+	if (op == BPF_NEG) {
+		reg_set_bounded(walk_reg(walk, insn->dst_reg),
+				BPF_CLASS(insn->code) == BPF_ALU64 ? 8 : 4, false);
+		return 0;
+	}
 	if (BPF_CLASS(insn->code) == BPF_ALU && op == BPF_SUB) {
 		reg_set_bounded(walk_reg(walk, insn->dst_reg), 4, false);
 		return 0;

@@ -203,7 +203,7 @@ static int acquire(struct walk *walk, uint32_t id)
 static void drop_reg(struct reg *reg, void *data)
 {
 	(void)data;
-	reg_set_none(reg);
+	reg_set_unknown(reg);
 }
 
 /* Nobody has it any more. */

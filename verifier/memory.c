@@ -309,9 +309,9 @@ int memory_atomic(struct walk *walk, const struct bpf_insn *insn)
 		r = read_reg(walk, 0);
 	if (r < 0)
 		return r;
-	if (reg_is_pointer(walk_reg(walk, insn->src_reg)) ||
-	    (exchange && reg_is_pointer(walk_reg(walk, 0))))
-		return walk_fail(walk, -EACCES, "R%d leaks addr into mem\n", insn->src_reg);
+	/* What it fetches would take the address's place before it is used. */
+	if (fetch && insn->dst_reg == (exchange ? 0 : insn->src_reg))
+		return walk_fail(walk, -EACCES, "R%d invalid mem access 'scalar'\n", insn->dst_reg);
 	if (fetch && !exchange && insn->src_reg == 10)
 		return walk_fail(walk, -EACCES, "frame pointer is read only\n");
 	r = atomic_place(walk, insn, size);

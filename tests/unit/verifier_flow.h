@@ -379,7 +379,7 @@ static const struct verifier_case verifier_flow_cases[] = {
 	      INSN_CALL(BPF_FUNC_ringbuf_reserve), IF_NULL(0, 7), INSN_MOV64_REG(6, 0),
 	      INSN_MOV64_REG(1, 0), INSN_MOV64_IMM(2, 0), INSN_CALL(BPF_FUNC_ringbuf_submit),
 	      INSN_MOV64_REG(1, 6), INSN_MOV64_IMM(2, 0), INSN_CALL(BPF_FUNC_ringbuf_submit), RET0),
-	 .error = -EACCES, .log = "R6 !read_ok"},
+	 .error = -EACCES, .log = "R1 type=scalar expected=ringbuf_mem"},
 	{"middle of a record given away",
 	 PROG(LD_MAP(1, RECORDS), INSN_MOV64_IMM(2, 16), INSN_MOV64_IMM(3, 0),
 	      INSN_CALL(BPF_FUNC_ringbuf_reserve), IF_NULL(0, 4), INSN_ALU64_IMM(BPF_ADD, 0, 8),
