@@ -224,25 +224,25 @@ static int find_targets(struct uspace *uspace, const struct uspace_plan *plan, s
 	return r;
 }
 
-void uspace_targets_child(const struct uspace_plan *plan, int *keep)
+void uspace_targets_child(struct uspace_plan *plan, int *keep)
 {
-	unsigned int first = 4;
+	/* Above the numbers that they get. */
+	int moved = keep ? fcntl(*keep, F_DUPFD_CLOEXEC, 6) : -1;
+	int cgroup_fd = fcntl(plan->cgroup_fd, F_DUPFD_CLOEXEC, 6);
+	unsigned int first = 5;
 	sigset_t none;
 
 	/* It outlives a daemon that is killed, to finish with the process it has stopped; then
 	 * nobody must wait for an answer on a listener that only it still holds. */
-	if (keep) {
-		/* Above the number that the other one gets. */
-		int moved = fcntl(*keep, F_DUPFD_CLOEXEC, 5);
-
-		dup3(plan->segments[0].fd, 3, O_CLOEXEC);
-		dup3(moved, 4, O_CLOEXEC);
-		*keep = 4;
-		first = 5;
-	} else {
-		dup3(plan->segments[0].fd, 3, O_CLOEXEC);
-	}
+	dup3(plan->segments[0].fd, 3, O_CLOEXEC);
+	dup3(cgroup_fd, 4, O_CLOEXEC);
 	plan->segments[0].fd = 3;
+	plan->cgroup_fd = 4;
+	if (keep) {
+		dup3(moved, 5, O_CLOEXEC);
+		*keep = 5;
+		first = 6;
+	}
 	/* Whoever kills it in the middle leaves a target with our registers in it. */
 	write_file(AT_FDCWD, "/proc/self/oom_score_adj", "-1000");
 	close_range(first, ~0u, 0);
@@ -253,7 +253,7 @@ void uspace_targets_child(const struct uspace_plan *plan, int *keep)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static _Noreturn void visit_child(const struct uspace_plan *plan, uint32_t site_cnt,
+static _Noreturn void visit_child(struct uspace_plan *plan, uint32_t site_cnt,
 					  struct visit *visit)
 {
 	uspace_targets_child(plan, NULL);
@@ -280,7 +280,7 @@ static _Noreturn void visit_child(const struct uspace_plan *plan, uint32_t site_
 }
 
 /* Visit processes from @from on, in a child: it becomes their tracer for a moment. */
-static int visit_targets(const struct uspace_plan *plan, uint32_t site_cnt,
+static int visit_targets(struct uspace_plan *plan, uint32_t site_cnt,
 			 const struct pid_set *set, uint32_t from,
 			 struct uspace_reach *reach)
 {
@@ -312,7 +312,7 @@ static int visit_targets(const struct uspace_plan *plan, uint32_t site_cnt,
  * The process whose call this is cannot stop before it has its answer. A child has it stop on its
  * way out, and gives it everything it lacks, also what others could not while it waited.
  */
-static int visit_caller(struct uspace *uspace, const struct uspace_plan *plan, pid_t pid)
+static int visit_caller(struct uspace *uspace, struct uspace_plan *plan, pid_t pid)
 {
 	int fds[2];
 	pid_t child;
@@ -350,7 +350,7 @@ static void reap_callers(struct uspace *uspace, bool wait)
 	}
 }
 
-static int visit_all(struct uspace *uspace, const struct uspace_plan *plan, pid_t caller,
+static int visit_all(struct uspace *uspace, struct uspace_plan *plan, pid_t caller,
 		     struct uspace_reach *reach)
 {
 	bool caller_maps = false;

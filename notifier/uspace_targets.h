@@ -90,7 +90,7 @@ int uspace_targets_apply(struct uspace *uspace, pid_t caller, struct uspace_reac
 /** uspace_targets_child() - first thing in a child that stops targets: let go of what it must not
  * hold
  *  @keep: descriptor to keep, its number may change; may be NULL */
-void uspace_targets_child(const struct uspace_plan *plan, int *keep);
+void uspace_targets_child(struct uspace_plan *plan, int *keep);
 
 /** uspace_targets_is_latest() - whether @plan still is what targets are to look like; also in a child */
 bool uspace_targets_is_latest(struct uspace *uspace, const struct uspace_plan *plan);

@@ -20,6 +20,7 @@
 
 #define JUMP_SIZE  5u
 #define SIBLING_MS 500
+#define STOP_TRIES 4
 
 /* One application on its way. @maps is read again after something was mapped. */
 struct work {
@@ -46,6 +47,7 @@ static int check_status(pid_t pid, const struct shim_plan *plan, bool borrowed,
 	unsigned int filters;
 	const char *line;
 	char path[40];
+	pid_t tracer;
 
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	if (read_file(AT_FDCWD, path, 65536, &text, NULL) < 0)
@@ -54,7 +56,8 @@ static int check_status(pid_t pid, const struct shim_plan *plan, bool borrowed,
 	if (line || strstr(text, "\nState:\tX"))
 		return -ESRCH;
 	line = strstr(text, "\nTracerPid:");
-	if (!borrowed && line && atoi(line + sizeof("\nTracerPid:")) > 0)
+	tracer = line ? atoi(line + sizeof("\nTracerPid:")) : 0;
+	if (!borrowed && tracer > 0 && tracer != getpid())
 		return reason_set(reason, -EPERM, "another process traces it");
 	line = strstr(text, "\nSeccomp_filters:");
 	if (line && sscanf(line, "\nSeccomp_filters: %u", &filters) == 1 && plan->seccomp_filters &&
@@ -94,10 +97,13 @@ static int move_threads(struct work *work, uint64_t site, uint64_t moved,
 			const struct move_map *map)
 {
 	for (uint32_t i = 0; i < work->tracee.cnt; i++) {
-		uint64_t ip = work->tracee.threads[i].regs.rip;
+		uint64_t ip = tracee_thread_ip(&work->tracee, i);
 
-		if (!work->tracee.threads[i].stopped || ip <= site || ip >= site + JUMP_SIZE)
+		if (ip <= site || ip >= site + JUMP_SIZE)
 			continue;
+		/* Asleep there for a page of memory. */
+		if (!work->tracee.threads[i].stopped)
+			return -EBUSY;
 		for (uint32_t k = 0; k < map->cnt; k++) {
 			int r = 0;
 
@@ -460,6 +466,36 @@ static void wait_for_sibling(pid_t pid)
 	}
 }
 
+/* Calls may have to be made by a thread of another process, in whose files they look different. */
+static int check_caller(const struct work *work, struct reason *reason)
+{
+	const struct tracee *tracee = &work->tracee;
+	pid_t pid = tracee->caller < tracee->cnt ? tracee->threads[tracee->caller].pid
+						 : tracee->pid;
+
+	return pid == tracee->pid ? 0 : check_status(pid, work->plan, true, reason);
+}
+
+/* Siblings of ours may come in between, and are done soon. */
+static int stop(struct work *work, pid_t pid, struct reason *reason)
+{
+	pid_t busy = pid;
+	int r = -EBUSY;
+
+	for (int i = 0; (r == -EBUSY || r == -EPERM) && i < STOP_TRIES; i++) {
+		*reason = (struct reason){0};
+		wait_for_sibling(busy);
+		busy = pid;
+		r = check_status(pid, work->plan, false, reason);
+		if (r == 0)
+			r = tracee_stop(pid, work->plan->cgroup_fd, work->plan->armed_fd,
+					&work->tracee, &busy, reason);
+	}
+	if (r == -EPERM && !reason->text[0])
+		reason_set(reason, r, "another process traces it");
+	return r;
+}
+
 int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_states,
 	       struct reason *reason)
 {
@@ -470,15 +506,12 @@ int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_sta
 	if (!concerns(pid, plan))
 		return 0;
 	disable_unwanted(pid, plan);
-	wait_for_sibling(pid);
-	r = check_status(pid, plan, false, reason);
-	if (r == 0)
-		r = tracee_stop(pid, plan->armed_fd, &work.tracee, reason);
-	if (r == -EPERM && !reason->text[0])
-		reason_set(reason, r, "another process traces it");
+	r = stop(&work, pid, reason);
 	if (r < 0)
 		return r;
-	r = apply(&work, ret_states, reason);
+	r = check_caller(&work, reason);
+	if (r == 0)
+		r = apply(&work, ret_states, reason);
 	tracee_release(&work.tracee);
 	return r;
 }
@@ -487,6 +520,7 @@ int shim_apply_stopped(pid_t pid, pid_t tid, const struct shim_plan *plan,
 		       enum shim_state *ret_states, struct reason *reason)
 {
 	struct work work = {.plan = plan, .late = true};
+	pid_t busy;
 	int r;
 
 	all_absent(plan, ret_states);
@@ -494,7 +528,7 @@ int shim_apply_stopped(pid_t pid, pid_t tid, const struct shim_plan *plan,
 		return 0;
 	r = check_status(pid, plan, true, reason);
 	if (r == 0)
-		r = tracee_borrow(pid, tid, &work.tracee);
+		r = tracee_borrow(pid, tid, plan->cgroup_fd, &work.tracee, &busy, reason);
 	if (r < 0)
 		return r;
 	r = apply(&work, ret_states, reason);

@@ -453,3 +453,47 @@ EOF
 	grep -q '^status 0$' "$DIR/out"
 	[ "$(grep -c '^counted$' "$DIR/out")" -ge 3 ]
 }
+
+@test "processes that share their memory: probes come and go under both, and are counted exactly" {
+	cp "$PROGRAMS/sharing" "$BATS_TEST_DIRNAME/bpf.py" "$DIR/"
+	cat >"$DIR/attach" <<'PY'
+import bpf, ctypes, os, struct, sys
+path, prog = sys.argv[1], bpf.prog_load(bpf.KPROBE)
+name = ctypes.create_string_buffer(path.encode())
+kind = int(open("/sys/bus/event_source/devices/uprobe/type").read())
+attr = bytearray(bpf.perf_attr(kind=kind, period=1))
+struct.pack_into("2Q", attr, 56, ctypes.addressof(name), bpf.elf_offset(path, "sharing_work"))
+for turn in range(60):
+    event = bpf.perf_event_open(bytes(attr))
+    result = bpf.ioctl(event, bpf.IOC_SET_BPF, prog)
+    assert result == 0, (turn, event, result)
+    os.close(event)
+print("attached 60 times")
+PY
+	cat >"$DIR/tree" <<EOF
+$DIR/sharing -s 12 & target=\$!
+sleep 0.3
+python3 -B $DIR/attach $DIR/sharing
+wait \$target
+echo "status \$?"
+mkfifo $DIR/gate2
+$DIR/sharing -g -n 20000 <$DIR/gate2 & target=\$!
+exec 3>$DIR/gate2
+bpftrace -e 'uprobe:$DIR/sharing:sharing_work { @ = count(); }' >$DIR/bt 2>&1 & tool=\$!
+while ! grep -q Attaching $DIR/bt; do sleep 0.05; done
+sleep 1.5
+echo go >&3
+wait \$target
+echo "status \$?"
+$STOP_TOOL
+EOF
+	touch "$DIR/bt"
+	chmod 777 "$DIR" "$DIR/bt"
+	inside sh "$DIR/tree" >"$DIR/out" 2>"$DIR/err"
+	cat "$DIR/out" "$DIR/bt" "$DIR/err"
+	grep -qx 'attached 60 times' "$DIR/out"
+	[ "$(grep -cx 'status 0' "$DIR/out")" -eq 2 ]
+	grep -qx 'calls 40200' "$DIR/out"
+	grep -qx '@: 40200' "$DIR/bt"
+	refute grep -q 'without the probe' "$DIR/err"
+}
