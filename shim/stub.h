@@ -13,6 +13,8 @@
 #include "shim/tracee.h"
 
 #define STUB_AREA_SIZE 0x10000u
+/* In @ip of an area's first record, where no code address can be; @enter is the region's base. */
+#define STUB_AREA_MARK 0xb9f5419be0000001ull
 
 /**
  * stub_behind() - the stub that five bytes at @site jump to
@@ -32,7 +34,8 @@ bool stub_behind(const struct tracee *tracee, const struct maps *maps, uint64_t 
  * @ret_jump: five bytes to put at the site
  * @ret_map: where in the process the displaced instructions went (offsets from @ret_moved)
  *
- * Errors: -ENOMEM no room within reach, -ERANGE an operand out of reach, -ESRCH, -EFAULT.
+ * Errors: -ENOMEM no room within reach, -ERANGE an operand out of reach, -ESRCH, -EFAULT, -EBUSY
+ * somebody writes to the area.
  */
 int stub_new(struct tracee *tracee, const struct maps *maps, uint64_t site,
 	     const unsigned char *code, uint32_t len, uint64_t base, uint64_t enter,
