@@ -133,6 +133,10 @@ int uspace_targets_add(struct uspace *uspace, int file_fd, uint64_t offset, uint
 	site = find_site(uspace, &want);
 	if (!site)
 		r = shim_site_check(fd, &want, reason);
+	/* As insert_uprobe(), kernel/events/uprobes.c, 6.18: one counter per instruction, or none. */
+	if (site && !list_empty(&site->points) && site->want.semaphore != semaphore)
+		r = reason_set(reason, -EINVAL,
+			       "it is probed with another semaphore, or without one");
 	if (r == 0 && !site)
 		r = add_site(uspace, file_fd, &want, &site, reason);
 	if (r < 0) {
@@ -141,7 +145,7 @@ int uspace_targets_add(struct uspace *uspace, int file_fd, uint64_t offset, uint
 	}
 	*made = *point;
 	made->site = site;
-	if (semaphore)
+	if (list_empty(&site->points))
 		site->want.semaphore = semaphore;
 	list_append(&site->points, &made->node);
 	site->changed = true;

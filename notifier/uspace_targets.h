@@ -64,8 +64,8 @@ struct uspace_reach {
  * @file_fd: the probed file, O_PATH or readable
  * @semaphore: offset of a USDT semaphore, or 0; it stays raised while the site has any point
  *
- * The caller holds @uspace->apply. Errors: those of shim_site_check(), -EINVAL no regular file,
- * -ENOMEM.
+ * The caller holds @uspace->apply. Errors: those of shim_site_check(), -EINVAL no regular file, or
+ * the site has points with another semaphore, -ENOMEM.
  */
 int uspace_targets_add(struct uspace *uspace, int file_fd, uint64_t offset, uint64_t semaphore,
 		       const struct uspace_point *point, struct uspace_point **ret_point,
