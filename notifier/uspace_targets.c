@@ -26,6 +26,7 @@
 #include "notifier/uspace_late.h"
 #include "notifier/uspace_plan.h"
 #include "shim/targets.h"
+#include "shim/tracee.h"
 #include "shim/unwind.h"
 
 /* Processes forked while the others were visited are found by looking again, so many times. */
@@ -541,8 +542,9 @@ void uspace_targets_deinit(struct uspace *uspace)
 }
 
 /* A traced thread's tracer must be one of the children that this daemon forks for it: no process of
- * the tenant can be. */
-static bool stopped_by_us(const struct tenant *tenant, pid_t tid)
+ * the tenant can be. And the call must be one that the thread was made to make: it may be followed
+ * while it runs its own code, and can have seen in another what such a call looks like. */
+static bool called_by_us(const struct tenant *tenant, pid_t tid)
 {
 	cleanup_free char *text = NULL;
 	const char *line;
@@ -562,7 +564,8 @@ static bool stopped_by_us(const struct tenant *tenant, pid_t tid)
 	line = strstr(text, "\nPPid:");
 	if (!line || sscanf(line, "\nPPid: %d", &parent) != 1)
 		return false;
-	return parent == getpid() && !tenant_has_pid(tenant, tracer);
+	return parent == getpid() && !tenant_has_pid(tenant, tracer) &&
+	       tracee_is_calling(tracer, tid);
 }
 
 int uspace_give_fd(struct call *call)
@@ -572,7 +575,7 @@ int uspace_give_fd(struct call *call)
 	int fd = -1;
 
 	if (!uspace || call->notif.data.args[2] != uspace->nonce ||
-	    !stopped_by_us(call->tenant, (pid_t)call->notif.pid) || !guest_valid(&call->guest))
+	    !called_by_us(call->tenant, (pid_t)call->notif.pid) || !guest_valid(&call->guest))
 		return -EINVAL;
 	pthread_mutex_lock(&uspace->lock);
 	for (uint32_t i = 0; uspace->plan && i < uspace->plan->segment_cnt; i++) {

@@ -37,6 +37,10 @@
  * (ERESTARTNOHAND) has the kernel make them again. */
 #define ERESTARTNOHAND 514
 
+/* The thread that makes a call for this process; others that were forked by the same one look at it
+ * where they have it themselves. */
+static pid_t calling;
+
 static int64_t now_ms(void)
 {
 	struct timespec now;
@@ -575,12 +579,24 @@ int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t
 	regs.eflags &= ~0x100ull;
 	if (ptrace(PTRACE_SETREGS, thread->tid, NULL, &regs) < 0)
 		return -ESRCH;
+	__atomic_store_n(&calling, thread->tid, __ATOMIC_SEQ_CST);
 	r = run_through_syscall(thread->tid);
+	__atomic_store_n(&calling, 0, __ATOMIC_SEQ_CST);
 	if (r == 0 && ptrace(PTRACE_GETREGS, thread->tid, NULL, &regs) < 0)
 		r = -ESRCH;
 	if (r == 0)
 		*ret_result = (int64_t)regs.rax;
 	return r;
+}
+
+bool tracee_is_calling(pid_t tracer, pid_t tid)
+{
+	pid_t found;
+
+	return tid > 0 &&
+	       sys_process_read(tracer, (uint64_t)&calling, &found, sizeof(found)) ==
+		       sizeof(found) &&
+	       found == tid;
 }
 
 /* Look for the instruction in one mapping. */

@@ -79,6 +79,14 @@ int tracee_set_ip(struct tracee *tracee, uint32_t index, uint64_t ip);
  */
 int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t *ret_result);
 
+/**
+ * tracee_is_calling() - whether thread @tid is in a system call that it makes for @tracer
+ * @tracer: a fork of the caller
+ *
+ * Not so for a thread that @tracer follows or has stopped, whatever that one is doing.
+ */
+bool tracee_is_calling(pid_t tracer, pid_t tid);
+
 /** tracee_find_syscall() - find the instruction; once, before the first call. @maps: of the process
  */
 int tracee_find_syscall(struct tracee *tracee, const struct maps *maps);
