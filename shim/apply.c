@@ -439,6 +439,23 @@ static void disable_unwanted(pid_t pid, const struct shim_plan *plan)
 	close_fd(tracee.mem_fd);
 }
 
+uint32_t shim_lower_semaphores(pid_t pid)
+{
+	struct tracee tracee = {.pid = pid};
+	uint32_t lowered = 0;
+	struct maps maps;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	tracee.mem_fd = open(path, O_RDWR | O_CLOEXEC);
+	if (tracee.mem_fd >= 0 && maps_read(pid, &maps) == 0) {
+		lowered = stub_lower_semaphores(&tracee, &maps);
+		maps_deinit(&maps);
+	}
+	close_fd(tracee.mem_fd);
+	return lowered;
+}
+
 static pid_t status_number(pid_t pid, const char *key)
 {
 	cleanup_free char *text = NULL;

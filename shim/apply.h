@@ -128,6 +128,14 @@ int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_sta
 	       struct reason *reason);
 
 /**
+ * shim_lower_semaphores() - lower all USDT semaphores that were raised in a process, without
+ * stopping it: for whoever is left when nobody will take its probes away
+ *
+ * Return: how many.
+ */
+uint32_t shim_lower_semaphores(pid_t pid);
+
+/**
  * shim_apply_stopped() - the same for a process whose threads all are in ptrace stops of the
  * calling thread already (late targets: one thread, at exec or at the exit of a mapping call)
  * @tid: thread to make the system calls in

@@ -199,3 +199,39 @@ int stub_set_semaphore(const struct tracee *tracee, uint64_t stub, uint64_t sema
 	return tracee_write(tracee, stub + offsetof(struct region_stub, semaphore), &semaphore,
 			    sizeof(semaphore));
 }
+
+/* The program may have written to it; what it made of it is not turned around. */
+static bool lower(const struct tracee *tracee, const struct maps *maps, uint64_t semaphore)
+{
+	const struct map_entry *entry = maps_find(maps, semaphore);
+	uint16_t value;
+
+	/* The record is the process' to change, and only what could be a semaphore is written to. */
+	if (!entry || !entry->ino || !entry->writable || entry->shared ||
+	    entry->end - semaphore < sizeof(value) ||
+	    tracee_read(tracee, semaphore, &value, sizeof(value)) < 0 || value == 0)
+		return false;
+	value--;
+	return tracee_write(tracee, semaphore, &value, sizeof(value)) == 0;
+}
+
+uint32_t stub_lower_semaphores(const struct tracee *tracee, const struct maps *maps)
+{
+	const uint32_t cnt = STUB_AREA_SIZE / REGION_STUB_SIZE;
+	cleanup_free struct region_stub *stubs = malloc(STUB_AREA_SIZE);
+	struct region_stub first;
+	uint32_t lowered = 0;
+
+	for (uint32_t i = 0; stubs && i < maps->cnt; i++) {
+		uint64_t area = maps->entries[i].start;
+
+		if (!is_area(tracee, &maps->entries[i], &first) ||
+		    tracee_read(tracee, area, stubs, STUB_AREA_SIZE) < 0)
+			continue;
+		for (uint32_t k = 1; k < cnt && stubs[k].enter; k++)
+			if (stubs[k].semaphore &&
+			    stub_set_semaphore(tracee, area + k * REGION_STUB_SIZE, 0) == 0)
+				lowered += lower(tracee, maps, stubs[k].semaphore);
+	}
+	return lowered;
+}

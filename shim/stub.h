@@ -42,6 +42,13 @@ int stub_new(struct tracee *tracee, const struct maps *maps, uint64_t site,
 	     uint64_t record, unsigned char *ret_jump, uint64_t *ret_moved,
 	     struct move_map *ret_map);
 
+/**
+ * stub_lower_semaphores() - lower what was raised with any stub, also while the process runs
+ *
+ * Return: how many were.
+ */
+uint32_t stub_lower_semaphores(const struct tracee *tracee, const struct maps *maps);
+
 /** stub_set_record() - change what a stub runs; @record 0: nothing */
 int stub_set_record(const struct tracee *tracee, uint64_t stub, uint64_t record);
 /** stub_set_semaphore() - note what was raised, or lowered (0), with a stub */

@@ -384,6 +384,31 @@ EOF
 	touch "$DIR/end"
 }
 
+@test "usdt with a semaphore: lowered again when the daemon is killed" {
+	local daemon
+	gated
+	cat >"$DIR/tree" <<EOF
+$DIR/sample-static -g -n 50 <$DIR/gate >$DIR/sums & target=\$!
+exec 3>$DIR/gate
+bpftrace -e 'usdt:$DIR/sample-static:sample:guarded { @ = count(); }' >$DIR/bt 2>&1 &
+while [ ! -e $DIR/end ]; do sleep 0.05; done
+echo go >&3
+wait \$target
+echo "status \$?" >>$DIR/sums
+EOF
+	"$BPFSHIMD" --run --unprivileged --policy <(echo '{"kernel": "deny"}') -- sh "$DIR/tree" 2>"$DIR/err" 3>&- &
+	daemon=$!
+	started $daemon
+	wait_for 10 target_waits
+	wait_for 10 semaphore_is 1
+	kill -9 $daemon
+	wait_for 5 semaphore_is 0
+	touch "$DIR/end"
+	wait_for 10 grep -qx 'status 0' "$DIR/sums"
+	echo 1 >"$(find /sys/fs/cgroup -maxdepth 6 -type d -name "bpfshim-$daemon" | head -1)/cgroup.kill"
+	nothing_left $daemon
+}
+
 @test "usdt with a semaphore in a library that is loaded by dlopen after the attach" {
 	cp "$PROGRAMS/libguarded.so" "$DIR/lib.so"
 	touch "$DIR/bt"
