@@ -487,8 +487,8 @@ static void wait_for_sibling(pid_t pid)
 static int check_caller(const struct work *work, struct reason *reason)
 {
 	const struct tracee *tracee = &work->tracee;
-	pid_t pid = tracee->caller < tracee->cnt ? tracee->threads[tracee->caller].pid
-						 : tracee->pid;
+	pid_t pid =
+		tracee->caller < tracee->cnt ? tracee->threads[tracee->caller].pid : tracee->pid;
 
 	return pid == tracee->pid ? 0 : check_status(pid, work->plan, true, reason);
 }

@@ -135,8 +135,8 @@ static int forget(const struct tracee *tracee, uint64_t stub)
 	return tracee_write(tracee, stub + offsetof(struct region_stub, ip), &none, sizeof(none));
 }
 
-/* Room for @stub, with its code. Return: 0, -EAGAIN: in a record that was there there is other code,
- * or -errno. */
+/* Room for @stub, with its code. Return: 0, -EAGAIN: in a record that was there there is other
+ * code, or -errno. */
 static int fill(struct tracee *tracee, const struct maps *maps, const unsigned char *code,
 		uint32_t len, uint64_t base, struct region_stub *stub, uint64_t *ret_address,
 		struct move_map *ret_map)
@@ -206,7 +206,8 @@ static bool lower(const struct tracee *tracee, const struct maps *maps, uint64_t
 	const struct map_entry *entry = maps_find(maps, semaphore);
 	uint16_t value;
 
-	/* The record is the process' to change, and only what could be a semaphore is written to. */
+	/* The record is the process' to change, and only what could be a semaphore is written to.
+	 */
 	if (!entry || !entry->ino || !entry->writable || entry->shared ||
 	    entry->end - semaphore < sizeof(value) ||
 	    tracee_read(tracee, semaphore, &value, sizeof(value)) < 0 || value == 0)

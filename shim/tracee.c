@@ -286,9 +286,10 @@ static int stop_sharers(struct tracee *tracee, int cgroup_fd, int64_t deadline, 
 	}
 	if (share.busy) {
 		*ret_busy = share.busy;
-		return reason_set(reason, -EBUSY,
-				  "process %d, which shares its memory, is traced by another process",
-				  share.busy);
+		return reason_set(
+			reason, -EBUSY,
+			"process %d, which shares its memory, is traced by another process",
+			share.busy);
 	}
 	/* Killed meanwhile: nobody was found by it, and its memory may live on in others. */
 	if (r == 0 && !sys_same_memory(tracee->threads[0].tid, tracee->threads[0].tid))
@@ -387,8 +388,8 @@ int tracee_borrow(pid_t pid, pid_t tid, int cgroup_fd, struct tracee *ret_tracee
 	tracee.threads = calloc(1, sizeof(*tracee.threads));
 	if (!tracee.threads)
 		return -ENOMEM;
-	tracee.threads[0] = (struct tracee_thread){
-		.tid = tid, .pid = pid, .stopped = true, .borrowed = true};
+	tracee.threads[0] =
+		(struct tracee_thread){.tid = tid, .pid = pid, .stopped = true, .borrowed = true};
 	r = leave_exec(tid);
 	if (r == 0 && ptrace(PTRACE_GETREGS, tid, NULL, &tracee.threads[0].regs) < 0)
 		r = -ESRCH;

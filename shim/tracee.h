@@ -64,7 +64,8 @@ int tracee_borrow(pid_t pid, pid_t tid, int cgroup_fd, struct tracee *ret_tracee
 /** tracee_thread_ip() - where thread @index goes on in its own code; 0 unknown */
 uint64_t tracee_thread_ip(const struct tracee *tracee, uint32_t index);
 
-/** tracee_release() - registers and signals as they were, threads run on but for the borrowed one */
+/** tracee_release() - registers and signals as they were, threads run on but for the borrowed one
+ */
 void tracee_release(struct tracee *tracee);
 
 /** tracee_set_ip() - where thread @index continues */

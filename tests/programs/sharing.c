@@ -30,7 +30,8 @@ __asm__(".text\n"
 
 #define CHUNK 1000
 
-/* The child has the parent's thread-local memory as well, so it calls no function of the library. */
+/* The child has the parent's thread-local memory as well, so it calls no function of the library.
+ */
 static volatile bool go, stop;
 static volatile unsigned long child_calls, calls;
 static unsigned long vforked;

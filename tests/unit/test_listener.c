@@ -161,9 +161,9 @@ static void test_not_killable(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_installed),   cmocka_unit_test(test_caller_gone),
-		cmocka_unit_test(test_no_room),	    cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_interrupted), cmocka_unit_test(test_answer_interrupted),
+		cmocka_unit_test(test_installed),    cmocka_unit_test(test_caller_gone),
+		cmocka_unit_test(test_no_room),	     cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_interrupted),  cmocka_unit_test(test_answer_interrupted),
 		cmocka_unit_test(test_not_killable),
 	};
 

@@ -42,8 +42,8 @@ ssize_t pwrite(int fd, const void *buf, size_t len, off_t offset)
 
 static unsigned char *setup_area(struct tracee *ret_tracee, struct maps *ret_maps)
 {
-	unsigned char *site = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-				   -1, 0);
+	unsigned char *site =
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	assert_true(site != MAP_FAILED);
 	memcpy(site, CODE, 8);

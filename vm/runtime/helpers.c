@@ -45,8 +45,8 @@ uint64_t rt_map_update_elem(RT_HELPER_ARGS)
 
 uint64_t rt_map_delete_elem(RT_HELPER_ARGS)
 {
-	return changed(run, rt_map_delete(run->base, (const void *)r1, (const void *)r2,
-					  run->slot));
+	return changed(run,
+		       rt_map_delete(run->base, (const void *)r1, (const void *)r2, run->slot));
 }
 
 /* The slot is what per-CPU values are told apart by, so it is the processor a program sees. */

@@ -7,9 +7,9 @@
  * with a time stamp, which only tells one holding from the next.
  *
  * Another process may write to a lock all the time. Waits that were in vain, or ended by taking the
- * lock from whoever had it, are a debt of the process that is paid back many times over by time that
- * passes; while it lasts, waits are shorter. Whoever waits its turn among honest users owes nothing
- * and has all the patience there is.
+ * lock from whoever had it, are a debt of the process that is paid back many times over by time
+ * that passes; while it lasts, waits are shorter. Whoever waits its turn among honest users owes
+ * nothing and has all the patience there is.
  */
 #include "vm/runtime/lock.h"
 
@@ -21,12 +21,12 @@
 #define EPISODE_MASK 0x3fffffu
 #define STAMP_MASK   0x3fffffffu
 
-#define SPINS	    128u
-#define YIELDS	    64u
+#define SPINS	     128u
+#define YIELDS	     64u
 #define HOLD_NS	     100000000ull /* far beyond what a preempted holder needs */
 #define LIMIT_NS     (RT_NSEC_PER_SEC / 2)
 #define FLOOR_NS     2000000ull /* of the limit, whatever is owed */
-#define PAY	     64	/* times the wait, until it is paid back */
+#define PAY	     64		/* times the wait, until it is paid back */
 #define SLEEP_NS     50000
 #define CHANGES_LOOK 1024u /* lost races; hostile memory may lose them for ever */
 #define MS_NS	     1000000ull
@@ -104,8 +104,7 @@ static void owe(const struct lock_wait *wait, uint64_t time)
 {
 	uint64_t more = debt(wait, time) + (time - wait->first) * PAY;
 
-	rt_store(&wait->cache->lock_debt,
-		 time + (more < LIMIT_NS * PAY ? more : LIMIT_NS * PAY));
+	rt_store(&wait->cache->lock_debt, time + (more < LIMIT_NS * PAY ? more : LIMIT_NS * PAY));
 }
 
 static bool is_over(struct lock_wait *wait, uint64_t time)
