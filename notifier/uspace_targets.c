@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -31,6 +32,7 @@
 
 /* Processes forked while the others were visited are found by looking again, so many times. */
 #define ROUNDS 8
+#define EXECUTING_MS 5 /* for execve() to come to its end before the process is visited again */
 
 static struct uspace_site *find_site(struct uspace *uspace, const struct shim_want *want)
 {
@@ -166,7 +168,8 @@ void uspace_targets_remove(struct uspace *uspace, struct uspace_point *point)
 	free(point);
 }
 
-/* Processes to visit, and what came of it. In memory shared with the child that visits them. */
+/* Processes to visit, and what came of it; negative: to be visited again, by another child. In memory
+ * shared with the child that visits them. */
 struct visit {
 	uint32_t cnt, done, failed;
 	struct reason reason;
@@ -268,6 +271,10 @@ static _Noreturn void visit_child(struct uspace_plan *plan, uint32_t site_cnt,
 		int r = uspace_plan_run(plan, site_cnt, visit->pids[i], 0, -1, &state,
 					&reason);
 
+		if (r == -ERESTART) {
+			visit->pids[i] = -visit->pids[i];
+			continue;
+		}
 		/* Gone while we came, or a zombie: nobody to miss a probe. */
 		if (r == -ESRCH || (r == 0 && state == SHIM_ABSENT))
 			continue;
@@ -286,7 +293,7 @@ static _Noreturn void visit_child(struct uspace_plan *plan, uint32_t site_cnt,
 
 /* Visit processes from @from on, in a child: it becomes their tracer for a moment. */
 static int visit_targets(struct uspace_plan *plan, uint32_t site_cnt,
-			 const struct pid_set *set, uint32_t from,
+			 struct pid_set *set, uint32_t from,
 			 struct uspace_reach *reach)
 {
 	uint32_t cnt = set->cnt - from;
@@ -305,6 +312,10 @@ static int visit_targets(struct uspace_plan *plan, uint32_t site_cnt,
 	if (child > 0)
 		while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
 			;
+	/* They are found again if they still map the file. */
+	for (uint32_t i = 0; i < cnt; i++)
+		if (visit->pids[i] < 0 && take_pid(set, from, -visit->pids[i]))
+			reach->executing++;
 	reach->targets += visit->done;
 	if (visit->failed && !reach->failed)
 		reach->reason = visit->reason;
@@ -358,6 +369,7 @@ static void reap_callers(struct uspace *uspace, bool wait)
 static int visit_all(struct uspace *uspace, struct uspace_plan *plan, pid_t caller,
 		     struct uspace_reach *reach)
 {
+	const struct timespec pause = {.tv_nsec = EXECUTING_MS * 1000000l};
 	bool caller_maps = false;
 	struct pid_set set = {0};
 	int r = 0;
@@ -365,6 +377,9 @@ static int visit_all(struct uspace *uspace, struct uspace_plan *plan, pid_t call
 	for (int round = 0; round < ROUNDS && r == 0; round++) {
 		uint32_t before = set.cnt;
 
+		if (reach->executing)
+			nanosleep(&pause, NULL);
+		reach->executing = 0;
 		r = find_targets(uspace, plan, &set);
 		if (r < 0 || set.cnt == before)
 			break;
@@ -372,6 +387,9 @@ static int visit_all(struct uspace *uspace, struct uspace_plan *plan, pid_t call
 		if (set.cnt > before)
 			r = visit_targets(plan, plan->changed_cnt, &set, before, reach);
 	}
+	if (reach->executing && !reach->failed)
+		reason_set(&reach->reason, 0, "a process executes others all the time");
+	reach->failed += reach->executing;
 	free(set.pids);
 	reap_callers(uspace, uspace->caller_cnt == ARRAY_SIZE(uspace->callers));
 	if (r == 0 && caller_maps) {
@@ -430,6 +448,7 @@ struct revisit {
 	struct pool_job job;
 	struct uspace *uspace;
 	pid_t pid;
+	int tries;
 };
 
 static void revisit_run(struct pool_job *job)
@@ -437,15 +456,24 @@ static void revisit_run(struct pool_job *job)
 	struct revisit *revisit = container_of(job, struct revisit, job);
 	struct uspace *uspace = revisit->uspace;
 	struct pid_set set = {.pids = &revisit->pid, .cnt = 1};
+	const struct timespec pause = {.tv_nsec = EXECUTING_MS * 1000000l};
 	struct uspace_reach reach = {0};
+	bool again;
 
 	pthread_mutex_lock(&uspace->apply);
 	if (uspace->plan)
 		visit_targets(uspace->plan, uspace->plan->site_cnt, &set, 0, &reach);
+	again = reach.executing;
 	pthread_mutex_unlock(&uspace->apply);
 	if (reach.failed)
 		log_notice("tenant=%s: %s runs on without its latest probes", uspace->tenant->name,
 			   reach.reason.text);
+	/* In a pool, where it holds up nobody. */
+	if (again && revisit->tries++ < ROUNDS) {
+		nanosleep(&pause, NULL);
+		pool_submit(uspace->tenant->pool, &revisit->job);
+		return;
+	}
 	free(revisit);
 }
 

@@ -55,6 +55,7 @@ struct uspace_point {
 struct uspace_reach {
 	uint32_t targets;     /* processes that have it now */
 	bool unsure;	      /* one was left to a child that works on after the answer */
+	uint32_t executing;   /* that are to be visited again, between two looks */
 	uint32_t failed;      /* that map the file and do not */
 	struct reason reason; /* of the first of them */
 };

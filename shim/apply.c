@@ -146,7 +146,7 @@ static int patch(struct work *work, const struct shim_want *want, uint64_t site,
 		r = move_threads(work, site, moved, &map);
 	if (r == 0)
 		r = tracee_write(&work->tracee, site, jump, sizeof(jump));
-	if (r < 0 && r != -ESRCH)
+	if (r < 0 && r != -ESRCH && r != -ERESTART)
 		return reason_set(reason, -EOPNOTSUPP, "no stub can be made near its code: %s",
 				  strerrordesc_np(-r));
 	return r;
@@ -342,7 +342,7 @@ static int apply_wants(struct work *work, bool unwinders, enum shim_state *ret_s
 		if (want->unwinder != unwinders)
 			continue;
 		r = apply_want(work, want, &ret_states[i], reason);
-		if (r == -ESRCH)
+		if (r == -ESRCH || r == -ERESTART)
 			return r;
 		if (r < 0)
 			worst = r;
@@ -366,7 +366,7 @@ static int apply(struct work *work, enum shim_state *ret_states, struct reason *
 	work->base = inject_find(&work->plan->region, &work->maps);
 	hook_unwinders(work);
 	worst = apply_wants(work, true, ret_states, reason);
-	if (worst != -ESRCH) {
+	if (worst != -ESRCH && worst != -ERESTART) {
 		r = apply_wants(work, false, ret_states, reason);
 		worst = r < 0 ? r : worst;
 	}

@@ -412,6 +412,31 @@ static int set_mask(pid_t tid, uint64_t mask)
 	return ptrace(PTRACE_SETSIGMASK, tid, sizeof(mask), &mask) < 0 ? -errno : 0;
 }
 
+/* What a sleeper shows in /proc: "NR ARGS... SP PC", or "-1 SP PC" outside of system calls. */
+static int read_syscall(const struct tracee_thread *thread, char **ret_text)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", thread->pid, thread->tid);
+	return read_file(AT_FDCWD, path, 4096, ret_text, NULL);
+}
+
+/* Whether somebody sleeps in execve(): perhaps until a catcher of late targets may trace him. */
+static bool is_executing(const struct tracee *tracee)
+{
+	for (uint32_t i = 0; i < tracee->cnt; i++) {
+		cleanup_free char *text = NULL;
+		long nr;
+
+		if (tracee->threads[i].stopped || read_syscall(&tracee->threads[i], &text) < 0)
+			continue;
+		nr = strtol(text, NULL, 10);
+		if (nr == SYS_execve || nr == SYS_execveat)
+			return true;
+	}
+	return false;
+}
+
 /* From now on no signal but those that cannot be blocked gets between us and the thread. */
 static int begin_calls(struct tracee *tracee)
 {
@@ -420,6 +445,8 @@ static int begin_calls(struct tracee *tracee)
 
 	if (tracee->calling)
 		return 0;
+	if (tracee->caller == NO_CALLER && is_executing(tracee))
+		return -ERESTART;
 	if (tracee->caller == NO_CALLER) {
 		r = wait_all(tracee, now_ms() + ANSWER_MS, true);
 		if (r == 0)
@@ -503,22 +530,19 @@ void tracee_release(struct tracee *tracee)
 	*tracee = (struct tracee){.mem_fd = -1};
 }
 
-/* A sleeper shows it in /proc: "NR ARGS... SP PC", or "-1 SP PC" outside of system calls. */
 uint64_t tracee_thread_ip(const struct tracee *tracee, uint32_t index)
 {
 	const struct tracee_thread *thread = &tracee->threads[index];
 	int64_t deadline = now_ms() + SLEEPER_MS;
 	uint64_t ip = 0;
-	char path[64];
 
 	if (thread->stopped)
 		return thread->regs.rip;
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", thread->pid, thread->tid);
 	do {
 		cleanup_free char *text = NULL;
 		const char *last;
 
-		if (read_file(AT_FDCWD, path, 4096, &text, NULL) < 0)
+		if (read_syscall(thread, &text) < 0)
 			return 0;
 		/* "running": it has just woken up, and is on its way to the stop. */
 		last = strrchr(text, ' ');

@@ -76,7 +76,8 @@ int tracee_set_ip(struct tracee *tracee, uint32_t index, uint64_t ip);
  * @args: six
  * @ret_result: what it returned
  *
- * Return: 0, or -errno when the call could not be made (-ESRCH: it was killed meanwhile).
+ * Return: 0, or -errno when the call could not be made (-ESRCH: it was killed meanwhile, -ERESTART:
+ * all sleep, somebody in execve(), perhaps for as long as the caller traces him).
  */
 int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t *ret_result);
 
