@@ -4,14 +4,16 @@
  * children of vfork() before they exit. Its instructions are two bytes long, so that threads stand
  * in the middle of what a probe displaces all the time.
  *
- * usage: sharing [-s SECONDS] [-g] [-n CALLS]
+ * usage: sharing [-s SECONDS] [-g] [-n CALLS] [-p SECONDS]
  * -s  call it for that long (parent and child), with a child of vfork() now and then
  * -g  wait for a line on standard input first
  * -n  call it so often, each of the two, and once in each of CALLS / 100 children of vfork()
+ * -p  instead, call posix_spawn() of this program for that long
  * Prints how often it was called. The status is 1 if a child ended otherwise than it should have.
  */
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,6 +81,25 @@ static bool run(long seconds)
 	return right;
 }
 
+/* One after the other; they call the function once. */
+static int spawn_all(long seconds)
+{
+	char *const argv[] = {"sharing", "-n", "1", NULL};
+	time_t end = time(NULL) + seconds;
+	unsigned long spawned = 0;
+	int status = 0;
+	pid_t pid;
+
+	while (time(NULL) < end && status == 0) {
+		if (posix_spawn(&pid, "/proc/self/exe", NULL, NULL, argv, NULL) ||
+		    waitpid(pid, &status, 0) != pid)
+			return 1;
+		spawned++;
+	}
+	printf("spawned %lu\n", spawned);
+	return status != 0;
+}
+
 int main(int argc, char **argv)
 {
 	static char stack[64 * 1024] __attribute__((aligned(16)));
@@ -88,7 +109,7 @@ int main(int argc, char **argv)
 	char line[8];
 	pid_t pid;
 
-	while ((option = getopt(argc, argv, "s:gn:")) != -1)
+	while ((option = getopt(argc, argv, "s:gn:p:")) != -1)
 		switch (option) {
 		case 's':
 			seconds = atol(optarg);
@@ -99,6 +120,8 @@ int main(int argc, char **argv)
 		case 'n':
 			calls = strtoul(optarg, NULL, 10);
 			break;
+		case 'p':
+			return spawn_all(atol(optarg));
 		default:
 			return 2;
 		}
