@@ -405,8 +405,7 @@ EOF
 	wait_for 5 semaphore_is 0
 	touch "$DIR/end"
 	wait_for 10 grep -qx 'status 0' "$DIR/sums"
-	echo 1 >"$(find /sys/fs/cgroup -maxdepth 6 -type d -name "bpfshim-$daemon" | head -1)/cgroup.kill"
-	nothing_left $daemon
+	wait_for 10 nothing_left $daemon
 }
 
 @test "usdt with a semaphore in a library that is loaded by dlopen after the attach" {
