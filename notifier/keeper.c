@@ -17,7 +17,11 @@
 #include "base/cleanup.h"
 #include "notifier/cgroup.h"
 #include "notifier/fdpass.h"
+#include "shim/apply.h"
 #include "shim/region.h"
+#include "shim/targets.h"
+
+#define ROUNDS 8
 
 static pid_t keeper_pid;
 
@@ -42,6 +46,25 @@ static void switch_off(int code_fd)
 	(void)!pwrite(code_fd, &off, sizeof(off), offsetof(struct region_header, off));
 }
 
+static int lower_one(pid_t pid, void *data)
+{
+	uint32_t *lowered = data;
+
+	*lowered += shim_lower_semaphores(pid);
+	return 0;
+}
+
+/* Again as long as there were some: a child that was forked meanwhile has its parent's. */
+static void lower_semaphores(const struct cgroup *cgroup)
+{
+	uint32_t lowered = 1;
+
+	for (int round = 0; round < ROUNDS && lowered; round++) {
+		lowered = 0;
+		targets_each(cgroup->fd, lower_one, &lowered);
+	}
+}
+
 static _Noreturn void keeper_main(int pipe_fd, struct cgroup cgroup, const char *socket_path)
 {
 	sigset_t all;
@@ -58,6 +81,7 @@ static _Noreturn void keeper_main(int pipe_fd, struct cgroup cgroup, const char 
 	/* A byte without a descriptor: all is well. Anything else: the daemon is gone. */
 	if (r != -EPROTO) {
 		switch_off(code_fd);
+		lower_semaphores(&cgroup);
 		unlink(socket_path);
 		cgroup_wait_empty(&cgroup, -1);
 		cgroup_remove(&cgroup);

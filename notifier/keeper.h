@@ -2,7 +2,7 @@
 /*
  * A small process that outlives the daemon: when that is killed, the command tree runs on, and once
  * it has ended the keeper removes the cgroup and the control socket. Programs in traced processes
- * are switched off at once: nobody is left to read what they count.
+ * are switched off at once, and USDT semaphores lowered: nobody is left to read what they count.
  */
 #pragma once
 

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "kernel-bridge/kobject.h"
+#include "notifier/cgroup.h"
 #include "notifier/tenant.h"
 
 #define PAGE	       4096ull
@@ -316,6 +317,7 @@ int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct
 	plan->segment_cnt = plan->fixed_segments = FIXED_SEGMENTS;
 	plan->enter = header->enter;
 	plan->nonce = uspace->nonce;
+	plan->cgroup_fd = uspace->tenant->cgroup->fd;
 	plan->cgroup_id = uspace->tenant->scope.cgroup_id;
 	plan->seccomp_filters = uspace->seccomp_filters;
 	r = add_sites(uspace, plan, true, reason);
@@ -381,6 +383,7 @@ int uspace_plan_run(const struct uspace_plan *plan, uint32_t cnt, pid_t pid, pid
 		.get_fd_nonce = plan->nonce,
 		.cgroup_id = plan->cgroup_id,
 		.armed_fd = armed_fd,
+		.cgroup_fd = plan->cgroup_fd,
 		.seccomp_filters = plan->seccomp_filters,
 	};
 	int r;

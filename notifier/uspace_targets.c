@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -26,9 +27,11 @@
 #include "notifier/uspace_late.h"
 #include "notifier/uspace_plan.h"
 #include "shim/targets.h"
+#include "shim/tracee.h"
 
 /* Processes forked while the others were visited are found by looking again, so many times. */
 #define ROUNDS 8
+#define EXECUTING_MS 5 /* for execve() to come to its end before the process is visited again */
 
 static struct uspace_site *find_site(struct uspace *uspace, const struct shim_want *want)
 {
@@ -89,13 +92,17 @@ int uspace_targets_add(struct uspace *uspace, int file_fd, const struct shim_wan
 		return -ENOMEM;
 	if (!site)
 		r = add_site(uspace, file_fd, want, &site, reason);
+	/* As insert_uprobe(), kernel/events/uprobes.c, 6.18: one counter per instruction, or none. */
+	else if (!list_empty(&site->points) && site->want.semaphore != semaphore)
+		r = reason_set(reason, -EINVAL,
+			       "it is probed with another semaphore, or without one");
 	if (r < 0) {
 		free(made);
 		return r;
 	}
 	*made = *point;
 	made->site = site;
-	if (semaphore)
+	if (list_empty(&site->points))
 		site->want.semaphore = semaphore;
 	list_append(&site->points, &made->node);
 	site->changed = true;
@@ -115,7 +122,8 @@ void uspace_targets_remove(struct uspace *uspace, struct uspace_point *point)
 	free(point);
 }
 
-/* Processes to visit, and what came of it. In memory shared with the child that visits them.
+/* Processes to visit, and what came of it; negative: to be visited again, by another child. In memory
+ * shared with the child that visits them.
  * @next: the one it is at: should it die, it is known where */
 struct visit {
 	uint32_t cnt, next, done, failed;
@@ -179,25 +187,25 @@ static int find_targets(struct uspace *uspace, const struct uspace_plan *plan, s
 	return r;
 }
 
-void uspace_targets_child(const struct uspace_plan *plan, int *keep)
+void uspace_targets_child(struct uspace_plan *plan, int *keep)
 {
-	unsigned int first = 4;
+	/* Above the numbers that they get. */
+	int moved = keep ? fcntl(*keep, F_DUPFD_CLOEXEC, 6) : -1;
+	int cgroup_fd = fcntl(plan->cgroup_fd, F_DUPFD_CLOEXEC, 6);
+	unsigned int first = 5;
 	sigset_t none;
 
 	/* It outlives a daemon that is killed, to finish with the process it has stopped; then
 	 * nobody must wait for an answer on a listener that only it still holds. */
-	if (keep) {
-		/* Above the number that the other one gets. */
-		int moved = fcntl(*keep, F_DUPFD_CLOEXEC, 5);
-
-		dup3(plan->segments[0].fd, 3, O_CLOEXEC);
-		dup3(moved, 4, O_CLOEXEC);
-		*keep = 4;
-		first = 5;
-	} else {
-		dup3(plan->segments[0].fd, 3, O_CLOEXEC);
-	}
+	dup3(plan->segments[0].fd, 3, O_CLOEXEC);
+	dup3(cgroup_fd, 4, O_CLOEXEC);
 	plan->segments[0].fd = 3;
+	plan->cgroup_fd = 4;
+	if (keep) {
+		dup3(moved, 5, O_CLOEXEC);
+		*keep = 5;
+		first = 6;
+	}
 	/* Whoever kills it in the middle leaves a target with our registers in it. */
 	write_file(AT_FDCWD, "/proc/self/oom_score_adj", "-1000");
 	close_range(first, ~0u, 0);
@@ -215,12 +223,16 @@ static void visit_failed(struct visit *visit, const char *why)
 }
 
 /* One process; in the child. */
-static void visit_next(const struct uspace_plan *plan, uint32_t site_cnt, struct visit *visit)
+static void visit_next(struct uspace_plan *plan, uint32_t site_cnt, struct visit *visit)
 {
 	struct reason reason = {0};
 	enum shim_state state;
 	int r = uspace_plan_run(plan, site_cnt, visit->pids[visit->next], 0, -1, &state, &reason);
 
+	if (r == -ERESTART) {
+		visit->pids[visit->next] = -visit->pids[visit->next];
+		return;
+	}
 	/* Gone while we came, or a zombie: nobody to miss a probe. */
 	if (r == -ESRCH || (r == 0 && state == SHIM_ABSENT))
 		return;
@@ -233,7 +245,7 @@ static void visit_next(const struct uspace_plan *plan, uint32_t site_cnt, struct
 }
 
 /* Visit what is left, in a child: it becomes their tracer for a moment. */
-static int visit_rest(const struct uspace_plan *plan, uint32_t site_cnt, struct visit *visit)
+static int visit_rest(struct uspace_plan *plan, uint32_t site_cnt, struct visit *visit)
 {
 	pid_t child = fork();
 	int status = 0;
@@ -260,8 +272,8 @@ static int visit_rest(const struct uspace_plan *plan, uint32_t site_cnt, struct 
 }
 
 /* Visit processes from @from on. */
-static int visit_targets(const struct uspace_plan *plan, uint32_t site_cnt,
-			 const struct pid_set *set, uint32_t from, struct uspace_reach *reach)
+static int visit_targets(struct uspace_plan *plan, uint32_t site_cnt,
+			 struct pid_set *set, uint32_t from, struct uspace_reach *reach)
 {
 	uint32_t cnt = set->cnt - from;
 	size_t size = sizeof(struct visit) + cnt * sizeof(pid_t);
@@ -275,6 +287,10 @@ static int visit_targets(const struct uspace_plan *plan, uint32_t site_cnt,
 	memcpy(visit->pids, set->pids + from, cnt * sizeof(pid_t));
 	while (visit->next < visit->cnt && r == 0)
 		r = visit_rest(plan, site_cnt, visit);
+	/* They are found again if they still map the file. */
+	for (uint32_t i = 0; i < cnt; i++)
+		if (visit->pids[i] < 0 && take_pid(set, from, -visit->pids[i]))
+			reach->executing++;
 	reach->targets += visit->done;
 	if (visit->failed && !reach->failed)
 		reach->reason = visit->reason;
@@ -287,7 +303,7 @@ static int visit_targets(const struct uspace_plan *plan, uint32_t site_cnt,
  * The process whose call this is cannot stop before it has its answer. A child has it stop on its
  * way out, and gives it everything it lacks, also what others could not while it waited.
  */
-static int visit_caller(struct uspace *uspace, const struct uspace_plan *plan, pid_t pid)
+static int visit_caller(struct uspace *uspace, struct uspace_plan *plan, pid_t pid)
 {
 	int fds[2];
 	pid_t child;
@@ -334,9 +350,10 @@ static void reap_callers(struct uspace *uspace, bool wait)
 	}
 }
 
-static int visit_all(struct uspace *uspace, const struct uspace_plan *plan, pid_t caller,
+static int visit_all(struct uspace *uspace, struct uspace_plan *plan, pid_t caller,
 		     struct uspace_reach *reach)
 {
+	const struct timespec pause = {.tv_nsec = EXECUTING_MS * 1000000l};
 	bool caller_maps = false;
 	struct pid_set set = {0};
 	int r = 0;
@@ -344,6 +361,9 @@ static int visit_all(struct uspace *uspace, const struct uspace_plan *plan, pid_
 	for (int round = 0; round < ROUNDS && r == 0; round++) {
 		uint32_t before = set.cnt;
 
+		if (reach->executing)
+			nanosleep(&pause, NULL);
+		reach->executing = 0;
 		r = find_targets(uspace, plan, &set);
 		if (r < 0 || set.cnt == before)
 			break;
@@ -351,6 +371,9 @@ static int visit_all(struct uspace *uspace, const struct uspace_plan *plan, pid_
 		if (set.cnt > before)
 			r = visit_targets(plan, plan->changed_cnt, &set, before, reach);
 	}
+	if (reach->executing && !reach->failed)
+		reason_set(&reach->reason, 0, "a process executes others all the time");
+	reach->failed += reach->executing;
 	free(set.pids);
 	reap_callers(uspace, uspace->caller_cnt == ARRAY_SIZE(uspace->callers));
 	if (r == 0 && caller_maps) {
@@ -409,6 +432,7 @@ struct revisit {
 	struct pool_job job;
 	struct uspace *uspace;
 	pid_t pid;
+	int tries;
 };
 
 static void revisit_run(struct pool_job *job)
@@ -416,15 +440,24 @@ static void revisit_run(struct pool_job *job)
 	struct revisit *revisit = container_of(job, struct revisit, job);
 	struct uspace *uspace = revisit->uspace;
 	struct pid_set set = {.pids = &revisit->pid, .cnt = 1};
+	const struct timespec pause = {.tv_nsec = EXECUTING_MS * 1000000l};
 	struct uspace_reach reach = {0};
+	bool again;
 
 	pthread_mutex_lock(&uspace->apply);
 	if (uspace->plan)
 		visit_targets(uspace->plan, uspace->plan->site_cnt, &set, 0, &reach);
+	again = reach.executing;
 	pthread_mutex_unlock(&uspace->apply);
 	if (reach.failed)
 		log_notice("tenant=%s: %s runs on without its latest probes", uspace->tenant->name,
 			   reach.reason.text);
+	/* In a pool, where it holds up nobody. */
+	if (again && revisit->tries++ < ROUNDS) {
+		nanosleep(&pause, NULL);
+		pool_submit(uspace->tenant->pool, &revisit->job);
+		return;
+	}
 	free(revisit);
 }
 
@@ -521,8 +554,9 @@ void uspace_targets_deinit(struct uspace *uspace)
 }
 
 /* A traced thread's tracer must be one of the children that this daemon forks for it: no process of
- * the tenant can be. */
-static bool stopped_by_us(const struct tenant *tenant, pid_t tid)
+ * the tenant can be. And the call must be one that the thread was made to make: it may be followed
+ * while it runs its own code, and can have seen in another what such a call looks like. */
+static bool called_by_us(const struct tenant *tenant, pid_t tid)
 {
 	cleanup_free char *text = NULL;
 	const char *line;
@@ -542,7 +576,8 @@ static bool stopped_by_us(const struct tenant *tenant, pid_t tid)
 	line = strstr(text, "\nPPid:");
 	if (!line || sscanf(line, "\nPPid: %d", &parent) != 1)
 		return false;
-	return parent == getpid() && !tenant_has_pid(tenant, tracer);
+	return parent == getpid() && !tenant_has_pid(tenant, tracer) &&
+	       tracee_is_calling(tracer, tid);
 }
 
 int uspace_give_fd(struct call *call)
@@ -552,7 +587,7 @@ int uspace_give_fd(struct call *call)
 	int fd = -1;
 
 	if (!uspace || call->notif.data.args[2] != uspace->nonce ||
-	    !stopped_by_us(call->tenant, (pid_t)call->notif.pid) || !guest_valid(&call->guest))
+	    !called_by_us(call->tenant, (pid_t)call->notif.pid) || !guest_valid(&call->guest))
 		return -EINVAL;
 	pthread_mutex_lock(&uspace->lock);
 	for (uint32_t i = 0; uspace->plan && i < uspace->plan->segment_cnt; i++) {

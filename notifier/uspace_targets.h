@@ -55,6 +55,7 @@ struct uspace_point {
 struct uspace_reach {
 	uint32_t targets;     /* processes that have it now */
 	bool unsure;	      /* one was left to a child that works on after the answer */
+	uint32_t executing;   /* that are to be visited again, between two looks */
 	uint32_t failed;      /* that map the file and do not */
 	struct reason reason; /* of the first of them */
 };
@@ -84,7 +85,8 @@ int uspace_check(int file_fd, const uint64_t *offsets, uint32_t cnt, bool at_ret
  * @want: of uspace_check()
  * @semaphore: offset of a USDT semaphore, or 0; it stays raised while the site has any point
  *
- * The caller holds @uspace->apply. Errors: those of uspace_late_watch(), -ENOMEM.
+ * The caller holds @uspace->apply. Errors: those of uspace_late_watch(), -EINVAL the site has points with
+ * another semaphore, -ENOMEM.
  */
 int uspace_targets_add(struct uspace *uspace, int file_fd, const struct shim_want *want,
 		       uint64_t semaphore, const struct uspace_point *point,
@@ -113,7 +115,7 @@ int uspace_targets_apply(struct uspace *uspace, pid_t caller, struct uspace_reac
 /** uspace_targets_child() - first thing in a child that stops targets: let go of what it must not
  * hold
  *  @keep: descriptor to keep, its number may change; may be NULL */
-void uspace_targets_child(const struct uspace_plan *plan, int *keep);
+void uspace_targets_child(struct uspace_plan *plan, int *keep);
 
 /** uspace_targets_is_latest() - whether @plan still is what targets are to look like; also in a child */
 bool uspace_targets_is_latest(struct uspace *uspace, const struct uspace_plan *plan);

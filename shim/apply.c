@@ -20,6 +20,7 @@
 
 #define JUMP_SIZE  5u
 #define SIBLING_MS 500
+#define STOP_TRIES 4
 
 /* Files by an unwinder's name are looked at while the process stands: this much of each, and so
  * many. */
@@ -51,6 +52,7 @@ static int check_status(pid_t pid, const struct shim_plan *plan, bool borrowed,
 	unsigned int filters;
 	const char *line;
 	char path[40];
+	pid_t tracer;
 
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	if (read_file(AT_FDCWD, path, 65536, &text, NULL) < 0)
@@ -59,7 +61,8 @@ static int check_status(pid_t pid, const struct shim_plan *plan, bool borrowed,
 	if (line || strstr(text, "\nState:\tX"))
 		return -ESRCH;
 	line = strstr(text, "\nTracerPid:");
-	if (!borrowed && line && atoi(line + sizeof("\nTracerPid:")) > 0)
+	tracer = line ? atoi(line + sizeof("\nTracerPid:")) : 0;
+	if (!borrowed && tracer > 0 && tracer != getpid())
 		return reason_set(reason, -EPERM, "another process traces it");
 	line = strstr(text, "\nSeccomp_filters:");
 	if (line && sscanf(line, "\nSeccomp_filters: %u", &filters) == 1 && plan->seccomp_filters &&
@@ -99,10 +102,13 @@ static int move_threads(struct work *work, uint64_t site, uint64_t moved,
 			const struct move_map *map)
 {
 	for (uint32_t i = 0; i < work->tracee.cnt; i++) {
-		uint64_t ip = work->tracee.threads[i].regs.rip;
+		uint64_t ip = tracee_thread_ip(&work->tracee, i);
 
-		if (!work->tracee.threads[i].stopped || ip <= site || ip >= site + JUMP_SIZE)
+		if (ip <= site || ip >= site + JUMP_SIZE)
 			continue;
+		/* Asleep there for a page of memory. */
+		if (!work->tracee.threads[i].stopped)
+			return -EBUSY;
 		for (uint32_t k = 0; k < map->cnt; k++) {
 			int r = 0;
 
@@ -145,7 +151,7 @@ static int patch(struct work *work, const struct shim_want *want, uint64_t site,
 		r = move_threads(work, site, moved, &map);
 	if (r == 0)
 		r = tracee_write(&work->tracee, site, jump, sizeof(jump));
-	if (r < 0 && r != -ESRCH)
+	if (r < 0 && r != -ESRCH && r != -ERESTART)
 		return reason_set(reason, -EOPNOTSUPP, "no stub can be made near its code: %s",
 				  strerrordesc_np(-r));
 	return r;
@@ -346,7 +352,7 @@ static int apply_wants(struct work *work, bool unwinders, enum shim_state *ret_s
 		if (want->unwinder != unwinders)
 			continue;
 		r = apply_want(work, want, &ret_states[i], reason);
-		if (r == -ESRCH)
+		if (r == -ESRCH || r == -ERESTART)
 			return r;
 		if (r < 0)
 			worst = r;
@@ -370,7 +376,7 @@ static int apply(struct work *work, enum shim_state *ret_states, struct reason *
 	work->base = inject_find(&work->plan->region, &work->maps);
 	hook_unwinders(work);
 	worst = apply_wants(work, true, ret_states, reason);
-	if (worst != -ESRCH) {
+	if (worst != -ESRCH && worst != -ERESTART) {
 		r = apply_wants(work, false, ret_states, reason);
 		worst = r < 0 ? r : worst;
 	}
@@ -443,6 +449,23 @@ static void disable_unwanted(pid_t pid, const struct shim_plan *plan)
 	close_fd(tracee.mem_fd);
 }
 
+uint32_t shim_lower_semaphores(pid_t pid)
+{
+	struct tracee tracee = {.pid = pid};
+	uint32_t lowered = 0;
+	struct maps maps;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	tracee.mem_fd = open(path, O_RDWR | O_CLOEXEC);
+	if (tracee.mem_fd >= 0 && maps_read(pid, &maps) == 0) {
+		lowered = stub_lower_semaphores(&tracee, &maps);
+		maps_deinit(&maps);
+	}
+	close_fd(tracee.mem_fd);
+	return lowered;
+}
+
 static pid_t status_number(pid_t pid, const char *key)
 {
 	cleanup_free char *text = NULL;
@@ -470,6 +493,36 @@ static void wait_for_sibling(pid_t pid)
 	}
 }
 
+/* Calls may have to be made by a thread of another process, in whose files they look different. */
+static int check_caller(const struct work *work, struct reason *reason)
+{
+	const struct tracee *tracee = &work->tracee;
+	pid_t pid =
+		tracee->caller < tracee->cnt ? tracee->threads[tracee->caller].pid : tracee->pid;
+
+	return pid == tracee->pid ? 0 : check_status(pid, work->plan, true, reason);
+}
+
+/* Siblings of ours may come in between, and are done soon. */
+static int stop(struct work *work, pid_t pid, struct reason *reason)
+{
+	pid_t busy = pid;
+	int r = -EBUSY;
+
+	for (int i = 0; (r == -EBUSY || r == -EPERM) && i < STOP_TRIES; i++) {
+		*reason = (struct reason){0};
+		wait_for_sibling(busy);
+		busy = pid;
+		r = check_status(pid, work->plan, false, reason);
+		if (r == 0)
+			r = tracee_stop(pid, work->plan->cgroup_fd, work->plan->armed_fd,
+					&work->tracee, &busy, reason);
+	}
+	if (r == -EPERM && !reason->text[0])
+		reason_set(reason, r, "another process traces it");
+	return r;
+}
+
 int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_states,
 	       struct reason *reason)
 {
@@ -480,15 +533,12 @@ int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_sta
 	if (!concerns(pid, plan))
 		return 0;
 	disable_unwanted(pid, plan);
-	wait_for_sibling(pid);
-	r = check_status(pid, plan, false, reason);
-	if (r == 0)
-		r = tracee_stop(pid, plan->armed_fd, &work.tracee, reason);
-	if (r == -EPERM && !reason->text[0])
-		reason_set(reason, r, "another process traces it");
+	r = stop(&work, pid, reason);
 	if (r < 0)
 		return r;
-	r = apply(&work, ret_states, reason);
+	r = check_caller(&work, reason);
+	if (r == 0)
+		r = apply(&work, ret_states, reason);
 	tracee_release(&work.tracee);
 	return r;
 }
@@ -497,6 +547,7 @@ int shim_apply_stopped(pid_t pid, pid_t tid, const struct shim_plan *plan,
 		       enum shim_state *ret_states, struct reason *reason)
 {
 	struct work work = {.plan = plan, .late = true};
+	pid_t busy;
 	int r;
 
 	all_absent(plan, ret_states);
@@ -504,7 +555,7 @@ int shim_apply_stopped(pid_t pid, pid_t tid, const struct shim_plan *plan,
 		return 0;
 	r = check_status(pid, plan, true, reason);
 	if (r == 0)
-		r = tracee_borrow(pid, tid, &work.tracee);
+		r = tracee_borrow(pid, tid, plan->cgroup_fd, &work.tracee, &busy, reason);
 	if (r < 0)
 		return r;
 	r = apply(&work, ret_states, reason);

@@ -102,6 +102,7 @@ int shim_file_error(int error, struct reason *reason);
  *	bpf(cmd, segment offset, nonce) as raw arguments; the daemon answers with the segment's file
  * @cgroup_id: what bpf_get_current_cgroup_id() says there
  * @armed_fd: see tracee_stop(), -1 for a process that waits for nothing of ours
+ * @cgroup_fd: where processes that share memory are looked for, see tracee_stop()
  * @seccomp_filters: filters every process of the tenant has; one with more may refuse, or die of,
  *the system calls that helpers make
  */
@@ -113,7 +114,7 @@ struct shim_plan {
 	uint64_t get_fd_nonce;
 	uint64_t cgroup_id;
 	uint32_t seccomp_filters;
-	int armed_fd;
+	int armed_fd, cgroup_fd;
 };
 
 /**
@@ -124,11 +125,21 @@ struct shim_plan {
  * whose death lets go of the target. Injects only when at least one site is wanted there.
  *
  * Errors: -ESRCH gone (zombies too), -EPERM somebody else traces it, -EOPNOTSUPP with a reason
- * (seccomp filters of its own, 32-bit, no room near the code), -EIO with a reason; the target runs
- * on unchanged.
+ * (seccomp filters of its own, 32-bit, no room near the code), -EIO, -ETIMEDOUT, -EBUSY, -EAGAIN
+ * with a reason (not all that run in its memory can be stopped), -ERESTART it is in execve(), or one
+ * that shares its memory: do it again once the calling process has ended, which holds that up
+ * perhaps; the target runs on unchanged.
  */
 int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_states,
 	       struct reason *reason);
+
+/**
+ * shim_lower_semaphores() - lower all USDT semaphores that were raised in a process, without
+ * stopping it: for whoever is left when nobody will take its probes away
+ *
+ * Return: how many.
+ */
+uint32_t shim_lower_semaphores(pid_t pid);
 
 /**
  * shim_apply_stopped() - the same for a process whose threads all are in ptrace stops of the

@@ -114,7 +114,7 @@ static int write_facts(struct tracee *tracee, const struct shim_plan *plan, cons
 
 static int explain(int error, struct reason *reason)
 {
-	if (error == -ESRCH)
+	if (error == -ESRCH || error == -ERESTART)
 		return error;
 	if (error == -ENOMEM)
 		return reason_set(reason, -EOPNOTSUPP,

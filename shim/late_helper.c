@@ -33,7 +33,8 @@
 
 #define STEPS_MAX   128 /* system calls from the open to the mapping; the loader needs about six */
 #define SECONDS_MAX 10	/* the same as time */
-#define EPERM_TRIES 200 /* milliseconds for an earlier helper to let go */
+#define FREE_TRIES  3	/* for one that nobody traces any more */
+#define EPERM_TRIES 800 /* milliseconds for another child of the daemon's to let go */
 
 /* What a kernel function returns for a call that is to be made again; never seen by the caller. */
 #define RESTART_FIRST 512
@@ -204,11 +205,30 @@ static bool daemon_is_gone(const struct late *late)
 	return poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLERR);
 }
 
+/* Another child of the daemon's, that visits processes or follows another open. */
+static bool is_sibling(pid_t pid)
+{
+	char path[40], text[4096], *at;
+	pid_t parent;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	close_fd(fd);
+	if (n <= 0)
+		return false;
+	text[n] = '\0';
+	at = strstr(text, "\nPPid:");
+	return at && sscanf(at, "\nPPid: %d", &parent) == 1 && parent == getppid();
+}
+
 /* Blocks for as long as the thread is inside execve() and holds cred_guard_mutex. */
 static void seize(struct follow *f, pid_t previous)
 {
 	const struct timespec pause = {.tv_nsec = 1000000};
-	int threads, tries = 0;
+	int threads, tries = 0, free = 0;
 	pid_t tracer = 0;
 
 	while (ptrace(PTRACE_SEIZE, f->tid, NULL,
@@ -217,7 +237,10 @@ static void seize(struct follow *f, pid_t previous)
 
 		if (error != EPERM || !read_status(f->tid, &f->pid, &tracer, &threads))
 			end(f); /* the thread is gone */
-		if (!previous || tracer != previous || tries++ == EPERM_TRIES)
+		/* 0: it has let go since, or nobody may trace it. */
+		if (tracer ? tracer != previous && !is_sibling(tracer) : free++ == FREE_TRIES)
+			end_missed(f, LATE_TRACED);
+		if (tries++ == EPERM_TRIES)
 			end_missed(f, LATE_TRACED);
 		nanosleep(&pause, NULL);
 	}

@@ -93,7 +93,7 @@ static_assert(sizeof(struct region_event) == 16, "records stay aligned to 8");
 #define REGION_ATTACH_MAX 1024u
 struct region_counter {
 	uint64_t hits;
-	uint64_t missed; /* no slot could be had in time; any thread may add */
+	uint64_t missed; /* no slot, or no map's lock, could be had in time; any thread may add */
 };
 
 /* What REGION_SHARED starts with. Arrays by slot number. */
@@ -234,6 +234,8 @@ struct region_config {
  * @owner: @pid and namespace as in struct region_slot.owner, 0 unknown
  * @stalls: hits in a row that waited for a slot in vain
  * @full: shadow table: hits to go before stale entries are looked for again
+ * @lock_debt: time (monotonic, ns) until which waits for locks of maps are shortened
+ * @lock_seen: a lock that did not move, and since when (runtime/lock.c)
  */
 struct region_cache {
 	uint64_t injected;
@@ -242,6 +244,7 @@ struct region_cache {
 	uint64_t stalls;
 	uint64_t full;
 	uint64_t randoms; /* bpf_get_prandom_u32() calls */
+	uint64_t lock_debt, lock_seen;
 };
 
 /**

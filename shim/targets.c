@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/sys.h"
 
 #define DEPTH_MAX 32
 #define DIRS_MAX  4096
@@ -109,7 +110,7 @@ static int by_pid(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-int targets_each(int cgroup_fd, targets_fn *fn, void *data)
+static int each(int cgroup_fd, targets_fn *fn, void *data)
 {
 	struct pids set = {0};
 	int walked, r = 0;
@@ -118,10 +119,52 @@ int targets_each(int cgroup_fd, targets_fn *fn, void *data)
 	if (set.cnt > 0)
 		qsort(set.pids, set.cnt, sizeof(*set.pids), by_pid);
 	for (size_t i = 0; r == 0 && i < set.cnt; i++)
-		if ((i == 0 || set.pids[i] != set.pids[i - 1]) && is_alive(set.pids[i]))
+		if (i == 0 || set.pids[i] != set.pids[i - 1])
 			r = fn(set.pids[i], data);
 	free(set.pids);
 	return r ? r : walked;
+}
+
+struct alive {
+	targets_fn *fn;
+	void *data;
+};
+
+static int alive_one(pid_t pid, void *data)
+{
+	const struct alive *alive = data;
+
+	return is_alive(pid) ? alive->fn(pid, alive->data) : 0;
+}
+
+int targets_each(int cgroup_fd, targets_fn *fn, void *data)
+{
+	struct alive alive = {fn, data};
+
+	return each(cgroup_fd, alive_one, &alive);
+}
+
+struct sharing {
+	pid_t pid, tid;
+	targets_fn *fn;
+	void *data;
+};
+
+/* Kernel threads and zombies have no memory, so they have nobody's. */
+static int sharing_one(pid_t pid, void *data)
+{
+	const struct sharing *sharing = data;
+
+	if (pid == sharing->pid || !sys_same_memory(pid, sharing->tid))
+		return 0;
+	return sharing->fn(pid, sharing->data);
+}
+
+int targets_sharing(int cgroup_fd, pid_t pid, pid_t tid, targets_fn *fn, void *data)
+{
+	struct sharing sharing = {pid, tid, fn, data};
+
+	return each(cgroup_fd, sharing_one, &sharing);
 }
 
 struct find {

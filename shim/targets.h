@@ -35,6 +35,17 @@ int targets_each(int cgroup_fd, targets_fn *fn, void *data);
 int targets_find(int cgroup_fd, dev_t dev, ino_t ino, targets_fn *fn, void *data);
 
 /**
+ * targets_sharing() - those that have the memory of @pid without being threads of it (vfork(),
+ * posix_spawn(), CLONE_VM)
+ * @tid: a thread of @pid
+ *
+ * Left out: one whose main thread has ended while others run.
+ *
+ * Return: as targets_each().
+ */
+int targets_sharing(int cgroup_fd, pid_t pid, pid_t tid, targets_fn *fn, void *data);
+
+/**
  * targets_maps() - whether a process maps a file
  * @exec_only: count executable mappings only
  *

@@ -25,15 +25,21 @@
 
 #include "base/cleanup.h"
 #include "base/sys.h"
+#include "shim/targets.h"
 
 #define STOP_MS	   1500 /* for all threads to stop */
 #define SLEEPER_MS 20	/* after which a thread in an uninterruptible sleep is passed over */
 #define ANSWER_MS  300	/* for one that waits for an answer, if a call has to be made */
 #define NO_CALLER  UINT32_MAX
+#define ROUNDS	   32 /* in which other processes of the same memory are looked for */
 #define SYSGOOD	   (SIGTRAP | 0x80)
 /* Calls that report EINTR after any stop, also where nothing interrupted them; -514
  * (ERESTARTNOHAND) has the kernel make them again. */
 #define ERESTARTNOHAND 514
+
+/* The thread that makes a call for this process; others that were forked by the same one look at it
+ * where they have it themselves. */
+static pid_t calling;
 
 static int64_t now_ms(void)
 {
@@ -48,8 +54,22 @@ static bool is_event_stop(int status)
 	return WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_STOP;
 }
 
-/* Seize a thread and ask it to stop. */
-static int seize(struct tracee *tracee, pid_t tid)
+/* Who traces it, or 0. */
+static pid_t tracer_of(pid_t tid)
+{
+	cleanup_free char *text = NULL;
+	const char *line;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", tid);
+	if (read_file(AT_FDCWD, path, 65536, &text, NULL) < 0)
+		return 0;
+	line = strstr(text, "\nTracerPid:");
+	return line ? atoi(line + strlen("\nTracerPid:")) : 0;
+}
+
+/* Seize a thread of process @pid and ask it to stop. */
+static int seize(struct tracee *tracee, pid_t pid, pid_t tid)
 {
 	struct tracee_thread *grown;
 
@@ -62,9 +82,14 @@ static int seize(struct tracee *tracee, pid_t tid)
 		tracee->threads = grown;
 		tracee->cap = cap;
 	}
-	if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD) < 0)
-		return -errno;
-	tracee->threads[tracee->cnt++] = (struct tracee_thread){.tid = tid};
+	if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD) < 0) {
+		int error = errno;
+
+		/* One that slept when we let go of it, or of another process of its memory. */
+		if (error != EPERM || tracer_of(tid) != getpid())
+			return -error;
+	}
+	tracee->threads[tracee->cnt++] = (struct tracee_thread){.tid = tid, .pid = pid};
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
 		return -errno;
 	return 0;
@@ -78,15 +103,15 @@ static bool known(const struct tracee *tracee, pid_t tid)
 	return false;
 }
 
-/* Threads that are not ours yet. Return: how many were seized, or -errno. */
-static int seize_new(struct tracee *tracee)
+/* Threads of @pid that are not ours yet. Return: how many were seized, or -errno. */
+static int seize_new(struct tracee *tracee, pid_t pid)
 {
 	struct dirent *entry;
 	int found = 0, r = 0;
 	char path[40];
 	DIR *dir;
 
-	snprintf(path, sizeof(path), "/proc/%d/task", tracee->pid);
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	dir = opendir(path);
 	if (!dir)
 		return -ESRCH;
@@ -95,11 +120,11 @@ static int seize_new(struct tracee *tracee)
 
 		if (tid <= 0 || known(tracee, tid))
 			continue;
-		r = seize(tracee, tid);
+		r = seize(tracee, pid, tid);
 		if (r == 0)
 			found++;
 		/* A thread that ended between the listing and us. */
-		if (r == -ESRCH && tid != tracee->pid)
+		if (r == -ESRCH && tid != pid)
 			r = 0;
 	}
 	closedir(dir);
@@ -168,7 +193,7 @@ static int wait_all(struct tracee *tracee, int64_t deadline, bool patient)
 		do
 			r = wait_event_stop(thread->tid, until);
 		while (r == -ETIMEDOUT && now_ms() < deadline &&
-		       (patient || task_state(tracee->pid, thread->tid) != 'D'));
+		       (patient || task_state(thread->pid, thread->tid) != 'D'));
 		if (r == 0 && ptrace(PTRACE_GETREGS, thread->tid, NULL, &thread->regs) < 0)
 			r = -ESRCH;
 		if (r == -ESRCH) {
@@ -178,7 +203,7 @@ static int wait_all(struct tracee *tracee, int64_t deadline, bool patient)
 			forget_thread(tracee, i);
 			continue;
 		}
-		if (r < 0 && task_state(tracee->pid, thread->tid) != 'D')
+		if (r < 0 && task_state(thread->pid, thread->tid) != 'D')
 			return r; /* runs and does not stop */
 		thread->stopped = r == 0;
 		i++;
@@ -186,15 +211,90 @@ static int wait_all(struct tracee *tracee, int64_t deadline, bool patient)
 	return tracee->cnt ? 0 : -ESRCH;
 }
 
+/* One of its own threads, or one that makes calls in the same memory. */
 static int pick_caller(struct tracee *tracee)
 {
-	for (uint32_t i = 0; i < tracee->cnt; i++) {
-		if (tracee->threads[i].stopped) {
-			tracee->caller = i;
-			return 0;
+	for (int own = 1; own >= 0; own--)
+		for (uint32_t i = 0; i < tracee->cnt; i++) {
+			const struct tracee_thread *thread = &tracee->threads[i];
+
+			if (thread->stopped && (!own || thread->pid == tracee->pid)) {
+				tracee->caller = i;
+				return 0;
+			}
 		}
-	}
 	return -ETIMEDOUT;
+}
+
+/* Processes of the same memory, on the way to be stopped; @busy: is traced by somebody else. */
+struct share {
+	struct tracee *tracee;
+	int found;
+	pid_t busy;
+};
+
+static int seize_sharer(pid_t pid, void *data)
+{
+	struct share *share = data;
+	int found = seize_new(share->tracee, pid);
+
+	if (found == -ESRCH)
+		return 0;
+	if (found == -EPERM)
+		share->busy = pid;
+	share->found += found > 0 ? found : 0;
+	return found < 0 ? found : 0;
+}
+
+/* Those that have executed another program before they stopped have other memory now. */
+static void drop_leavers(struct tracee *tracee)
+{
+	for (uint32_t i = tracee->cnt; i-- > 1;) {
+		const struct tracee_thread *thread = &tracee->threads[i];
+
+		if (thread->pid == tracee->pid ||
+		    sys_same_memory(thread->tid, tracee->threads[0].tid))
+			continue;
+		if (thread->stopped)
+			ptrace(PTRACE_DETACH, thread->tid, NULL, 0);
+		forget_thread(tracee, i);
+	}
+}
+
+/*
+ * Other processes whose memory this is run the same code. They may make more of their kind until
+ * they are stopped, so look until nobody new is there. A parent asleep in vfork() stops before it
+ * is back in its code, and is passed over as every such thread is.
+ */
+static int stop_sharers(struct tracee *tracee, int cgroup_fd, int64_t deadline, pid_t *ret_busy,
+			struct reason *reason)
+{
+	struct share share = {.tracee = tracee, .found = 1};
+	int r = 0;
+
+	for (int round = 0; r == 0 && share.found > 0 && cgroup_fd >= 0; round++) {
+		if (round == ROUNDS)
+			return reason_set(reason, -EAGAIN,
+					  "processes that share its memory keep coming");
+		share.found = 0;
+		r = targets_sharing(cgroup_fd, tracee->pid, tracee->threads[0].tid, seize_sharer,
+				    &share);
+		if (r == 0 && share.found > 0)
+			r = wait_all(tracee, deadline, false);
+		if (r == 0)
+			drop_leavers(tracee);
+	}
+	if (share.busy) {
+		*ret_busy = share.busy;
+		return reason_set(
+			reason, -EBUSY,
+			"process %d, which shares its memory, is traced by another process",
+			share.busy);
+	}
+	/* Killed meanwhile: nobody was found by it, and its memory may live on in others. */
+	if (r == 0 && !sys_same_memory(tracee->threads[0].tid, tracee->threads[0].tid))
+		return -ESRCH;
+	return r;
 }
 
 static int open_mem(struct tracee *tracee)
@@ -206,18 +306,21 @@ static int open_mem(struct tracee *tracee)
 	return tracee->mem_fd < 0 ? -errno : 0;
 }
 
-int tracee_stop(pid_t pid, int armed_fd, struct tracee *ret_tracee, struct reason *reason)
+int tracee_stop(pid_t pid, int cgroup_fd, int armed_fd, struct tracee *ret_tracee, pid_t *ret_busy,
+		struct reason *reason)
 {
 	struct tracee tracee = {.pid = pid, .mem_fd = -1};
 	int64_t deadline = now_ms() + STOP_MS;
 	int r, found;
 
 	do {
-		found = seize_new(&tracee);
+		found = seize_new(&tracee, pid);
 		if (found > 0 && armed_fd >= 0)
 			(void)!write(armed_fd, "x", 1);
 		r = found < 0 ? found : wait_all(&tracee, deadline, armed_fd >= 0);
 	} while (r == 0 && found > 0);
+	if (r == 0)
+		r = stop_sharers(&tracee, cgroup_fd, deadline, ret_busy, reason);
 	/* All asleep in the kernel is as good as stopped while nobody has to make a call: they stop
 	 * before they are back in their own code. */
 	if (r == 0 && pick_caller(&tracee) < 0)
@@ -276,22 +379,28 @@ static int leave_exec(pid_t tid)
 	return run_to_syscall_stop(tid);
 }
 
-int tracee_borrow(pid_t pid, pid_t tid, struct tracee *ret_tracee)
+int tracee_borrow(pid_t pid, pid_t tid, int cgroup_fd, struct tracee *ret_tracee, pid_t *ret_busy,
+		  struct reason *reason)
 {
-	struct tracee tracee = {.pid = pid, .mem_fd = -1, .borrowed = true, .cnt = 1, .cap = 1};
+	struct tracee tracee = {.pid = pid, .mem_fd = -1, .cnt = 1, .cap = 1};
 	int r = 0;
 
 	tracee.threads = calloc(1, sizeof(*tracee.threads));
 	if (!tracee.threads)
 		return -ENOMEM;
-	tracee.threads[0] = (struct tracee_thread){.tid = tid, .stopped = true};
+	tracee.threads[0] =
+		(struct tracee_thread){.tid = tid, .pid = pid, .stopped = true, .borrowed = true};
 	r = leave_exec(tid);
 	if (r == 0 && ptrace(PTRACE_GETREGS, tid, NULL, &tracee.threads[0].regs) < 0)
 		r = -ESRCH;
 	if (r == 0)
+		r = stop_sharers(&tracee, cgroup_fd, now_ms() + STOP_MS, ret_busy, reason);
+	if (r == 0)
 		r = open_mem(&tracee);
+	if (r == -ETIMEDOUT)
+		reason_set(reason, r, "processes that share its memory did not stop in time");
 	if (r < 0) {
-		free(tracee.threads);
+		tracee_release(&tracee);
 		return r;
 	}
 	*ret_tracee = tracee;
@@ -303,6 +412,31 @@ static int set_mask(pid_t tid, uint64_t mask)
 	return ptrace(PTRACE_SETSIGMASK, tid, sizeof(mask), &mask) < 0 ? -errno : 0;
 }
 
+/* What a sleeper shows in /proc: "NR ARGS... SP PC", or "-1 SP PC" outside of system calls. */
+static int read_syscall(const struct tracee_thread *thread, char **ret_text)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", thread->pid, thread->tid);
+	return read_file(AT_FDCWD, path, 4096, ret_text, NULL);
+}
+
+/* Whether somebody sleeps in execve(): perhaps until a catcher of late targets may trace him. */
+static bool is_executing(const struct tracee *tracee)
+{
+	for (uint32_t i = 0; i < tracee->cnt; i++) {
+		cleanup_free char *text = NULL;
+		long nr;
+
+		if (tracee->threads[i].stopped || read_syscall(&tracee->threads[i], &text) < 0)
+			continue;
+		nr = strtol(text, NULL, 10);
+		if (nr == SYS_execve || nr == SYS_execveat)
+			return true;
+	}
+	return false;
+}
+
 /* From now on no signal but those that cannot be blocked gets between us and the thread. */
 static int begin_calls(struct tracee *tracee)
 {
@@ -311,6 +445,8 @@ static int begin_calls(struct tracee *tracee)
 
 	if (tracee->calling)
 		return 0;
+	if (tracee->caller == NO_CALLER && is_executing(tracee))
+		return -ERESTART;
 	if (tracee->caller == NO_CALLER) {
 		r = wait_all(tracee, now_ms() + ANSWER_MS, true);
 		if (r == 0)
@@ -381,17 +517,38 @@ static void repair_call(struct tracee_thread *thread)
 void tracee_release(struct tracee *tracee)
 {
 	end_calls(tracee);
-	for (uint32_t i = 0; i < tracee->cnt && !tracee->borrowed; i++) {
+	for (uint32_t i = 0; i < tracee->cnt; i++) {
 		struct tracee_thread *thread = &tracee->threads[i];
 
-		if (!thread->stopped)
-			continue; /* let go of by the tracer's end */
+		if (thread->borrowed || !thread->stopped)
+			continue; /* the latter is let go of by the tracer's end */
 		repair_call(thread);
 		ptrace(PTRACE_DETACH, thread->tid, NULL, 0);
 	}
 	close_fd(tracee->mem_fd);
 	free(tracee->threads);
 	*tracee = (struct tracee){.mem_fd = -1};
+}
+
+uint64_t tracee_thread_ip(const struct tracee *tracee, uint32_t index)
+{
+	const struct tracee_thread *thread = &tracee->threads[index];
+	int64_t deadline = now_ms() + SLEEPER_MS;
+	uint64_t ip = 0;
+
+	if (thread->stopped)
+		return thread->regs.rip;
+	do {
+		cleanup_free char *text = NULL;
+		const char *last;
+
+		if (read_syscall(thread, &text) < 0)
+			return 0;
+		/* "running": it has just woken up, and is on its way to the stop. */
+		last = strrchr(text, ' ');
+		ip = last ? strtoull(last, NULL, 16) : 0;
+	} while (!ip && now_ms() < deadline);
+	return ip;
 }
 
 int tracee_set_ip(struct tracee *tracee, uint32_t index, uint64_t ip)
@@ -447,12 +604,24 @@ int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t
 	regs.eflags &= ~0x100ull;
 	if (ptrace(PTRACE_SETREGS, thread->tid, NULL, &regs) < 0)
 		return -ESRCH;
+	__atomic_store_n(&calling, thread->tid, __ATOMIC_SEQ_CST);
 	r = run_through_syscall(thread->tid);
+	__atomic_store_n(&calling, 0, __ATOMIC_SEQ_CST);
 	if (r == 0 && ptrace(PTRACE_GETREGS, thread->tid, NULL, &regs) < 0)
 		r = -ESRCH;
 	if (r == 0)
 		*ret_result = (int64_t)regs.rax;
 	return r;
+}
+
+bool tracee_is_calling(pid_t tracer, pid_t tid)
+{
+	pid_t found;
+
+	return tid > 0 &&
+	       sys_process_read(tracer, (uint64_t)&calling, &found, sizeof(found)) ==
+		       sizeof(found) &&
+	       found == tid;
 }
 
 /* Look for the instruction in one mapping. */

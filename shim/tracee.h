@@ -15,12 +15,14 @@
 
 /**
  * struct tracee_thread
+ * @pid: its process: the tracee's, or one that shares its memory
  * @regs: as it stopped
  * @stopped: in a stop of ours, else asleep in the kernel where no stop reaches it (vfork)
+ * @borrowed: stopped by our caller, who also lets go of it
  */
 struct tracee_thread {
-	pid_t tid;
-	bool stopped;
+	pid_t tid, pid;
+	bool stopped, borrowed;
 	struct user_regs_struct regs;
 };
 
@@ -30,7 +32,6 @@ struct tracee_thread {
  * @caller: index of the thread that makes system calls
  * @syscall_at: address of a syscall instruction in the process
  * @mem_fd: /proc/PID/mem; owned
- * @borrowed: stopped by our caller, who also lets go of it
  */
 struct tracee {
 	pid_t pid;
@@ -38,23 +39,33 @@ struct tracee {
 	uint32_t cnt, cap, caller;
 	uint64_t syscall_at, sigmask;
 	int mem_fd;
-	bool borrowed, calling;
+	bool calling;
 };
 
 /**
- * tracee_stop() - stop all threads of @pid
+ * tracee_stop() - stop all threads of @pid, and of other processes that share its memory
+ * @cgroup_fd: where those are looked for (targets.h), borrowed; -1 for none
  * @armed_fd: -1, or: a thread waits in a system call for an answer of ours, and stops on its way
  *out of it. One byte is written here when that is certain, and the answer may be given.
  *
- * Errors: -ESRCH, -EPERM somebody else traces it, -ETIMEDOUT with a reason; nothing is held then.
+ * @ret_busy: with -EBUSY, one that shares the memory and is traced by somebody else
+ *
+ * Errors: -ESRCH, -EPERM somebody else traces it, -ETIMEDOUT, -EBUSY and -EAGAIN with a reason;
+ * nothing is held then.
  */
-int tracee_stop(pid_t pid, int armed_fd, struct tracee *ret_tracee, struct reason *reason);
+int tracee_stop(pid_t pid, int cgroup_fd, int armed_fd, struct tracee *ret_tracee, pid_t *ret_busy,
+		struct reason *reason);
 
-/** tracee_borrow() - the same for a process whose one thread @tid the caller holds in a ptrace stop
+/** tracee_borrow() - the same for a process whose threads all are in ptrace stops of the caller's,
+ * who goes on to have them; @tid makes the calls */
+int tracee_borrow(pid_t pid, pid_t tid, int cgroup_fd, struct tracee *ret_tracee, pid_t *ret_busy,
+		  struct reason *reason);
+
+/** tracee_thread_ip() - where thread @index goes on in its own code; 0 unknown */
+uint64_t tracee_thread_ip(const struct tracee *tracee, uint32_t index);
+
+/** tracee_release() - registers and signals as they were, threads run on but for the borrowed one
  */
-int tracee_borrow(pid_t pid, pid_t tid, struct tracee *ret_tracee);
-
-/** tracee_release() - registers and signals as they were, threads run on (unless borrowed) */
 void tracee_release(struct tracee *tracee);
 
 /** tracee_set_ip() - where thread @index continues */
@@ -65,9 +76,18 @@ int tracee_set_ip(struct tracee *tracee, uint32_t index, uint64_t ip);
  * @args: six
  * @ret_result: what it returned
  *
- * Return: 0, or -errno when the call could not be made (-ESRCH: it was killed meanwhile).
+ * Return: 0, or -errno when the call could not be made (-ESRCH: it was killed meanwhile, -ERESTART:
+ * all sleep, somebody in execve(), perhaps for as long as the caller traces him).
  */
 int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t *ret_result);
+
+/**
+ * tracee_is_calling() - whether thread @tid is in a system call that it makes for @tracer
+ * @tracer: a fork of the caller
+ *
+ * Not so for a thread that @tracer follows or has stopped, whatever that one is doing.
+ */
+bool tracee_is_calling(pid_t tracer, pid_t tid);
 
 /** tracee_find_syscall() - find the instruction; once, before the first call. @maps: of the process
  */

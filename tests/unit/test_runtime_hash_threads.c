@@ -294,6 +294,73 @@ static void test_lock_of_nobody(void **state)
 	fake_free(shared.base);
 }
 
+static struct region_cache *cache_of(const struct shared *shared)
+{
+	return (void *)(shared->base + REGION_CACHE);
+}
+
+/* Somebody writes to the locks all the time: it costs a process half a second once, then little. */
+static void test_lock_that_always_changes(void **state)
+{
+	struct shared shared;
+	uint64_t *buckets;
+	double start;
+	pid_t writer;
+	int busy = 0;
+
+	shared_init(&shared, BPF_MAP_TYPE_HASH, 2);
+	buckets = (uint64_t *)(shared.base + shared.map.data + 64);
+	writer = fork();
+	if (writer == 0) {
+		alarm(20);
+		for (uint32_t i = 0;; i++)
+			for (int k = 0; k < 2; k++)
+				__atomic_store_n(&buckets[k],
+						 (0xc0000000ull | (i & 0x3fffffff)) << 32,
+						 __ATOMIC_RELAXED);
+	}
+	usleep(20000);
+	start = seconds();
+	for (uint64_t key = 0; key < 100; key++)
+		busy += put(&shared, key % 2, 1, BPF_ANY, 0) == -EBUSY;
+	/* A hundred full waits are fifty seconds. */
+	assert_true(seconds() - start < 10);
+	assert_true(busy > 50);
+	kill(writer, SIGKILL);
+	waitpid(writer, NULL, 0);
+	buckets[0] = buckets[1] = 0;
+	assert_int_equal(put(&shared, 1, 1, BPF_ANY, 0), 0);
+	/* With time, patience comes back. */
+	cache_of(&shared)->lock_debt = 0;
+	start = seconds();
+	buckets[0] = buckets[1] = 0xc0004321ull << 32;
+	assert_int_equal(put(&shared, 1, 1, BPF_ANY, 0), 0);
+	assert_true(seconds() - start > 0.05);
+	fake_free(shared.base);
+}
+
+/* A stopped holder's lock is taken over also by a process that waits for milliseconds at a time. */
+static void test_lock_of_nobody_in_debt(void **state)
+{
+	struct shared shared;
+	struct timespec now;
+	uint64_t *buckets;
+	double start;
+	int tries = 0;
+
+	shared_init(&shared, BPF_MAP_TYPE_HASH, 2);
+	buckets = (uint64_t *)(shared.base + shared.map.data + 64);
+	buckets[0] = buckets[1] = 0xc0001234ull << 32;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	cache_of(&shared)->lock_debt = ((uint64_t)now.tv_sec + 1000) * 1000000000ull;
+	start = seconds();
+	while (put(&shared, 1, 1, BPF_ANY, 0) == -EBUSY)
+		tries++;
+	assert_true(tries > 0);
+	assert_true(seconds() - start > 0.05 && seconds() - start < 2);
+	fake_free(shared.base);
+}
+
 /* A signal handler on top of the holder: waiting would be for ever. */
 static void test_lock_of_own_thread(void **state)
 {
@@ -328,6 +395,8 @@ int main(void)
 		cmocka_unit_test(test_percpu_counts_unknown_threads),
 		cmocka_unit_test(test_killed_in_the_middle),
 		cmocka_unit_test(test_lock_of_nobody),
+		cmocka_unit_test(test_lock_that_always_changes),
+		cmocka_unit_test(test_lock_of_nobody_in_debt),
 		cmocka_unit_test(test_lock_of_own_thread),
 	};
 
