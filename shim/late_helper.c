@@ -446,6 +446,15 @@ static enum next at_stop(struct follow *f, int status, int *ret_request, int *re
 	return FOLLOW;
 }
 
+/* Calls that it made for us may have met a SIGSTOP: then it now stands in the group's stop. */
+static bool in_group_stop(pid_t tid)
+{
+	siginfo_t info;
+
+	return ptrace(PTRACE_GETSIGINFO, tid, NULL, &info) == 0 &&
+	       info.si_code >> 8 == PTRACE_EVENT_STOP && info.si_signo != SIGTRAP;
+}
+
 /* A thread that late_stop_others() asked to stop did so only now. */
 static void let_other_go(pid_t tid, int status)
 {
@@ -474,6 +483,8 @@ static void follow(struct follow *f)
 		f->tid = tid;
 		if (at_stop(f, status, &request, &signal) == LET_GO)
 			break;
+		if (!signal && in_group_stop(f->tid))
+			request = PTRACE_LISTEN;
 		ptrace(request, f->tid, NULL, (void *)(intptr_t)signal);
 		tell_caught(f);
 	}

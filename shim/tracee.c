@@ -34,6 +34,9 @@
 /* Calls that report EINTR after any stop, also where nothing interrupted them; -514
  * (ERESTARTNOHAND) has the kernel make them again. */
 #define ERESTARTNOHAND 514
+/* What the kernel's functions return for a call that is to be made again. */
+#define RESTART_FIRST 512
+#define RESTART_LAST  516
 
 static int64_t now_ms(void)
 {
@@ -235,19 +238,24 @@ int tracee_stop(pid_t pid, int armed_fd, struct tracee *ret_tracee, struct reaso
 }
 
 /*
- * Run to the next system call stop. Stops of a group stop that began meanwhile are passed over: the
- * kernel keeps it pending until we let go.
+ * Run to the next system call stop.
+ *
+ * SIGSTOP, which nobody can block, is handed over as it comes: the kernel then begins the group
+ * stop, which a SIGCONT ends in time, and keeps the thread's part of it until we let go; its stop
+ * is passed over. Any other signal was forced upon our call and means nothing to the program.
  *
  * Without a time limit: the thread has our registers, and giving up would leave it with them. A
  * call that waits for the daemon returns at the latest when that ends.
  */
 static int run_to_syscall_stop(pid_t tid)
 {
+	long signal = 0;
+
 	for (;;) {
 		int status;
 		pid_t r;
 
-		if (ptrace(PTRACE_SYSCALL, tid, NULL, 0) < 0)
+		if (ptrace(PTRACE_SYSCALL, tid, NULL, signal) < 0)
 			return -ESRCH;
 		do
 			r = waitpid(tid, &status, __WALL);
@@ -256,6 +264,7 @@ static int run_to_syscall_stop(pid_t tid)
 			return -ESRCH;
 		if (WSTOPSIG(status) == SYSGOOD)
 			return 0;
+		signal = status >> 16 == 0 && WSTOPSIG(status) == SIGSTOP ? SIGSTOP : 0;
 	}
 }
 
@@ -321,7 +330,7 @@ static int begin_calls(struct tracee *tracee)
 	tid = tracee->threads[tracee->caller].tid;
 	if (ptrace(PTRACE_GETSIGMASK, tid, sizeof(tracee->sigmask), &tracee->sigmask) < 0)
 		return -errno;
-	r = set_mask(tid, ~(1ull << (SIGTRAP - 1)));
+	r = set_mask(tid, ~0ull);
 	tracee->calling = r == 0;
 	return r;
 }
@@ -424,16 +433,12 @@ static int run_through_syscall(pid_t tid)
 	}
 }
 
-int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t *ret_result)
+static int call_once(struct tracee *tracee, long nr, const uint64_t *args, int64_t *ret_result)
 {
-	struct tracee_thread *thread;
-	struct user_regs_struct regs;
-	int r = begin_calls(tracee);
+	struct tracee_thread *thread = &tracee->threads[tracee->caller];
+	struct user_regs_struct regs = thread->regs;
+	int r;
 
-	if (r < 0)
-		return r;
-	thread = &tracee->threads[tracee->caller];
-	regs = thread->regs;
 	regs.rip = tracee->syscall_at;
 	/* Not a call in progress: nothing for the kernel to restart. */
 	regs.orig_rax = (uint64_t)-1;
@@ -452,6 +457,17 @@ int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t
 		r = -ESRCH;
 	if (r == 0)
 		*ret_result = (int64_t)regs.rax;
+	return r;
+}
+
+int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t *ret_result)
+{
+	int r = begin_calls(tracee);
+
+	/* A stop interrupts what waits, and the kernel would make it again. */
+	do
+		r = r < 0 ? r : call_once(tracee, nr, args, ret_result);
+	while (r == 0 && *ret_result <= -RESTART_FIRST && *ret_result >= -RESTART_LAST);
 	return r;
 }
 
