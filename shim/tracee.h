@@ -54,6 +54,12 @@ int tracee_stop(pid_t pid, int armed_fd, struct tracee *ret_tracee, struct reaso
  */
 int tracee_borrow(pid_t pid, pid_t tid, struct tracee *ret_tracee);
 
+/**
+ * tracee_let_go() - detach a thread that was interrupted, for others than those of a struct tracee
+ * @signal: it stopped in front of, or 0
+ */
+void tracee_let_go(pid_t tid, int signal);
+
 /** tracee_release() - registers and signals as they were, threads run on (unless borrowed) */
 void tracee_release(struct tracee *tracee);
 
