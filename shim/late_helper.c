@@ -30,6 +30,7 @@
 #include "base/sys.h"
 #include "shim/late_internal.h"
 #include "shim/targets.h"
+#include "shim/tracee.h"
 
 #define STEPS_MAX   128 /* system calls from the open to the mapping; the loader needs about six */
 #define SECONDS_MAX 10	/* the same as time */
@@ -120,7 +121,7 @@ static _Noreturn void end_missed(struct follow *f, enum late_miss why)
 static void let_go(const struct follow *f)
 {
 	atomic_store(&f->slot->state, LATE_LETTING_GO);
-	ptrace(PTRACE_DETACH, f->tid, NULL, NULL);
+	tracee_let_go(f->tid, 0);
 }
 
 static void on_time_limit(int sig)
@@ -459,8 +460,7 @@ static bool in_group_stop(pid_t tid)
 static void let_other_go(pid_t tid, int status)
 {
 	if (WIFSTOPPED(status))
-		ptrace(PTRACE_DETACH, tid, NULL,
-		       (void *)(intptr_t)(status >> 16 ? 0 : WSTOPSIG(status)));
+		tracee_let_go(tid, status >> 16 ? 0 : WSTOPSIG(status));
 }
 
 static void follow(struct follow *f)

@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "shim/late.h"
+#include "shim/tracee.h"
 
 #define STOP_MS	    200
 #define THREADS_MAX 65536
@@ -188,7 +189,7 @@ struct late_others *late_release_others(struct late_others *others)
 		const struct thread *thread = &others->threads[i];
 
 		if (thread->stopped)
-			ptrace(PTRACE_DETACH, thread->tid, NULL, (void *)(intptr_t)thread->signal);
+			tracee_let_go(thread->tid, thread->signal);
 	}
 	free(others->threads);
 	free(others);

@@ -53,8 +53,7 @@ static bool is_event_stop(int status)
 	return WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_STOP;
 }
 
-/* Seize a thread and ask it to stop. */
-static int seize(struct tracee *tracee, pid_t tid)
+static int add_thread(struct tracee *tracee, const struct tracee_thread *thread)
 {
 	struct tracee_thread *grown;
 
@@ -67,9 +66,22 @@ static int seize(struct tracee *tracee, pid_t tid)
 		tracee->threads = grown;
 		tracee->cap = cap;
 	}
-	if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD) < 0)
+	tracee->threads[tracee->cnt++] = *thread;
+	return 0;
+}
+
+/* Seize a thread and ask it to stop. */
+static int seize(struct tracee *tracee, pid_t tid)
+{
+	const struct tracee_thread thread = {.tid = tid};
+	int r = add_thread(tracee, &thread);
+
+	if (r < 0)
+		return r;
+	if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD) < 0) {
+		tracee->cnt--;
 		return -errno;
-	tracee->threads[tracee->cnt++] = (struct tracee_thread){.tid = tid};
+	}
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
 		return -errno;
 	return 0;
@@ -392,18 +404,40 @@ static int leave_exec(pid_t tid)
 	return run_to_syscall_stop(tid);
 }
 
-int tracee_borrow(pid_t pid, pid_t tid, struct tracee *ret_tracee)
+/* Threads of the process that our caller holds, too: registers can be had of no others. */
+static int add_held(struct tracee *tracee)
 {
-	struct tracee tracee = {.pid = pid, .mem_fd = -1, .borrowed = true, .cnt = 1, .cap = 1};
+	struct dirent *entry;
+	char path[40];
+	DIR *dir;
 	int r = 0;
 
-	tracee.threads = calloc(1, sizeof(*tracee.threads));
-	if (!tracee.threads)
-		return -ENOMEM;
-	tracee.threads[0] = (struct tracee_thread){.tid = tid, .stopped = true};
-	r = leave_exec(tid);
-	if (r == 0 && ptrace(PTRACE_GETREGS, tid, NULL, &tracee.threads[0].regs) < 0)
-		r = -ESRCH;
+	snprintf(path, sizeof(path), "/proc/%d/task", tracee->pid);
+	dir = opendir(path);
+	if (!dir)
+		return -ESRCH;
+	while (r == 0 && (entry = readdir(dir))) {
+		struct tracee_thread thread = {.tid = atoi(entry->d_name), .stopped = true};
+
+		if (thread.tid > 0 && !known(tracee, thread.tid) && get_regs(&thread) == 0)
+			r = add_thread(tracee, &thread);
+	}
+	closedir(dir);
+	return r;
+}
+
+int tracee_borrow(pid_t pid, pid_t tid, struct tracee *ret_tracee)
+{
+	struct tracee tracee = {.pid = pid, .mem_fd = -1, .borrowed = true};
+	struct tracee_thread caller = {.tid = tid, .stopped = true};
+	int r = leave_exec(tid);
+
+	if (r == 0)
+		r = get_regs(&caller);
+	if (r == 0)
+		r = add_thread(&tracee, &caller);
+	if (r == 0)
+		r = add_held(&tracee);
 	if (r == 0)
 		r = open_mem(&tracee);
 	if (r < 0) {

@@ -54,3 +54,18 @@ EOF
 	grep -qx 'enough lost 0 wrong 0' "$DIR/out"
 	grep -qx "@: $(sed -n 's/^calls //p' "$DIR/out")" "$DIR/bt"
 }
+
+@test "threads asleep in system calls, while another loads a probed library: no call ends early, or by another error" {
+	cp "$PROGRAMS"/{blocked,liblate-lib.so} "$DIR/"
+	touch "$DIR/bt" && chmod 666 "$DIR/bt"
+	{
+		probing "uprobe:$DIR/liblate-lib.so:late_lib_status { @ = count(); }"
+		echo "$DIR/blocked 6 $DIR/liblate-lib.so; echo \"status \$?\""
+		echo "$STOP_TOOL"
+	} >"$DIR/tree"
+	inside sh "$DIR/tree" >"$DIR/out" 2>"$DIR/err"
+	cat "$DIR/out" "$DIR/err" "$DIR/bt"
+	grep -q '^20 kinds of calls, 0 failures, sum as it should be$' "$DIR/out"
+	grep -q '^status 0$' "$DIR/out"
+	[ "$(sed -n 's/^@: //p' "$DIR/bt")" -ge 20 ]
+}
