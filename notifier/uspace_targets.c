@@ -227,8 +227,13 @@ static int find_targets(struct uspace *uspace, const struct uspace_plan *plan, s
 void uspace_targets_child(const struct uspace_plan *plan, int *keep)
 {
 	unsigned int first = 4;
-	sigset_t none;
+	sigset_t all;
 
+	/* Neither the terminal's job nor what is sent to the daemon's group: whoever ends or stops
+	 * it in the middle leaves a target with our registers in it. */
+	setsid();
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
 	/* It outlives a daemon that is killed, to finish with the process it has stopped; then
 	 * nobody must wait for an answer on a listener that only it still holds. */
 	if (keep) {
@@ -243,14 +248,9 @@ void uspace_targets_child(const struct uspace_plan *plan, int *keep)
 		dup3(plan->segments[0].fd, 3, O_CLOEXEC);
 	}
 	plan->segments[0].fd = 3;
-	/* Whoever kills it in the middle leaves a target with our registers in it. */
 	write_file(AT_FDCWD, "/proc/self/oom_score_adj", "-1000");
 	close_range(first, ~0u, 0);
 	prctl(PR_SET_NAME, "bpfshim-shim");
-	/* Nobody may be left to listen, and a target to let go of. */
-	signal(SIGPIPE, SIG_IGN);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 static _Noreturn void visit_child(const struct uspace_plan *plan, uint32_t site_cnt,

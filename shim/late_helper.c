@@ -505,6 +505,8 @@ _Noreturn void late_helper_main(struct late *late, uint32_t slot, pid_t tid, pid
 		.fd = -1,
 	};
 
+	/* Not of the daemon's group, all of which may be killed. */
+	setsid();
 	close_others(late, fds);
 	prctl(PR_SET_NAME, "bpfshim-late");
 	slot_of_handler = f.slot;

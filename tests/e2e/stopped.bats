@@ -69,3 +69,47 @@ EOF
 	grep -q '^status 0$' "$DIR/out"
 	[ "$(sed -n 's/^@: //p' "$DIR/bt")" -ge 20 ]
 }
+
+# hunted SIGNAL...: signals to every process that stops others, while bpftrace starts again and again and targets
+# run and start; $DIR/hunt is what hunt.py found, $DIR/bad what was not as it should be
+hunted()
+{
+	local daemon
+	touch "$DIR/bt" "$DIR/bad" "$DIR/status" && chmod 666 "$DIR/bt" "$DIR/bad" "$DIR/status"
+	cat >"$DIR/tree" <<EOF
+target()
+{
+	$DIR/\$1 -n \$2 -t 3 >$DIR/out.\$1.\$2 2>&1
+	status="\$? \$(cat $DIR/out.\$1.\$2)"
+	echo "\$status" >>$DIR/status
+	echo "\$status" | grep -qx '0 sum [0-9]*' || echo "\$1 \$2: \$status" >>$DIR/bad
+}
+for n in 1 2 3 4 5 6 7 8 9 10 11 12; do
+	target sample 3000000 & first=\$!
+	target sample-static 3000001 & second=\$!
+	bpftrace -e 'uprobe:$DIR/sample*:work { @ = count(); } uretprobe:$DIR/sample*:work { @r = count(); }' >$DIR/bt 2>&1 & tool=\$!
+	for i in 1 2 3 4 5; do target sample 100; target sample-static 101; done
+	sleep 0.3
+	kill -INT \$tool
+	target sample 102
+	wait \$first; wait \$second
+	kill -9 \$tool 2>/dev/null; wait \$tool 2>/dev/null
+done
+true
+EOF
+	chmod 777 "$DIR"
+	inside sh "$DIR/tree" >/dev/null 2>"$DIR/err" &
+	started $!
+	wait_for 10 pgrep -f "^$BPFSHIMD --run .*sh $DIR/tree" >/dev/null
+	daemon=$(pgrep -o -f "^$BPFSHIMD --run .*sh $DIR/tree")
+	timeout 100 python3 "$BATS_TEST_DIRNAME/hunt.py" "$daemon" 100 0.006 "$@" >"$DIR/hunt"
+	wait "${STARTED[-1]}"
+	cat "$DIR/hunt" "$DIR/bad" "$DIR/bt"
+	[ "$(wc -l <"$DIR/status")" -gt 60 ]
+}
+
+@test "signals of a terminal do not end who stops processes: they run on unharmed" {
+	hunted SIGINT SIGHUP SIGTERM SIGALRM SIGTSTP
+	[ ! -s "$DIR/bad" ]
+	grep -qE '^[0-9]{2,} 0$' "$DIR/hunt"
+}
