@@ -78,9 +78,13 @@ static int ensure_region(struct work *work, struct reason *reason)
 
 	if (work->injected)
 		return 0;
-	r = tracee_find_syscall(&work->tracee, &work->maps);
+	r = tracee_prepare(&work->tracee, &work->maps);
+	if (r == -EOPNOTSUPP)
+		return reason_set(reason, r, "it has no syscall instruction");
+	if (r == -ETIMEDOUT)
+		return reason_set(reason, r, "its threads did not stop in time");
 	if (r < 0)
-		return reason_set(reason, -EOPNOTSUPP, "it has no syscall instruction");
+		return r;
 	r = inject_region(&work->tracee, work->plan, &work->maps, work->base, &work->base, reason);
 	if (r < 0)
 		return r;

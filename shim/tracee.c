@@ -30,6 +30,7 @@
 #define SLEEPER_MS 20	/* after which a thread in an uninterruptible sleep is passed over */
 #define ANSWER_MS  300	/* for one that waits for an answer, if a call has to be made */
 #define NO_CALLER  UINT32_MAX
+#define CHOICE_MAX 16 /* threads to choose from */
 #define SYSGOOD	   (SIGTRAP | 0x80)
 /* Calls that report EINTR after any stop, also where nothing interrupted them; -514
  * (ERESTARTNOHAND) has the kernel make them again. */
@@ -453,30 +454,26 @@ static int set_mask(pid_t tid, uint64_t mask)
 	return ptrace(PTRACE_SETSIGMASK, tid, sizeof(mask), &mask) < 0 ? -errno : 0;
 }
 
-/* From now on no signal but those that cannot be blocked gets between us and the thread. */
+/* From now on the thread has registers of ours. */
 static int begin_calls(struct tracee *tracee)
 {
-	pid_t tid;
-	int r;
+	struct tracee_thread *thread = &tracee->threads[tracee->caller];
 
 	if (tracee->calling)
 		return 0;
-	if (tracee->caller == NO_CALLER) {
-		r = wait_all(tracee, now_ms() + ANSWER_MS, true);
-		if (r == 0)
-			r = pick_caller(tracee);
-		if (r < 0)
-			return r;
-	}
-	tid = tracee->threads[tracee->caller].tid;
-	if (ptrace(PTRACE_GETSIGMASK, tid, sizeof(tracee->sigmask), &tracee->sigmask) < 0)
+	if (ptrace(PTRACE_GETSIGMASK, thread->tid, sizeof(tracee->sigmask), &tracee->sigmask) < 0)
 		return -errno;
-	r = set_mask(tid, ~0ull);
-	tracee->calling = r == 0;
-	return r;
+	if (tracee->rescue.syscall_at)
+		rescue_arm(&tracee->rescue, tracee->mem_fd, thread->tid, &thread->regs,
+			   tracee->sigmask);
+	tracee->calling = true;
+	return 0;
 }
 
-/* Back into a stop of signal delivery, where registers can be restored without loss. */
+/*
+ * Back into a stop of signal delivery, where registers can be restored without loss. Signals come
+ * first and the frame goes last, so that the thread could go on by itself at any time.
+ */
 static void end_calls(struct tracee *tracee)
 {
 	struct tracee_thread *thread;
@@ -488,8 +485,9 @@ static void end_calls(struct tracee *tracee)
 	ptrace(PTRACE_INTERRUPT, thread->tid, NULL, NULL);
 	ptrace(PTRACE_CONT, thread->tid, NULL, 0);
 	wait_event_stop(thread->tid, INT64_MAX);
-	ptrace(PTRACE_SETREGS, thread->tid, NULL, &thread->regs);
 	set_mask(thread->tid, tracee->sigmask);
+	ptrace(PTRACE_SETREGS, thread->tid, NULL, &thread->regs);
+	rescue_disarm(&tracee->rescue, tracee->mem_fd);
 }
 
 void tracee_release(struct tracee *tracee)
@@ -511,8 +509,10 @@ int tracee_set_ip(struct tracee *tracee, uint32_t index, uint64_t ip)
 	struct tracee_thread *thread = &tracee->threads[index];
 
 	thread->regs.rip = ip;
-	if (tracee->calling && index == tracee->caller)
-		return 0; /* restored with the rest */
+	if (tracee->calling && index == tracee->caller) /* restored with the rest */
+		return tracee->rescue.sp ? rescue_update(&tracee->rescue, tracee->mem_fd,
+							 &thread->regs, tracee->sigmask)
+					 : 0;
 	return ptrace(PTRACE_SETREGS, thread->tid, NULL, &thread->regs) < 0 ? -errno : 0;
 }
 
@@ -553,8 +553,16 @@ static int call_once(struct tracee *tracee, long nr, const uint64_t *args, int64
 	regs.r8 = args[4];
 	regs.r9 = args[5];
 	regs.eflags &= ~0x100ull;
+	if (tracee->rescue.sp && rescue_holds(&tracee->rescue, tracee->mem_fd)) {
+		regs.rip = tracee->rescue.syscall_at;
+		regs.rsp = tracee->rescue.sp;
+	}
 	if (ptrace(PTRACE_SETREGS, thread->tid, NULL, &regs) < 0)
 		return -ESRCH;
+	/* From now on no signal but those that cannot be blocked gets between us and the thread. */
+	if (!tracee->masked && set_mask(thread->tid, ~0ull) < 0)
+		return -ESRCH;
+	tracee->masked = true;
 	r = run_through_syscall(thread->tid);
 	if (r == 0 && ptrace(PTRACE_GETREGS, thread->tid, NULL, &regs) < 0)
 		r = -ESRCH;
@@ -590,7 +598,7 @@ static uint64_t find_in(const struct tracee *tracee, const struct map_entry *ent
 	return 0;
 }
 
-int tracee_find_syscall(struct tracee *tracee, const struct maps *maps)
+static int find_syscall(struct tracee *tracee, const struct maps *maps)
 {
 	/* The vDSO has one and nobody unmaps it; failing that, any executable mapping. */
 	for (int pass = 0; pass < 2; pass++)
@@ -604,6 +612,50 @@ int tracee_find_syscall(struct tracee *tracee, const struct maps *maps)
 				return 0;
 		}
 	return -EOPNOTSUPP;
+}
+
+/*
+ * How good a thread is for calls. One that sleeps in a call of its own is in the middle of nothing.
+ * One whose sleep the kernel continues for the second time comes last: if that had to be done by
+ * the thread itself, nothing would tell which call it was.
+ */
+static int fitness(const struct tracee_thread *thread)
+{
+	if ((int64_t)thread->regs.orig_rax < 0)
+		return 2;
+	return thread->regs.orig_rax == SYS_restart_syscall ? 1 : 3;
+}
+
+/* A thread that can be rescued. Return: whether there is one. */
+static bool choose_caller(struct tracee *tracee, const struct maps *maps)
+{
+	uint32_t end = tracee->borrowed ? 1 : tracee->cnt;
+	int best = 0;
+
+	for (uint32_t i = 0; i < end && i < CHOICE_MAX; i++) {
+		const struct tracee_thread *thread = &tracee->threads[i];
+
+		if (!thread->stopped || fitness(thread) <= best ||
+		    !rescue_fits(maps, &thread->regs))
+			continue;
+		best = fitness(thread);
+		tracee->caller = i;
+	}
+	return best > 0;
+}
+
+int tracee_prepare(struct tracee *tracee, const struct maps *maps)
+{
+	if (tracee->caller == NO_CALLER) {
+		int r = wait_all(tracee, now_ms() + ANSWER_MS, true);
+		if (r == 0)
+			r = pick_caller(tracee);
+		if (r < 0)
+			return r;
+	}
+	if (choose_caller(tracee, maps))
+		rescue_find(&tracee->rescue, tracee->mem_fd, maps);
+	return find_syscall(tracee, maps);
 }
 
 int tracee_read(const struct tracee *tracee, uint64_t address, void *buf, size_t len)

@@ -12,6 +12,7 @@
 
 #include "base/reason.h"
 #include "shim/maps.h"
+#include "shim/rescue.h"
 
 /**
  * struct tracee_thread
@@ -29,6 +30,7 @@ struct tracee_thread {
  * @threads: owned
  * @caller: index of the thread that makes system calls
  * @syscall_at: address of a syscall instruction in the process
+ * @rescue: of that thread, to be used for its calls while it lies there
  * @mem_fd: /proc/PID/mem; owned
  * @borrowed: stopped by our caller, who also lets go of it
  */
@@ -37,8 +39,9 @@ struct tracee {
 	struct tracee_thread *threads;
 	uint32_t cnt, cap, caller;
 	uint64_t syscall_at, sigmask;
+	struct rescue rescue;
 	int mem_fd;
-	bool borrowed, calling;
+	bool borrowed, calling, masked;
 };
 
 /**
@@ -75,9 +78,13 @@ int tracee_set_ip(struct tracee *tracee, uint32_t index, uint64_t ip);
  */
 int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t *ret_result);
 
-/** tracee_find_syscall() - find the instruction; once, before the first call. @maps: of the process
+/**
+ * tracee_prepare() - choose a thread and an instruction to make calls with; once, before the first
+ * @maps: of the process
+ *
+ * Errors: -EOPNOTSUPP there is no such instruction, -ETIMEDOUT all threads sleep on, -ESRCH.
  */
-int tracee_find_syscall(struct tracee *tracee, const struct maps *maps);
+int tracee_prepare(struct tracee *tracee, const struct maps *maps);
 
 /* Memory. Return: 0 or -EFAULT. Writing goes through protections, copy-on-write. */
 int tracee_read(const struct tracee *tracee, uint64_t address, void *buf, size_t len);

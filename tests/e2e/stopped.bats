@@ -113,3 +113,9 @@ EOF
 	[ ! -s "$DIR/bad" ]
 	grep -qE '^[0-9]{2,} 0$' "$DIR/hunt"
 }
+
+@test "SIGKILL of who stops processes: they run on unharmed" {
+	hunted SIGKILL
+	[ ! -s "$DIR/bad" ]
+	[ "$(cut -d' ' -f1 "$DIR/hunt")" -ge 50 ]
+}
