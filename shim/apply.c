@@ -16,6 +16,7 @@
 #include "base/sys.h"
 #include "shim/inject.h"
 #include "shim/stub.h"
+#include "shim/targets.h"
 #include "shim/unwind.h"
 
 #define JUMP_SIZE  5u
@@ -47,11 +48,8 @@ static int check_status(pid_t pid, const struct shim_plan *plan, bool borrowed,
 	const char *line;
 	char path[40];
 
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	snprintf(path, sizeof(path), "/proc/%d/status", targets_living(pid));
 	if (read_file(AT_FDCWD, path, 65536, &text, NULL) < 0)
-		return -ESRCH;
-	line = strstr(text, "\nState:\tZ");
-	if (line || strstr(text, "\nState:\tX"))
 		return -ESRCH;
 	line = strstr(text, "\nTracerPid:");
 	if (!borrowed && line && atoi(line + sizeof("\nTracerPid:")) > 0)
@@ -276,7 +274,7 @@ static int hook_unwinder(struct work *work, uint32_t index, struct reason *reaso
 	char path[80];
 	int r;
 
-	snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", work->tracee.pid, entry.start,
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", work->maps.pid, entry.start,
 		 entry.end);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
@@ -421,9 +419,11 @@ static void disable_unwanted(pid_t pid, const struct shim_plan *plan)
 	struct maps maps;
 	char path[40];
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	if (maps_read(pid, &maps) < 0)
+		return;
+	snprintf(path, sizeof(path), "/proc/%d/mem", maps.pid);
 	tracee.mem_fd = open(path, O_RDWR | O_CLOEXEC);
-	if (tracee.mem_fd >= 0 && maps_read(pid, &maps) == 0) {
+	if (tracee.mem_fd >= 0) {
 		for (uint32_t i = 0; i < maps.cnt; i++)
 			for (uint32_t k = 0; k < plan->want_cnt; k++) {
 				const struct shim_want *want = &plan->wants[k];
@@ -432,8 +432,8 @@ static void disable_unwanted(pid_t pid, const struct shim_plan *plan)
 				    maps_is_file(&maps, &maps.entries[i], want->dev, want->ino))
 					disable_at(&tracee, &maps, maps_at(&maps, i, want->offset));
 			}
-		maps_deinit(&maps);
 	}
+	maps_deinit(&maps);
 	close_fd(tracee.mem_fd);
 }
 
@@ -456,7 +456,7 @@ static void wait_for_sibling(pid_t pid)
 	const struct timespec nap = {.tv_nsec = 1000000};
 
 	for (int i = 0; i < SIBLING_MS; i++) {
-		pid_t tracer = status_number(pid, "\nTracerPid:");
+		pid_t tracer = status_number(targets_living(pid), "\nTracerPid:");
 
 		if (!tracer || status_number(tracer, "\nPPid:") != getppid())
 			return;

@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "shim/late.h"
+#include "shim/targets.h"
 #include "shim/tracee.h"
 
 #define STOP_MS	    200
@@ -81,7 +82,7 @@ static int seize(struct late_others *others, pid_t tid)
 	if (r < 0)
 		return r;
 	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) < 0)
-		return errno == ESRCH ? 0 : -errno;
+		return errno == ESRCH || targets_state(tid) == 'Z' ? 0 : -EPERM;
 	others->threads[others->cnt++] = (struct thread){.tid = tid};
 	ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
 	return 1;

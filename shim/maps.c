@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/sys.h"
+#include "shim/targets.h"
 
 #define TEXT_MAX (64u << 20)
 #define NEAR_MAX                                                                                   \
@@ -84,7 +85,7 @@ static int add_line(struct maps *maps, uint32_t *cap, const char *line)
 	return 0;
 }
 
-int maps_read(pid_t pid, struct maps *ret_maps)
+static int read_thread(pid_t pid, struct maps *ret_maps)
 {
 	struct maps maps = {.pid = pid};
 	cleanup_free char *text = NULL;
@@ -110,6 +111,14 @@ int maps_read(pid_t pid, struct maps *ret_maps)
 	}
 	*ret_maps = maps;
 	return 0;
+}
+
+int maps_read(pid_t pid, struct maps *ret_maps)
+{
+	int r = read_thread(pid, ret_maps);
+	pid_t living = r == -ESRCH ? targets_living(pid) : pid;
+
+	return living && living != pid ? read_thread(living, ret_maps) : r;
 }
 
 void maps_deinit(struct maps *maps)

@@ -30,7 +30,7 @@ struct map_entry {
 	enum unwinder unwinder;
 };
 
-/** struct maps - ascending; @entries owned */
+/** struct maps - ascending; @entries owned; @pid: process, or a thread of it that has not ended */
 struct maps {
 	pid_t pid;
 	struct map_entry *entries;

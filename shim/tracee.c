@@ -25,6 +25,7 @@
 
 #include "base/cleanup.h"
 #include "base/sys.h"
+#include "shim/targets.h"
 
 #define STOP_MS	   1500 /* for all threads to stop */
 #define SLEEPER_MS 20	/* after which a thread in an uninterruptible sleep is passed over */
@@ -116,8 +117,9 @@ static int seize_new(struct tracee *tracee)
 		r = seize(tracee, tid);
 		if (r == 0)
 			found++;
-		/* A thread that ended between the listing and us. */
-		if (r == -ESRCH && tid != tracee->pid)
+		/* A thread that ended between the listing and us, or the main thread long before. */
+		if ((r == -ESRCH && tid != tracee->pid) ||
+		    (r == -EPERM && targets_state(tid) == 'Z'))
 			r = 0;
 	}
 	closedir(dir);
@@ -152,18 +154,6 @@ static int wait_event_stop(pid_t tid, int64_t deadline)
 			   (long)(WSTOPSIG(status) == SYSGOOD ? 0 : WSTOPSIG(status))) < 0)
 			return -ESRCH;
 	}
-}
-
-static char task_state(pid_t pid, pid_t tid)
-{
-	cleanup_free char *text = NULL;
-	char path[64], *at;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, tid);
-	if (read_file(AT_FDCWD, path, 4096, &text, NULL) < 0)
-		return 'X';
-	at = strrchr(text, ')');
-	return at && at[1] == ' ' ? at[2] : 'X';
 }
 
 static void forget_thread(struct tracee *tracee, uint32_t index)
@@ -291,17 +281,17 @@ static int wait_all(struct tracee *tracee, int64_t deadline, bool patient)
 		do
 			r = wait_event_stop(thread->tid, until);
 		while (r == -ETIMEDOUT && now_ms() < deadline &&
-		       (patient || task_state(tracee->pid, thread->tid) != 'D'));
+		       (patient || targets_state(thread->tid) != 'D'));
 		if (r == 0)
 			r = get_regs(thread);
 		if (r == -ESRCH) {
 			if (thread->tid == tracee->pid &&
-			    task_state(tracee->pid, tracee->pid) != 'Z')
+			    targets_state(tracee->pid) != 'Z')
 				return -ESRCH;
 			forget_thread(tracee, i);
 			continue;
 		}
-		if (r < 0 && task_state(tracee->pid, thread->tid) != 'D')
+		if (r < 0 && targets_state(thread->tid) != 'D')
 			return r; /* runs and does not stop */
 		thread->stopped = r == 0;
 		i++;
@@ -324,7 +314,7 @@ static int open_mem(struct tracee *tracee)
 {
 	char path[40];
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", tracee->pid);
+	snprintf(path, sizeof(path), "/proc/%d/mem", targets_living(tracee->pid));
 	tracee->mem_fd = open(path, O_RDWR | O_CLOEXEC);
 	return tracee->mem_fd < 0 ? -errno : 0;
 }

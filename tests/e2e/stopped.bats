@@ -119,3 +119,39 @@ EOF
 	[ ! -s "$DIR/bad" ]
 	[ "$(cut -d' ' -f1 "$DIR/hunt")" -ge 50 ]
 }
+
+# leaderless: find "sample -e"; process and a living thread of it are in $DIR/target from then on
+leaderless()
+{
+	grep -ls "^$DIR/sample" /proc/[0-9]*/task/*/cmdline | head -1 | cut -d/ -f3,5 | tr / ' ' >"$DIR/target"
+	[ -s "$DIR/target" ]
+}
+
+@test "a process whose main thread has ended: reached, counted exactly, and let go" {
+	local target thread
+	mkfifo -m 666 "$DIR/gate"
+	touch "$DIR/bt" "$DIR/sums" "$DIR/pid" && chmod 666 "$DIR/bt" "$DIR/sums" "$DIR/pid"
+	chmod 777 "$DIR"
+	{
+		echo "$DIR/sample -e -g -n 500 -t 3 -s 4000 <$DIR/gate >$DIR/sums & target=\$!"
+		echo "exec 3>$DIR/gate"
+		probing "uprobe:$DIR/sample:work { @ = count(); } uretprobe:$DIR/sample:work { @r = count(); }"
+		echo "echo go >&3"
+		echo 'sleep 0.5'
+		echo "$STOP_TOOL"
+		echo "touch $DIR/detached; wait \$target; echo \"status \$?\" >>$DIR/sums"
+	} >"$DIR/tree"
+	inside sh "$DIR/tree" 2>"$DIR/err" &
+	started $!
+	wait_for 10 leaderless
+	read -r target thread <"$DIR/target"
+	wait_for 10 text_touched "$thread" "$DIR/sample"
+	grep -q '^State:.*Z' "/proc/$target/status"
+	wait_for 20 test -e "$DIR/detached"
+	wait_for 2 text_untouched "$thread" "$DIR/sample"
+	wait_for 10 grep -q '^status' "$DIR/sums"
+	cat "$DIR/bt" "$DIR/sums" "$DIR/err"
+	grep -qx '@: 1500' "$DIR/bt"
+	grep -qx '@r: 1500' "$DIR/bt"
+	grep -qx 'status 0' "$DIR/sums"
+}
