@@ -171,8 +171,9 @@ static void tracer_main(pid_t pid)
 	    tracee_prepare(&tracee, &maps) < 0)
 		_exit(1);
 	for (int i = 0; i < 8; i++) {
-		uint64_t args[6] = {0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-				    (uint64_t)-1, 0};
+		uint64_t args[6] = {
+			0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1,
+			0};
 		uint64_t at;
 
 		if (tracee_syscall(&tracee, SYS_mmap, args, &result) < 0 || result < 0)
@@ -181,7 +182,8 @@ static void tracer_main(pid_t pid)
 		at = (uint64_t)result;
 		tracee_write(&tracee, at, &t, sizeof(t));
 		/* Unlike nanosleep() it leaves alone what the kernel remembers of another. */
-		if (tracee_syscall(&tracee, SYS_select, (uint64_t[6]){0, 0, 0, 0, at}, &result) < 0 ||
+		if (tracee_syscall(&tracee, SYS_select, (uint64_t[6]){0, 0, 0, 0, at}, &result) <
+			    0 ||
 		    result != 0)
 			_exit(3);
 		tracee_syscall(&tracee, SYS_munmap, (uint64_t[6]){at, 4096}, &result);
