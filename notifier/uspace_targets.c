@@ -451,7 +451,8 @@ void uspace_targets_revisit(struct uspace *uspace, pid_t pid)
 	if (!revisit)
 		return;
 	*revisit = (struct revisit){.job.fn = revisit_run, .uspace = uspace, .pid = pid};
-	pool_submit(uspace->tenant->pool, &revisit->job);
+	/* We are the reader of late.h. */
+	pool_submit_outside(uspace->tenant->pool, &revisit->job);
 }
 
 bool uspace_targets_is_latest(struct uspace *uspace, const struct uspace_plan *plan)

@@ -26,16 +26,17 @@ def children():
 
 
 def hunt(pid):
-    """Whether it was one; others are looked at again, they may not have their name yet."""
+    """Its session, or 0: others are looked at again, they may not have their name yet."""
     with open(f"/proc/{pid}/comm", encoding="ascii") as file:
         if file.read().strip() not in ("bpfshim-shim", "bpfshim-late"):
-            return False
+            return 0
+    session = os.getsid(pid)
     until = time.time() + random.random() * delay
     while time.time() < until:
         pass
     for number in signals:
         os.kill(pid, number)
-    return True
+    return session
 
 
 while time.time() < end:
@@ -45,8 +46,8 @@ while time.time() < end:
         break
     for child in new:
         try:
-            session = os.getsid(child)
-            if hunt(child):
+            session = hunt(child)
+            if session:
                 seen.add(child)
                 found += 1
                 same += session == os.getsid(daemon)
