@@ -353,6 +353,32 @@ static int set_mask(pid_t tid, uint64_t mask)
 	return ptrace(PTRACE_SETSIGMASK, tid, sizeof(mask), &mask) < 0 ? -errno : 0;
 }
 
+/*
+ * A thread that stopped inside a restartable sequence (rseq(2)) goes on at its abort handler: the
+ * kernel would have led it there now, but sees our registers instead and takes the sequence for
+ * done.
+ */
+static void abort_sequence(const struct tracee *tracee, struct tracee_thread *thread)
+{
+	struct __ptrace_rseq_configuration rseq;
+	struct {
+		uint32_t version, flags;
+		uint64_t start, len, abort;
+	} sequence;
+	uint64_t address;
+	uint32_t signature;
+
+	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, thread->tid, sizeof(rseq), &rseq) < 0 ||
+	    !rseq.rseq_abi_pointer ||
+	    tracee_read(tracee, rseq.rseq_abi_pointer + 8, &address, sizeof(address)) < 0 ||
+	    !address || tracee_read(tracee, address, &sequence, sizeof(sequence)) < 0)
+		return;
+	if (thread->regs.rip - sequence.start < sequence.len &&
+	    tracee_read(tracee, sequence.abort - 4, &signature, sizeof(signature)) == 0 &&
+	    signature == rseq.signature)
+		thread->regs.rip = sequence.abort;
+}
+
 /* From now on the thread has registers of ours. */
 static int begin_calls(struct tracee *tracee)
 {
@@ -362,6 +388,7 @@ static int begin_calls(struct tracee *tracee)
 		return 0;
 	if (ptrace(PTRACE_GETSIGMASK, thread->tid, sizeof(tracee->sigmask), &tracee->sigmask) < 0)
 		return -errno;
+	abort_sequence(tracee, thread);
 	if (tracee->rescue.syscall_at)
 		rescue_arm(&tracee->rescue, tracee->mem_fd, thread->tid, &thread->regs,
 			   tracee->sigmask);

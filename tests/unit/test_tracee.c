@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/rseq.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -97,6 +98,31 @@ __attribute__((target("avx"))) static void spin_wide(void)
 		complain("a wide register has changed");
 }
 
+/* A restartable sequence that ends only by being aborted, which any preemption does. */
+static void spin_sequence(void)
+{
+	static const struct timespec none;
+
+	if (!__rseq_size)
+		return;
+	nanosleep(&none, NULL);
+	__asm__ volatile("lea 3f(%%rip), %%rax\n\t"
+			 "mov %%rax, %%fs:8(%0)\n"
+			 "1:\tjmp 1b\n"
+			 "2:\tnop\n\t"
+			 ".pushsection .data.rel.local, \"aw\"\n\t"
+			 ".balign 32\n"
+			 "3:\t.long 0, 0\n\t"
+			 ".quad 1b, 2b - 1b, 4f\n\t"
+			 ".popsection\n\t"
+			 "ud2\n\t"
+			 ".long %c1\n"
+			 "4:"
+			 :
+			 : "r"((uint64_t)__rseq_offset), "i"(RSEQ_SIG)
+			 : "rax", "memory");
+}
+
 static void sleep_in_calls(int epoll_fd)
 {
 	const struct timespec t = {.tv_nsec = 3000000};
@@ -147,6 +173,8 @@ static void target_main(bool sleeps)
 			spin();
 		if (!sleeps && __builtin_cpu_supports("avx"))
 			spin_wide();
+		if (!sleeps)
+			spin_sequence();
 		sigprocmask(SIG_SETMASK, NULL, &after);
 		if (memcmp(&mask, &after, 8) != 0)
 			complain("the signal mask has changed");
