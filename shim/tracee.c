@@ -113,7 +113,8 @@ static int seize_new(struct tracee *tracee)
 		r = seize(tracee, tid);
 		if (r == 0)
 			found++;
-		/* A thread that ended between the listing and us, or the main thread long before. */
+		/* A thread that ended between the listing and us, or the main thread long before.
+		 */
 		if ((r == -ESRCH && tid != tracee->pid) ||
 		    (r == -EPERM && targets_state(tid) == 'Z'))
 			r = 0;
@@ -194,8 +195,7 @@ static int wait_all(struct tracee *tracee, int64_t deadline, bool patient)
 		if (r == 0)
 			r = get_regs(thread);
 		if (r == -ESRCH) {
-			if (thread->tid == tracee->pid &&
-			    targets_state(tracee->pid) != 'Z')
+			if (thread->tid == tracee->pid && targets_state(tracee->pid) != 'Z')
 				return -ESRCH;
 			forget_thread(tracee, i);
 			continue;
