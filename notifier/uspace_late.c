@@ -151,6 +151,8 @@ int uspace_late_watch(struct uspace *uspace, int file_fd, struct reason *reason)
 	int r = 0;
 
 	if (!uspace->late)
+		r = pool_ready(uspace->tenant->pool); /* for uspace_targets_revisit() */
+	if (r == 0 && !uspace->late)
 		r = late_new(&ops, uspace, &uspace->late, reason);
 	if (r == 0)
 		r = late_watch(uspace->late, file_fd);

@@ -193,8 +193,13 @@ void uspace_targets_child(struct uspace_plan *plan, int *keep)
 	int moved = keep ? fcntl(*keep, F_DUPFD_CLOEXEC, 6) : -1;
 	int cgroup_fd = fcntl(plan->cgroup_fd, F_DUPFD_CLOEXEC, 6);
 	unsigned int first = 5;
-	sigset_t none;
+	sigset_t all;
 
+	/* Neither the terminal's job nor what is sent to the daemon's group: whoever ends or stops
+	 * it in the middle leaves a target with our registers in it. */
+	setsid();
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
 	/* It outlives a daemon that is killed, to finish with the process it has stopped; then
 	 * nobody must wait for an answer on a listener that only it still holds. */
 	dup3(plan->segments[0].fd, 3, O_CLOEXEC);
@@ -206,14 +211,9 @@ void uspace_targets_child(struct uspace_plan *plan, int *keep)
 		*keep = 5;
 		first = 6;
 	}
-	/* Whoever kills it in the middle leaves a target with our registers in it. */
 	write_file(AT_FDCWD, "/proc/self/oom_score_adj", "-1000");
 	close_range(first, ~0u, 0);
 	prctl(PR_SET_NAME, "bpfshim-shim");
-	/* Nobody may be left to listen, and a target to let go of. */
-	signal(SIGPIPE, SIG_IGN);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 static void visit_failed(struct visit *visit, const char *why)
@@ -468,7 +468,8 @@ void uspace_targets_revisit(struct uspace *uspace, pid_t pid)
 	if (!revisit)
 		return;
 	*revisit = (struct revisit){.job.fn = revisit_run, .uspace = uspace, .pid = pid};
-	pool_submit(uspace->tenant->pool, &revisit->job);
+	/* We are the reader of late.h. */
+	pool_submit_outside(uspace->tenant->pool, &revisit->job);
 }
 
 bool uspace_targets_is_latest(struct uspace *uspace, const struct uspace_plan *plan)

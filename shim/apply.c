@@ -16,6 +16,7 @@
 #include "base/sys.h"
 #include "shim/inject.h"
 #include "shim/stub.h"
+#include "shim/targets.h"
 #include "shim/unwind.h"
 
 #define JUMP_SIZE  5u
@@ -54,11 +55,8 @@ static int check_status(pid_t pid, const struct shim_plan *plan, bool borrowed,
 	char path[40];
 	pid_t tracer;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	snprintf(path, sizeof(path), "/proc/%d/status", targets_living(pid));
 	if (read_file(AT_FDCWD, path, 65536, &text, NULL) < 0)
-		return -ESRCH;
-	line = strstr(text, "\nState:\tZ");
-	if (line || strstr(text, "\nState:\tX"))
 		return -ESRCH;
 	line = strstr(text, "\nTracerPid:");
 	tracer = line ? atoi(line + sizeof("\nTracerPid:")) : 0;
@@ -86,9 +84,13 @@ static int ensure_region(struct work *work, struct reason *reason)
 
 	if (work->injected)
 		return 0;
-	r = tracee_find_syscall(&work->tracee, &work->maps);
+	r = tracee_prepare(&work->tracee, &work->maps);
+	if (r == -EOPNOTSUPP)
+		return reason_set(reason, r, "it has no syscall instruction");
+	if (r == -ETIMEDOUT)
+		return reason_set(reason, r, "its threads did not stop in time");
 	if (r < 0)
-		return reason_set(reason, -EOPNOTSUPP, "it has no syscall instruction");
+		return r;
 	r = inject_region(&work->tracee, work->plan, &work->maps, work->base, &work->base, reason);
 	if (r < 0)
 		return r;
@@ -284,7 +286,7 @@ static int hook_unwinder(struct work *work, uint32_t index, struct reason *reaso
 	char path[80];
 	int r;
 
-	snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", work->tracee.pid, entry.start,
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", work->maps.pid, entry.start,
 		 entry.end);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
@@ -433,9 +435,11 @@ static void disable_unwanted(pid_t pid, const struct shim_plan *plan)
 	struct maps maps;
 	char path[40];
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	if (maps_read(pid, &maps) < 0)
+		return;
+	snprintf(path, sizeof(path), "/proc/%d/mem", maps.pid);
 	tracee.mem_fd = open(path, O_RDWR | O_CLOEXEC);
-	if (tracee.mem_fd >= 0 && maps_read(pid, &maps) == 0) {
+	if (tracee.mem_fd >= 0) {
 		for (uint32_t i = 0; i < maps.cnt; i++)
 			for (uint32_t k = 0; k < plan->want_cnt; k++) {
 				const struct shim_want *want = &plan->wants[k];
@@ -444,8 +448,8 @@ static void disable_unwanted(pid_t pid, const struct shim_plan *plan)
 				    maps_is_file(&maps, &maps.entries[i], want->dev, want->ino))
 					disable_at(&tracee, &maps, maps_at(&maps, i, want->offset));
 			}
-		maps_deinit(&maps);
 	}
+	maps_deinit(&maps);
 	close_fd(tracee.mem_fd);
 }
 
@@ -485,7 +489,7 @@ static void wait_for_sibling(pid_t pid)
 	const struct timespec nap = {.tv_nsec = 1000000};
 
 	for (int i = 0; i < SIBLING_MS; i++) {
-		pid_t tracer = status_number(pid, "\nTracerPid:");
+		pid_t tracer = status_number(targets_living(pid), "\nTracerPid:");
 
 		if (!tracer || status_number(tracer, "\nPPid:") != getppid())
 			return;

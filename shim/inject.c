@@ -120,7 +120,7 @@ static int explain(int error, struct reason *reason)
 		return reason_set(reason, -EOPNOTSUPP,
 				  "it has no room for the region (RLIMIT_AS or address space)");
 	return reason_set(reason, -EOPNOTSUPP, "the region cannot be mapped there: %s",
-			  strerrordesc_np(-error));
+			  strerrordesc_np(-error) ?: "an unknown error");
 }
 
 int inject_region(struct tracee *tracee, const struct shim_plan *plan, const struct maps *maps,

@@ -30,6 +30,7 @@
 #include "base/sys.h"
 #include "shim/late_internal.h"
 #include "shim/targets.h"
+#include "shim/tracee.h"
 
 #define STEPS_MAX   128 /* system calls from the open to the mapping; the loader needs about six */
 #define SECONDS_MAX 10	/* the same as time */
@@ -121,7 +122,7 @@ static _Noreturn void end_missed(struct follow *f, enum late_miss why)
 static void let_go(const struct follow *f)
 {
 	atomic_store(&f->slot->state, LATE_LETTING_GO);
-	ptrace(PTRACE_DETACH, f->tid, NULL, NULL);
+	tracee_let_go(f->tid, 0);
 }
 
 static void on_time_limit(int sig)
@@ -469,12 +470,20 @@ static enum next at_stop(struct follow *f, int status, int *ret_request, int *re
 	return FOLLOW;
 }
 
+/* Calls that it made for us may have met a SIGSTOP: then it now stands in the group's stop. */
+static bool in_group_stop(pid_t tid)
+{
+	siginfo_t info;
+
+	return ptrace(PTRACE_GETSIGINFO, tid, NULL, &info) == 0 &&
+	       info.si_code >> 8 == PTRACE_EVENT_STOP && info.si_signo != SIGTRAP;
+}
+
 /* A thread that late_stop_others() asked to stop did so only now. */
 static void let_other_go(pid_t tid, int status)
 {
 	if (WIFSTOPPED(status))
-		ptrace(PTRACE_DETACH, tid, NULL,
-		       (void *)(intptr_t)(status >> 16 ? 0 : WSTOPSIG(status)));
+		tracee_let_go(tid, status >> 16 ? 0 : WSTOPSIG(status));
 }
 
 static void follow(struct follow *f)
@@ -497,6 +506,8 @@ static void follow(struct follow *f)
 		f->tid = tid;
 		if (at_stop(f, status, &request, &signal) == LET_GO)
 			break;
+		if (!signal && in_group_stop(f->tid))
+			request = PTRACE_LISTEN;
 		ptrace(request, f->tid, NULL, (void *)(intptr_t)signal);
 		tell_caught(f);
 	}
@@ -517,6 +528,8 @@ _Noreturn void late_helper_main(struct late *late, uint32_t slot, pid_t tid, pid
 		.fd = -1,
 	};
 
+	/* Not of the daemon's group, all of which may be killed. */
+	setsid();
 	close_others(late, fds);
 	prctl(PR_SET_NAME, "bpfshim-late");
 	slot_of_handler = f.slot;

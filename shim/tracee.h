@@ -12,6 +12,7 @@
 
 #include "base/reason.h"
 #include "shim/maps.h"
+#include "shim/rescue.h"
 
 /**
  * struct tracee_thread
@@ -31,6 +32,7 @@ struct tracee_thread {
  * @threads: owned
  * @caller: index of the thread that makes system calls
  * @syscall_at: address of a syscall instruction in the process
+ * @rescue: of that thread, to be used for its calls while it lies there
  * @mem_fd: /proc/PID/mem; owned
  */
 struct tracee {
@@ -38,8 +40,9 @@ struct tracee {
 	struct tracee_thread *threads;
 	uint32_t cnt, cap, caller;
 	uint64_t syscall_at, sigmask;
+	struct rescue rescue;
 	int mem_fd;
-	bool calling;
+	bool calling, masked;
 };
 
 /**
@@ -64,8 +67,13 @@ int tracee_borrow(pid_t pid, pid_t tid, int cgroup_fd, struct tracee *ret_tracee
 /** tracee_thread_ip() - where thread @index goes on in its own code; 0 unknown */
 uint64_t tracee_thread_ip(const struct tracee *tracee, uint32_t index);
 
-/** tracee_release() - registers and signals as they were, threads run on but for the borrowed one
+/**
+ * tracee_let_go() - detach a thread that was interrupted, for others than those of a struct tracee
+ * @signal: it stopped in front of, or 0
  */
+void tracee_let_go(pid_t tid, int signal);
+
+/** tracee_release() - registers and signals as they were, threads run on but for borrowed ones */
 void tracee_release(struct tracee *tracee);
 
 /** tracee_set_ip() - where thread @index continues */
@@ -76,8 +84,7 @@ int tracee_set_ip(struct tracee *tracee, uint32_t index, uint64_t ip);
  * @args: six
  * @ret_result: what it returned
  *
- * Return: 0, or -errno when the call could not be made (-ESRCH: it was killed meanwhile, -ERESTART:
- * all sleep, somebody in execve(), perhaps for as long as the caller traces him).
+ * Return: 0, or -errno when the call could not be made (-ESRCH: it was killed meanwhile).
  */
 int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t *ret_result);
 
@@ -89,9 +96,14 @@ int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t
  */
 bool tracee_is_calling(pid_t tracer, pid_t tid);
 
-/** tracee_find_syscall() - find the instruction; once, before the first call. @maps: of the process
+/**
+ * tracee_prepare() - choose a thread and an instruction to make calls with; once, before the first
+ * @maps: of the process
+ *
+ * Errors: -EOPNOTSUPP there is no such instruction, -ETIMEDOUT all threads sleep on, -ERESTART likewise and
+ * one in execve(), perhaps for as long as the caller traces it, -ESRCH.
  */
-int tracee_find_syscall(struct tracee *tracee, const struct maps *maps);
+int tracee_prepare(struct tracee *tracee, const struct maps *maps);
 
 /* Memory. Return: 0 or -EFAULT. Writing goes through protections, copy-on-write. */
 int tracee_read(const struct tracee *tracee, uint64_t address, void *buf, size_t len);

@@ -473,7 +473,7 @@ EOF
 	chmod 666 "$DIR/bt"
 	inside sh "$DIR/tree" >"$DIR/out" 2>"$DIR/err"
 	cat "$DIR/out"
-	grep -q '^13 kinds of calls, 0 failures, sum as it should be$' "$DIR/out"
+	grep -q '^20 kinds of calls, 0 failures, sum as it should be$' "$DIR/out"
 	grep -q '^status 0$' "$DIR/out"
 	[ "$(grep -c '^counted$' "$DIR/out")" -ge 3 ]
 }
