@@ -40,7 +40,8 @@ static pid_t start_target(void)
 /* Stop the target, wait, have it sleep, wait again. */
 static pid_t start_tracer(pid_t target, int steps)
 {
-	struct timespec time = {.tv_nsec = CALL_NS};
+	/* Not on the stack: below the target's stack pointer its way back is kept. */
+	static struct timespec time = {.tv_nsec = CALL_NS};
 	uint64_t args[6] = {0};
 	struct reason reason;
 	struct tracee tracee;
