@@ -28,16 +28,19 @@ end = time.time() + 10
 while time.time() < end:
     pid = os.posix_spawn(sys.argv[1], [sys.argv[1], "-n", "10", "-s", "60"], os.environ,
                          file_actions=[(os.POSIX_SPAWN_OPEN, 1, "/dev/null", 1, 0)])
-    until = time.time() + random.random() * 0.02
+    # It ends 60 ms after it began; a busy machine may be too late for it.
+    began = time.time()
+    until = began + random.random() * 0.02
     while time.time() < until:
         pass
     os.kill(pid, signal.SIGSTOP)
+    killed = time.time()
     sent += 1
     status = os.waitpid(pid, os.WUNTRACED)[1]
     if os.WIFSTOPPED(status):
         os.kill(pid, signal.SIGCONT)
         status = os.waitpid(pid, 0)[1]
-    else:
+    elif killed - began < 0.04:
         lost += 1
     wrong += status != 0
 print("enough" if sent > 50 else sent, "lost", lost, "wrong", wrong)
