@@ -203,7 +203,7 @@ void uspace_map_leave(struct uspace_map *map);
  * uspace_map_return() - bring the contents back into the kernel's map
  *
  * Errors: -EBUSY while attachments in traced processes use it, -EOPNOTSUPP for a bloom filter they
- * have used.
+ * have used, -ETIMEDOUT when they do not let its contents be read to the end.
  */
 int uspace_map_return(struct uspace_map *map);
 
@@ -236,7 +236,8 @@ struct uspace_prog *uspace_prog_unref(struct uspace_prog *prog);
  * uspace_prog_kernel_enter() - one more attachment of the program runs in the kernel: the contents
  * of its maps go there; pair with uspace_prog_kernel_leave(). Both take the region's @apply.
  *
- * Errors: -EPERM with a reason when attachments in traced processes use one of its maps.
+ * Errors: with a reason, -EPERM when attachments in traced processes use one of its maps, -EBUSY when
+ * they do not let one be read to the end.
  */
 int uspace_prog_kernel_enter(struct uspace_prog *prog, struct reason *reason);
 void uspace_prog_kernel_leave(struct uspace_prog *prog);

@@ -15,6 +15,7 @@
 #include "notifier/call.h"
 #include "notifier/uspace.h"
 #include "notifier/uspace_elem.h"
+#include "notifier/uspace_limit.h"
 #include "vm/runtime/runtime.h"
 
 #define ROOM_FIRST 16u /* elements of one bucket; most have one or two */
@@ -28,7 +29,19 @@ struct batch {
 	uint32_t key_size, room;
 	size_t value_size;
 	uint32_t done;
+	struct uspace_limit limit;
 };
+
+/*
+ * Between two elements. EBUSY is what a single command gets that cannot have a lock in bounded
+ * time, and what tools know from the kernel's hashes.
+ */
+static int go_on(struct batch *batch)
+{
+	if (uspace_limit_look(&batch->limit) && !guest_valid(&batch->call->guest))
+		return -ESRCH;
+	return uspace_limit_over(&batch->limit) ? -EBUSY : 0;
+}
 
 static int make_room(struct batch *batch, uint32_t room)
 {
@@ -83,7 +96,9 @@ static int batch_update(struct batch *batch)
 	int r = 0;
 
 	for (batch->done = 0; batch->done < batch->attr.count && r == 0; batch->done += r == 0) {
-		r = get_element(batch, true);
+		r = go_on(batch);
+		if (r == 0)
+			r = get_element(batch, true);
 		if (r == 0)
 			r = rt_map_write(batch->map->uspace->base, &batch->map->record, batch->key,
 					 batch->value, BPF_ANY);
@@ -96,7 +111,9 @@ static int batch_delete(struct batch *batch)
 	int r = 0;
 
 	for (batch->done = 0; batch->done < batch->attr.count && r == 0; batch->done += r == 0) {
-		r = get_element(batch, false);
+		r = go_on(batch);
+		if (r == 0)
+			r = get_element(batch, false);
 		if (r == 0)
 			r = rt_map_delete(batch->map->uspace->base, &batch->map->record, batch->key,
 					  RT_ALL_SLOTS);
@@ -127,7 +144,7 @@ static int lookup_keys(struct batch *batch, unsigned char *at)
 		from = at;
 	}
 	while (r == 0 && batch->done < batch->attr.count) {
-		r = steps++ > record->max_entries ? -ENOENT : 0;
+		r = steps++ > record->max_entries ? -ENOENT : go_on(batch);
 		if (r == 0)
 			r = rt_map_next_key(base, record, from, batch->key);
 		if (r < 0)
@@ -195,7 +212,9 @@ static int batch_buckets(struct batch *batch, bool take)
 	if (bucket >= batch->map->record.buckets)
 		return -ENOENT;
 	while (r == 0) {
-		r = put_bucket(batch, bucket, take);
+		r = go_on(batch);
+		if (r == 0)
+			r = put_bucket(batch, bucket, take);
 		if (r == 0 && ++bucket == batch->map->record.buckets)
 			r = -ENOENT;
 	}
@@ -282,6 +301,7 @@ int uspace_batch(struct call *call)
 		return CALL_CONTINUE;
 	batch.key_size = batch.map->record.key_size;
 	batch.value_size = uspace_elem_value_size(&batch.map->record);
+	batch.limit = uspace_limit_start(&batch.map->record, batch.attr.count);
 	if (!is_supported(&batch))
 		r = -ABI_ENOTSUPP;
 	else if (batch.attr.elem_flags || (batch.attr.flags && is_hash_walk(&batch)))

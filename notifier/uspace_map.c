@@ -214,7 +214,14 @@ static int settle(struct uspace_map *map, struct reason *reason)
 	}
 	rt_map_init(uspace->base, record);
 	set_resident(map, true);
-	return uspace_move_in(map, fd);
+	r = uspace_move_in(map, fd);
+	if (r < 0 && record->type != BPF_MAP_TYPE_QUEUE && record->type != BPF_MAP_TYPE_STACK)
+		/* The kernel still has them all. */
+		set_resident(map, false);
+	return r == -ETIMEDOUT ? reason_set(reason, -EBUSY,
+					    "a map was changed without end by traced processes "
+					    "while its contents came")
+			       : r;
 }
 
 int uspace_map_settle(struct uspace_map *map, struct reason *reason)

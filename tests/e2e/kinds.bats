@@ -109,3 +109,11 @@ drained()
 	grep -qx 'hash in parts: -2, 8 elements, 36' "$DIR/inside"
 	grep -qx 'hash take without room: -14' "$DIR/inside"
 }
+
+@test "locks that nobody gives back: batches end, and calls of killed callers do so at once" {
+	cp "$PROGRAMS"/{drain,drain.bpf.o} "$DIR/"
+	inside "$DIR/drain" "$DIR/drain" stuck >"$DIR/stuck"
+	cat "$DIR/stuck"
+	[ "$(grep -cE '^command 2[4-7]: ended after [0-8] s$' "$DIR/stuck")" -eq 4 ]
+	grep -qE '^create: made after [0-1] s$' "$DIR/stuck"
+}

@@ -6,11 +6,14 @@
  *
  * usage: drain BINARY SAMPLE CALLS single|batch
  *        drain BINARY answers
+ *        drain DRAIN stuck
+ *   the latter, in the traced process, claims that all buckets are locked: calls end in spite of it
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,11 +21,15 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "shim/region.h"
+
 #define CPUS_MAX 64
-#define BATCH	 64
+#define BATCH	 1024
 #define KEYS	 16
+#define CALLERS	 20
 
 static const char *const hashes[] = {"hash", "percpu", "lru", "lru_percpu"};
 #define HASHES (sizeof(hashes) / sizeof(hashes[0]))
@@ -302,10 +309,93 @@ static int answers(void)
 	return 0;
 }
 
+/* What is probed to have a region here. */
+long work(long n);
+__attribute__((noinline, aligned(64))) long work(long n)
+{
+	__asm__ volatile("nop; nop; nop; nop; nop; nop; nop; nop" : "+r"(n));
+	return n + 1;
+}
+
+/* Buckets of the first map, which is "hash". */
+static unsigned long long *buckets(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	unsigned long start = 0, at;
+	char line[512];
+
+	while (maps && fgets(line, sizeof(line), maps))
+		if (strstr(line, "bpfshim-maps") && sscanf(line, "%lx-", &at) == 1 && !start)
+			start = at;
+	if (maps)
+		fclose(maps);
+	return start ? (void *)(start + (REGION_MAPS - REGION_SHARED) + 64) : NULL;
+}
+
+/* By somebody who owns no slot and never gives them back. */
+static void lock_all(unsigned long long *bucket)
+{
+	for (int i = 0; i < 1024; i++)
+		bucket[i] = (unsigned int)bucket[i] | 0xc0000001ull << 32;
+}
+
+static long seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+static int stuck(void)
+{
+	pid_t callers[CALLERS];
+	__u32 cnt = BATCH, at;
+	unsigned long long *bucket;
+	long start;
+	int r;
+
+	fill("hash", 1000);
+	bucket = buckets();
+	if (work(1) != 2 || !bucket)
+		return fail("no region");
+	for (int cmd = BPF_MAP_LOOKUP_BATCH; cmd <= BPF_MAP_DELETE_BATCH; cmd++) {
+		struct ask batch = {cmd, NULL, &at, values, 1000, 0, 0};
+
+		for (int i = 0; i < 1000; i++)
+			keys[i] = (unsigned long long)i;
+		lock_all(bucket);
+		start = seconds();
+		r = ask("locked", "hash", &batch);
+		printf("command %d: %s after %ld s\n", cmd, r == 0 || r == -EBUSY ? "ended" : "?",
+		       seconds() - start);
+	}
+	fill("hash", 1000);
+	lock_all(bucket);
+	for (int i = 0; i < CALLERS; i++) {
+		callers[i] = fork();
+		if (callers[i] == 0) {
+			bpf_map_lookup_batch(map("hash"), NULL, &at, keys, values, &cnt, NULL);
+			_exit(0);
+		}
+	}
+	sleep(1);
+	for (int i = 0; i < CALLERS; i++) {
+		kill(callers[i], SIGKILL);
+		waitpid(callers[i], NULL, 0);
+	}
+	start = seconds();
+	r = bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, 4, 4, 1, NULL);
+	printf("create: %s after %ld s\n", r >= 0 ? "made" : strerror(errno), seconds() - start);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 3 || attach(argv[1]))
 		return 1;
+	if (argc == 3 && !strcmp(argv[2], "stuck"))
+		return stuck() ? 1 : 0;
 	if (argc == 3)
 		return answers() ? 1 : 0;
 	if (argc < 5)

@@ -9,13 +9,19 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include "base/sys.h"
 #include "notifier/uspace.h"
+#include "notifier/uspace_limit.h"
+#include "vm/runtime/runtime.h"
 
 #define ROUNDS 100000u
-#define BASE   (1u << 20)
+#define BASE   (1u << 25)
 #define FIRST  4096u /* behind the header */
 #define MIDDLE (BASE / 2)
 
@@ -99,10 +105,88 @@ static void test_found_alive(void **state)
 	munmap(uspace.base, REGION_SIZE);
 }
 
+struct forger {
+	uint64_t *lock;
+	atomic_bool started, stop;
+};
+
+/* Says that the bucket is locked, by the same holder all the time. */
+static void *forge(void *arg)
+{
+	struct forger *forger = arg;
+
+	while (!atomic_load(&forger->stop)) {
+		uint64_t word = __atomic_load_n(forger->lock, __ATOMIC_RELAXED);
+
+		__atomic_store_n(forger->lock, (uint32_t)word | 0xc0000001ull << 32,
+				 __ATOMIC_RELAXED);
+		atomic_store(&forger->started, true);
+	}
+	return NULL;
+}
+
+/*
+ * The first key is found over and over: it stands in the first bucket and belongs into another,
+ * whose chain leads elsewhere and is locked.
+ */
+static uint64_t *make_endless(const struct uspace_map *map)
+{
+	uint64_t *buckets = (void *)(uspace.base + map->record.data + 64);
+	unsigned char *elem = (unsigned char *)(buckets + map->record.buckets);
+	uint32_t *hash = (void *)elem, *other = (void *)(elem + map->record.elem_stride), own;
+
+	own = *hash & (map->record.buckets - 1);
+	if (!own) {
+		hash = other;
+		other = (void *)elem;
+		own = *hash & (map->record.buckets - 1);
+	}
+	assert_int_not_equal(own, 0);
+	for (uint32_t i = 0; i < map->record.buckets; i++)
+		buckets[i] =
+			(uint32_t)(((unsigned char *)other - elem) / map->record.elem_stride) + 1;
+	buckets[0] = 3 - buckets[1];
+	*hash &= ~(map->record.buckets - 1);
+	*other = 0x80000000;
+	return &buckets[own];
+}
+
+static void test_move_ends(void **state)
+{
+	const struct abi_map_create attr = {
+		.map_type = BPF_MAP_TYPE_HASH, .key_size = 8, .value_size = 8, .max_entries = 1u << 18};
+	struct forger forger = {0};
+	struct uspace_map *map = NULL;
+	int64_t start;
+	pthread_t id;
+	int fd;
+
+	fd = sys_bpf(BPF_MAP_CREATE, (void *)&attr, sizeof(attr));
+	assert_true(fd >= 0);
+	setup_space();
+	assert_int_equal(uspace_map_new(&uspace, &attr, 1, &map), 0);
+	for (uint64_t key = 0; key < 2; key++)
+		assert_int_equal(rt_map_write(uspace.base, &map->record, &key, &key, BPF_ANY), 0);
+	forger.lock = make_endless(map);
+	assert_int_equal(pthread_create(&id, NULL, forge, &forger), 0);
+	while (!atomic_load(&forger.started))
+		sched_yield();
+	start = uspace_limit_now();
+	assert_int_equal(uspace_move_out(map, fd), -ETIMEDOUT);
+	assert_in_range(uspace_limit_now() - start, USPACE_LIMIT_MS, USPACE_LIMIT_MS + 6000);
+	atomic_store(&forger.stop, true);
+	pthread_join(id, NULL);
+	close(fd);
+	uspace_map_unref(map);
+	deinit_spaces();
+	munmap(uspace.base, REGION_SIZE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_found_alive),
+		cmocka_unit_test(test_move_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

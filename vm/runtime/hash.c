@@ -15,8 +15,8 @@
  * no walk is longer than CHAIN_MAX. The order of the stores is such that a process killed between
  * any two of them leaves a usable map; at worst an element is lost to it.
  *
- * What a tool takes out with its value is read between its chain and the list of free ones, when the
- * runs have ended that may have looked it up before: they add to it up to then.
+ * What a tool takes out with its value is read between its chain and the list of free ones, when
+ * the runs have ended that may have looked it up before: they add to it up to then.
  *
  * A full LRU map evicts as a clock does: a hand goes round all elements, passes over those that
  * were used, taking their marks, and stops at one that was not. Nobody holds two locks: an element
@@ -35,6 +35,7 @@
 #define EVICT_PASS   128u  /* used elements in a row that are passed over, as in the kernel */
 #define EVICT_STEPS  4096u /* elements looked at, when they all are in the hands of others */
 #define EVICT_YIELD  64u
+#define EVICT_NS     RT_NSEC_PER_SEC /* from the first element that could not be had */
 
 int hash_layout(struct region_map *map, uint64_t *ret_size)
 {
@@ -298,6 +299,8 @@ static bool evict_elem(unsigned char *base, const struct table *table, uint32_t 
 /* Return: number of an element that is the caller's, 0 if there was none to be had. */
 static uint32_t evict(unsigned char *base, const struct table *table, uint32_t holder)
 {
+	uint64_t start = 0;
+
 	for (uint32_t steps = 0; steps < EVICT_STEPS; steps++) {
 		uint64_t hand = __atomic_fetch_add(&table->header->hand, 1, __ATOMIC_RELAXED);
 		uint32_t number = (uint32_t)(hand % table->map->max_entries) + 1;
@@ -308,6 +311,11 @@ static uint32_t evict(unsigned char *base, const struct table *table, uint32_t h
 		}
 		if (evict_elem(base, table, number, holder))
 			return number;
+		/* Each may have been waited for. */
+		if (!start)
+			start = rt_monotonic();
+		if (rt_monotonic() - start >= EVICT_NS)
+			break;
 		if (steps % EVICT_YIELD == EVICT_YIELD - 1)
 			rt_syscall4(__NR_sched_yield, 0, 0, 0, 0);
 	}
