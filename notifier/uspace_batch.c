@@ -299,6 +299,11 @@ int uspace_batch(struct call *call)
 	batch.map = uspace_elem_map(call, (int)batch.attr.map_fd);
 	if (!batch.map)
 		return CALL_CONTINUE;
+	/* The kernel has no batches of these, and says so. */
+	if (batch.map->outputs) {
+		uspace_map_unref(batch.map);
+		return CALL_CONTINUE;
+	}
 	batch.key_size = batch.map->record.key_size;
 	batch.value_size = uspace_elem_value_size(&batch.map->record);
 	batch.limit = uspace_limit_start(&batch.map->record, batch.attr.count);

@@ -306,6 +306,7 @@ static int answers(void)
 	print_kind("trie", wall);
 	print_kind("queue", wall);
 	print_kind("stacks", wall);
+	print_kind("events", wall);
 	return 0;
 }
 
