@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Maps of the region while others look for them by number, as the event thread does for whoever
- * writes to a ring: a map is found alive or not at all.
+ * writes to a ring: a map is found alive or not at all. And their memory: empty when it is taken,
+ * and its contents move in bounded time.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,12 +12,14 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/sys.h"
+#include "kernel-bridge/kobject.h"
 #include "notifier/uspace.h"
 #include "notifier/uspace_limit.h"
 #include "vm/runtime/runtime.h"
@@ -46,7 +49,7 @@ static void deinit_spaces(void)
 static void setup_space(void)
 {
 	uspace = (struct uspace){.base = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE,
-					      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)};
+					      MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)};
 	assert_ptr_not_equal(uspace.base, MAP_FAILED);
 	pthread_mutex_init(&uspace.lock, NULL);
 	pthread_mutex_init(&uspace.apply, NULL);
@@ -170,11 +173,59 @@ static void test_move_ends(void **state)
 	munmap(uspace.base, REGION_SIZE);
 }
 
+/* Memory of a map that was: a thread that was stopped in a program still writes to it. */
+static void dirty(uint64_t at, uint64_t size)
+{
+	memset(uspace.base + at, 0xa5, size);
+}
+
+static void test_taken_empty(void **state)
+{
+	const struct abi_map_create counters = {.map_type = BPF_MAP_TYPE_PERF_EVENT_ARRAY,
+						.key_size = 4,
+						.value_size = 4,
+						.max_entries = 1};
+	const struct abi_map_create hash = {
+		.map_type = BPF_MAP_TYPE_HASH, .key_size = 8, .value_size = 8, .max_entries = 16};
+	const struct abi_map_create filter = {
+		.map_type = BPF_MAP_TYPE_BLOOM_FILTER, .value_size = 8, .max_entries = 16};
+	struct uspace_map *map = NULL;
+	struct reason reason = {0};
+	enum kobject_kind kind;
+	uint64_t key = 0;
+	uint32_t id;
+	int fd;
+
+	setup_space();
+	dirty(uspace.map_memory.next, 4096);
+	assert_int_equal(uspace_map_new(&uspace, &counters, 1, &map), 0);
+	assert_int_equal(*(uint64_t *)(uspace.base + map->record.data), 0);
+	uspace_map_unref(map);
+	dirty(uspace.map_memory.next, 4096);
+	assert_int_equal(uspace_map_new(&uspace, &filter, 1, &map), 0);
+	assert_int_equal(rt_map_read(uspace.base, &map->record, NULL, &key), -ENOENT);
+	uspace_map_unref(map);
+
+	fd = sys_bpf(BPF_MAP_CREATE, (void *)&hash, sizeof(hash));
+	assert_true(fd >= 0);
+	assert_int_equal(kobject_identify(fd, &kind, &id), 0);
+	assert_int_equal(uspace_map_new(&uspace, &hash, id, &map), 0);
+	dirty(map->record.data, map->record.data_size);
+	assert_int_equal(uspace_map_settle(map, &reason), 0);
+	assert_int_equal(rt_map_next_key(uspace.base, &map->record, NULL, &key), -ENOENT);
+	uspace_map_leave(map);
+	close(fd);
+	uspace_map_unref(map);
+	deinit_spaces();
+	munmap(uspace.base, REGION_SIZE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_found_alive),
 		cmocka_unit_test(test_move_ends),
+		cmocka_unit_test(test_taken_empty),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
