@@ -116,6 +116,8 @@ struct uspace {
  * @forward: perf event array: how its events reach the tool; opened by the first attachment; set
  *	under the region's @lock
  * @outputs: perf event array: by slot, the tool's buffers
+ * @outputs_lock: guards them; held while one is exchanged in the kernel's map, or told of losses;
+ *	before the region's @lock
  */
 struct uspace_map {
 	struct list node;
@@ -129,6 +131,7 @@ struct uspace_map {
 	bool settled;
 	struct forward *forward;
 	struct uspace_output *outputs;
+	pthread_mutex_t outputs_lock;
 };
 
 /**

@@ -117,3 +117,10 @@ drained()
 	[ "$(grep -cE '^command 2[4-7]: ended after [0-8] s$' "$DIR/stuck")" -eq 4 ]
 	grep -qE '^create: made after [0-1] s$' "$DIR/stuck"
 }
+
+@test "what was lost is told to the buffer it was lost to" {
+	cp "$PROGRAMS"/{drain,drain.bpf.o} "$DIR/"
+	inside "$DIR/drain" "$DIR/drain" losses >"$DIR/losses"
+	cat "$DIR/losses"
+	grep -qx 'new: 1 events, none lost' "$DIR/losses"
+}

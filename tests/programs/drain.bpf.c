@@ -8,6 +8,8 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
+#include "drain.h"
+
 #define KEYS 16
 
 #define COUNTER(kind, map_type)                                                                    \
@@ -79,7 +81,26 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, sizeof(__u32));
-} events SEC(".maps");
+} events SEC(".maps"), noise SEC(".maps");
+
+struct block {
+	unsigned char bytes[8192];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct block);
+} blocks SEC(".maps");
+
+/* What the output of an event returned behind more than a ring holds. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __s64);
+} answers SEC(".maps");
 
 /* Uses the others, so that they are where its like are. */
 SEC("uprobe") int on_others(struct pt_regs *ctx)
@@ -93,8 +114,27 @@ SEC("uprobe") int on_others(struct pt_regs *ctx)
 	if (bpf_map_lookup_elem(&trie, &prefix))
 		bpf_map_push_elem(&queue, &call, 0);
 	bpf_get_stackid(ctx, &stacks, BPF_F_USER_STACK);
-	if (call == ~0ull)
+	return 0;
+}
+
+/* Events, as large as the ring holds no more if asked for. */
+SEC("uprobe") int on_events(struct pt_regs *ctx)
+{
+	__u64 call = PT_REGS_PARM1(ctx);
+	__u32 zero = 0;
+	struct block *block = bpf_map_lookup_elem(&blocks, &zero);
+	__s64 *answer = bpf_map_lookup_elem(&answers, &zero);
+
+	if (call == DRAIN_NOISE)
+		bpf_perf_event_output(ctx, &noise, BPF_F_CURRENT_CPU, &call, sizeof(call));
+	if (call == DRAIN_EVENT)
 		bpf_perf_event_output(ctx, &events, BPF_F_CURRENT_CPU, &call, sizeof(call));
+	if (!block || !answer || call != DRAIN_FLOOD)
+		return 0;
+#pragma unroll
+	for (int i = 0; i < 20; i++)
+		bpf_perf_event_output(ctx, &noise, BPF_F_CURRENT_CPU, block, sizeof(*block));
+	*answer = bpf_perf_event_output(ctx, &events, BPF_F_CURRENT_CPU, block, sizeof(*block));
 	return 0;
 }
 

@@ -8,11 +8,15 @@
  *        drain BINARY answers
  *        drain DRAIN stuck
  *   the latter, in the traced process, claims that all buckets are locked: calls end in spite of it
+ *        drain DRAIN losses
+ *   an event that finds the ring full is told to the buffer of that time, and to no other
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <limits.h>
+#include <linux/perf_event.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,11 +29,13 @@
 #include <unistd.h>
 
 #include "shim/region.h"
+#include "tests/programs/drain.h"
 
-#define CPUS_MAX 64
-#define BATCH	 1024
-#define KEYS	 16
-#define CALLERS	 20
+#define CPUS_MAX     64
+#define BATCH	     1024
+#define KEYS	     16
+#define CALLERS	     20
+#define BUFFER_PAGES 32
 
 static const char *const hashes[] = {"hash", "percpu", "lru", "lru_percpu"};
 #define HASHES (sizeof(hashes) / sizeof(hashes[0]))
@@ -312,7 +318,7 @@ static int answers(void)
 
 /* What is probed to have a region here. */
 long work(long n);
-__attribute__((noinline, aligned(64))) long work(long n)
+__attribute__((noipa, aligned(64))) long work(long n)
 {
 	__asm__ volatile("nop; nop; nop; nop; nop; nop; nop; nop" : "+r"(n));
 	return n + 1;
@@ -391,12 +397,107 @@ static int stuck(void)
 	return 0;
 }
 
+/** struct buffer - of the first processor's */
+struct buffer {
+	int fd;
+	struct perf_event_mmap_page *page;
+};
+
+static int set_buffer(const char *name, const struct buffer *buffer)
+{
+	__u32 index = 0;
+
+	return bpf_map_update_elem(map(name), &index, &buffer->fd, BPF_ANY) ? fail(name) : 0;
+}
+
+static int open_buffer(struct buffer *ret_buffer)
+{
+	struct perf_event_attr attr = {
+		.size = sizeof(attr),
+		.type = PERF_TYPE_SOFTWARE,
+		.config = PERF_COUNT_SW_BPF_OUTPUT,
+		.sample_type = PERF_SAMPLE_RAW,
+		.sample_period = 1,
+	};
+
+	ret_buffer->fd = (int)syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+	if (ret_buffer->fd < 0)
+		return fail("perf_event_open");
+	ret_buffer->page = mmap(NULL, (1 + BUFFER_PAGES) * 4096, PROT_READ | PROT_WRITE, MAP_SHARED,
+				ret_buffer->fd, 0);
+	return ret_buffer->page == MAP_FAILED ? fail("mmap") : set_buffer("events", ret_buffer);
+}
+
+/* What is in it has not gone round. */
+static void print_buffer(const char *what, const struct buffer *buffer)
+{
+	const unsigned char *data = (unsigned char *)buffer->page + buffer->page->data_offset;
+	unsigned long long lost = 0, head = buffer->page->data_head;
+	int samples = 0;
+
+	for (unsigned long long at = 0; at < head;) {
+		const struct perf_event_header *header = (const void *)(data + at);
+
+		samples += header->type == PERF_RECORD_SAMPLE;
+		/* Behind the header: an id, and how many. */
+		if (header->type == PERF_RECORD_LOST)
+			lost += ((const unsigned long long *)(header + 1))[1];
+		at += header->size;
+	}
+	printf("%s: %d events, %s lost\n", what, samples, lost ? "some" : "none");
+}
+
+/* Until one call's event is lost. */
+static bool lose(void)
+{
+	__u32 zero = 0;
+
+	for (int i = 0; i < 50; i++) {
+		work((long)DRAIN_FLOOD);
+		bpf_map_lookup_elem(map("answers"), &zero, values);
+		if ((long long)values[0] == -ENOSPC)
+			return true;
+		usleep(20000);
+	}
+	return false;
+}
+
+static int losses(void)
+{
+	cpu_set_t first;
+	struct buffer old, new;
+	__u32 index = 0;
+
+	CPU_ZERO(&first);
+	CPU_SET(0, &first);
+	if (sched_setaffinity(0, sizeof(first), &first))
+		return fail("affinity");
+	if (open_buffer(&old) || !lose())
+		return fail("lose");
+	/* The next event in this buffer is another map's. */
+	usleep(500000);
+	if (set_buffer("noise", &old))
+		return -1;
+	work((long)DRAIN_NOISE);
+	usleep(500000);
+	print_buffer("old", &old);
+	bpf_map_delete_elem(map("noise"), &index);
+	if (!lose() || open_buffer(&new))
+		return fail("lose");
+	work((long)DRAIN_EVENT);
+	usleep(500000);
+	print_buffer("new", &new);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 3 || attach(argv[1]))
 		return 1;
 	if (argc == 3 && !strcmp(argv[2], "stuck"))
 		return stuck() ? 1 : 0;
+	if (argc == 3 && !strcmp(argv[2], "losses"))
+		return losses() ? 1 : 0;
 	if (argc == 3)
 		return answers() ? 1 : 0;
 	if (argc < 5)
