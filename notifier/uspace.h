@@ -337,3 +337,10 @@ int uspace_output_update(struct call *call, struct uspace_map *map);
  * that were read from the ring after the loss. Only for the event thread.
  */
 void uspace_output_report(struct uspace_map *map, uint32_t slot);
+
+/**
+ * uspace_outputs_look() - the same for one map, whether or not an event of its is read any more:
+ * others may have filled the ring
+ * @last: what the call before returned, 0 at first: maps take turns. Only for the event thread.
+ */
+uint32_t uspace_outputs_look(struct uspace *uspace, uint32_t last);

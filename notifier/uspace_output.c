@@ -194,3 +194,53 @@ void uspace_output_report(struct uspace_map *map, uint32_t slot)
 			rest(now_ns() - before);
 	}
 }
+
+static bool has_losses(const struct uspace_map *map)
+{
+	for (uint32_t slot = 0; slot < slots_of(map->uspace); slot++)
+		if (counter(map, slot) !=
+		    __atomic_load_n(&map->outputs[slot].lost, __ATOMIC_RELAXED))
+			return true;
+	return false;
+}
+
+/* The next one behind map number @last, or the first, with a reference. */
+static struct uspace_map *next_with_losses(struct uspace *uspace, uint32_t last)
+{
+	struct uspace_map *map, *first = NULL, *next = NULL;
+
+	pthread_mutex_lock(&uspace->lock);
+	list_for_each(map, &uspace->maps, node)
+	{
+		if (!map->outputs || !map->forward || (first && map->record.id <= last) ||
+		    !has_losses(map))
+			continue;
+		first = first ? first : map;
+		if (map->record.id <= last)
+			continue;
+		next = map;
+		break;
+	}
+	next = next ? next : first;
+	if (next)
+		uspace_map_ref(next);
+	pthread_mutex_unlock(&uspace->lock);
+	return next;
+}
+
+uint32_t uspace_outputs_look(struct uspace *uspace, uint32_t last)
+{
+	struct uspace_map *map;
+	uint32_t id;
+
+	if (!atomic_load(&uspace->output_maps))
+		return last;
+	map = next_with_losses(uspace, last);
+	if (!map)
+		return last;
+	id = map->record.id;
+	for (uint32_t slot = 0; slot < slots_of(uspace); slot++)
+		uspace_output_report(map, slot);
+	uspace_map_unref(map);
+	return id;
+}

@@ -123,4 +123,5 @@ drained()
 	inside "$DIR/drain" "$DIR/drain" losses >"$DIR/losses"
 	cat "$DIR/losses"
 	grep -qx 'new: 1 events, none lost' "$DIR/losses"
+	grep -qE '^old: [1-9][0-9]* events, some lost$' "$DIR/losses"
 }
