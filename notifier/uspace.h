@@ -10,6 +10,7 @@
  * uspace_link.c	attachments: sites, and which processes have them
  * uspace_check.c	what a file says about its sites
  * uspace_elem.c, uspace_batch.c	the tool's commands on maps that live here
+ * uspace_limit.h	how long a call may be at it
  * uspace_event.c	events on their way to the tool's perf buffers
  * uspace_output.c	those buffers, and what was lost on the way
  * uspace_unwind.c	unwinders that come into processes with return probes
