@@ -10,6 +10,7 @@
  * uspace_link.c	attachments: sites, and which processes have them
  * uspace_check.c	what a file says about its sites
  * uspace_elem.c, uspace_batch.c	the tool's commands on maps that live here
+ * uspace_limit.h	how long a call may be at it
  * uspace_event.c	events on their way to the tool's perf buffers
  * uspace_output.c	those buffers, and what was lost on the way
  * uspace_unwind.c	unwinders that come into processes with return probes
@@ -116,6 +117,8 @@ struct uspace {
  * @forward: perf event array: how its events reach the tool; opened by the first attachment; set
  *	under the region's @lock
  * @outputs: perf event array: by slot, the tool's buffers
+ * @outputs_lock: guards them; held while one is exchanged in the kernel's map, or told of losses;
+ *	before the region's @lock
  */
 struct uspace_map {
 	struct list node;
@@ -129,6 +132,7 @@ struct uspace_map {
 	bool settled;
 	struct forward *forward;
 	struct uspace_output *outputs;
+	pthread_mutex_t outputs_lock;
 };
 
 /**
@@ -203,7 +207,7 @@ void uspace_map_leave(struct uspace_map *map);
  * uspace_map_return() - bring the contents back into the kernel's map
  *
  * Errors: -EBUSY while attachments in traced processes use it, -EOPNOTSUPP for a bloom filter they
- * have used.
+ * have used, -ETIMEDOUT when they do not let its contents be read to the end.
  */
 int uspace_map_return(struct uspace_map *map);
 
@@ -236,7 +240,8 @@ struct uspace_prog *uspace_prog_unref(struct uspace_prog *prog);
  * uspace_prog_kernel_enter() - one more attachment of the program runs in the kernel: the contents
  * of its maps go there; pair with uspace_prog_kernel_leave(). Both take the region's @apply.
  *
- * Errors: -EPERM with a reason when attachments in traced processes use one of its maps.
+ * Errors: with a reason, -EPERM when attachments in traced processes use one of its maps, -EBUSY when
+ * they do not let one be read to the end.
  */
 int uspace_prog_kernel_enter(struct uspace_prog *prog, struct reason *reason);
 void uspace_prog_kernel_leave(struct uspace_prog *prog);
@@ -333,3 +338,10 @@ int uspace_output_update(struct call *call, struct uspace_map *map);
  * that were read from the ring after the loss. Only for the event thread.
  */
 void uspace_output_report(struct uspace_map *map, uint32_t slot);
+
+/**
+ * uspace_outputs_look() - the same for one map, whether or not an event of its is read any more:
+ * others may have filled the ring
+ * @last: what the call before returned, 0 at first: maps take turns. Only for the event thread.
+ */
+uint32_t uspace_outputs_look(struct uspace *uspace, uint32_t last);

@@ -127,6 +127,24 @@ static int elem_pop(struct elem *elem, const struct abi_map_elem *attr)
 	return r;
 }
 
+/*
+ * One step, so that nothing is lost that programs add meanwhile. What cannot be written is gone, as
+ * in the kernel: map_lookup_and_delete_elem() copies to the tool when the element is out.
+ */
+static int elem_take(struct elem *elem, const struct abi_map_elem *attr)
+{
+	int r = read_key(elem, attr->key);
+
+	if (r == 0 && !guest_valid(&elem->call->guest))
+		r = -ESRCH;
+	if (r == 0)
+		r = rt_map_take(elem->map->uspace->base, &elem->map->record, elem->key,
+				elem->value);
+	if (r == 0)
+		r = guest_write(&elem->call->guest, attr->value, elem->value, elem->value_size);
+	return r;
+}
+
 static int elem_lookup_and_delete(struct elem *elem, const struct abi_map_elem *attr)
 {
 	const struct region_map *record = &elem->map->record;
@@ -143,6 +161,11 @@ static int elem_lookup_and_delete(struct elem *elem, const struct abi_map_elem *
 	case BPF_MAP_TYPE_BLOOM_FILTER:
 		r = read_key(elem, attr->key);
 		return r < 0 ? r : -ABI_ENOTSUPP;
+	case BPF_MAP_TYPE_HASH:
+	case BPF_MAP_TYPE_PERCPU_HASH:
+	case BPF_MAP_TYPE_LRU_HASH:
+	case BPF_MAP_TYPE_LRU_PERCPU_HASH:
+		return elem_take(elem, attr);
 	default:
 		r = elem_lookup(elem, attr);
 		return r < 0 ? r : elem_delete(elem, attr);

@@ -81,6 +81,7 @@ static void *event_thread(void *arg)
 	struct uspace *uspace = arg;
 	struct region_shared *shared = (void *)(uspace->base + REGION_SHARED);
 	unsigned char *data = malloc(REGION_EVENT_MAX);
+	uint32_t looked = 0;
 
 	while (data && !atomic_load(&uspace->events_stop)) {
 		if (drain(uspace, data))
@@ -92,6 +93,7 @@ static void *event_thread(void *arg)
 			__atomic_store_n(&shared->waiting, 0, __ATOMIC_RELAXED);
 			continue;
 		}
+		looked = uspace_outputs_look(uspace, looked);
 		syscall(SYS_futex, &shared->waiting, FUTEX_WAIT, 1, &sleep, NULL, 0);
 	}
 	free(data);

@@ -59,6 +59,18 @@ static bool covered(const struct abi_map_create *attr)
 	}
 }
 
+/*
+ * Empty, at the last moment before it is used: a thread that was stopped in a program may have
+ * written there after the map that had the place before was gone.
+ */
+static void clear(const struct uspace_map *map)
+{
+	unsigned char *at = map->uspace->base + map->record.data;
+
+	if (madvise(at, map->record.data_size, MADV_REMOVE) < 0)
+		memset(at, 0, map->record.data_size);
+}
+
 static void set_resident(struct uspace_map *map, bool resident)
 {
 	if (atomic_exchange(&map->resident, resident) != resident)
@@ -110,6 +122,8 @@ int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uin
 		free(map);
 		return r;
 	}
+	if (map->outputs || attr->map_type == BPF_MAP_TYPE_BLOOM_FILTER)
+		clear(map);
 	if (map->outputs)
 		atomic_fetch_add(&uspace->output_maps, 1);
 	memcpy(uspace->base + map->record_offset, &map->record, sizeof(map->record));
@@ -212,9 +226,17 @@ static int settle(struct uspace_map *map, struct reason *reason)
 		r = open_forward(map, fd);
 		return r < 0 ? r : uspace_events_start(uspace);
 	}
+	clear(map);
 	rt_map_init(uspace->base, record);
 	set_resident(map, true);
-	return uspace_move_in(map, fd);
+	r = uspace_move_in(map, fd);
+	if (r < 0 && record->type != BPF_MAP_TYPE_QUEUE && record->type != BPF_MAP_TYPE_STACK)
+		/* The kernel still has them all. */
+		set_resident(map, false);
+	return r == -ETIMEDOUT ? reason_set(reason, -EBUSY,
+					    "a map was changed without end by traced processes "
+					    "while its contents came")
+			       : r;
 }
 
 int uspace_map_settle(struct uspace_map *map, struct reason *reason)

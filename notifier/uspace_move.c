@@ -3,6 +3,9 @@
  * Contents of a map on their way between the tool's kernel map and the region, called by
  * uspace_map.c: into the region before the first program is attached, back when a program in the
  * kernel needs them.
+ *
+ * The region's @apply is held meanwhile, so a move is given up (-ETIMEDOUT) that takes longer than
+ * any honest one: processes of the tenant may make the map's memory say anything.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/sys.h"
 #include "notifier/uspace.h"
+#include "notifier/uspace_limit.h"
 #include "vm/runtime/runtime.h"
 
 static int copy_in(struct uspace_map *map, int fd)
@@ -21,12 +25,15 @@ static int copy_in(struct uspace_map *map, int fd)
 	cleanup_free unsigned char *value = malloc(value_size);
 	unsigned char *next = key + record->key_size;
 	struct abi_map_elem attr = {.map_fd = (uint32_t)fd};
+	struct uspace_limit limit = uspace_limit_start(record, record->max_entries);
 	bool first = true;
 	int r;
 
 	if (!key || !value)
 		return -ENOMEM;
 	for (uint64_t i = 0; i <= record->max_entries; i++) {
+		if (uspace_limit_over(&limit))
+			return -ETIMEDOUT;
 		attr.key = first ? 0 : (uintptr_t)key;
 		attr.value = (uintptr_t)next;
 		if (sys_bpf(BPF_MAP_GET_NEXT_KEY, &attr, sizeof(attr)) < 0)
@@ -83,6 +90,7 @@ static int copy_out(struct uspace_map *map, int fd)
 	cleanup_free unsigned char *key = calloc(2, record->key_size);
 	cleanup_free unsigned char *value = malloc(value_size);
 	struct abi_map_elem attr = {.map_fd = (uint32_t)fd};
+	struct uspace_limit limit = uspace_limit_start(record, record->max_entries);
 	bool first = true;
 
 	if (!key || !value)
@@ -91,6 +99,8 @@ static int copy_out(struct uspace_map *map, int fd)
 		unsigned char *next = key + record->key_size;
 		int r;
 
+		if (uspace_limit_over(&limit))
+			return -ETIMEDOUT;
 		if (rt_map_next_key(base, record, first ? NULL : key, next) < 0)
 			return 0;
 		memcpy(key, next, record->key_size);
@@ -135,24 +145,30 @@ static int end_push(const struct end *end, const void *value)
 	return sys_bpf(BPF_MAP_UPDATE_ELEM, &attr, sizeof(attr));
 }
 
-/* A value can be seen only by taking it out; what a stack gives first goes in last. */
+/*
+ * A value can be seen only by taking it out; what a stack gives first goes in last. What does not
+ * come in time stays where it is: only the tenant's own processes can bring that about.
+ */
 static int move_queue(struct uspace_map *map, const struct end *from, const struct end *to)
 {
 	const struct region_map *record = &map->record;
 	cleanup_free unsigned char *values =
 		malloc((size_t)record->max_entries * record->value_size);
+	struct uspace_limit limit = uspace_limit_start(record, record->max_entries);
 	uint32_t cnt = 0;
 	int r = 0;
 
 	if (!values)
 		return -ENOMEM;
-	while (cnt < record->max_entries &&
+	while (cnt < record->max_entries && !uspace_limit_over(&limit) &&
 	       end_pop(from, values + (size_t)cnt * record->value_size) == 0)
 		cnt++;
 	for (uint32_t i = 0; i < cnt && r == 0; i++) {
 		uint32_t next = record->type == BPF_MAP_TYPE_STACK ? cnt - 1 - i : i;
 
-		r = end_push(to, values + (size_t)next * record->value_size);
+		r = to->fd < 0 && uspace_limit_over(&limit)
+			    ? -ETIMEDOUT
+			    : end_push(to, values + (size_t)next * record->value_size);
 	}
 	return r;
 }

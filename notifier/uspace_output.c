@@ -7,7 +7,6 @@
  * does in front of the next event. forward_lose() makes it count what we lost as well.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -33,10 +32,12 @@
 /**
  * struct uspace_output - one index of the map, which is the number of a slot too
  * @event_fd: the tool's event, or -1; its file, so it lives until the map's record goes
- * @lost: what the counter stood at when the tool was told last; only the event thread looks
+ * @lost: what the counter stood at when the tool was told last, or when the event came
+ * @turn: counts events that came
  */
 struct uspace_output {
 	int event_fd;
+	uint32_t turn;
 	uint64_t lost;
 };
 
@@ -52,6 +53,7 @@ int uspace_outputs_new(struct uspace_map *map)
 	map->outputs = calloc(slots, sizeof(*map->outputs));
 	if (!map->outputs)
 		return -ENOMEM;
+	pthread_mutex_init(&map->outputs_lock, NULL);
 	for (uint32_t i = 0; i < slots; i++)
 		map->outputs[i].event_fd = -1;
 	map->record.data_size = slots * sizeof(uint64_t);
@@ -68,15 +70,26 @@ void uspace_outputs_free(struct uspace_map *map)
 	pthread_mutex_unlock(&map->uspace->lock);
 	for (uint32_t i = 0; i < slots_of(map->uspace); i++)
 		close_fd(map->outputs[i].event_fd);
+	pthread_mutex_destroy(&map->outputs_lock);
 	free(map->outputs);
 	map->outputs = NULL;
 }
 
-static void set_event(struct uspace_map *map, uint32_t index, int *event_fd)
+static uint64_t counter(const struct uspace_map *map, uint32_t slot)
+{
+	const uint64_t *counters = (void *)(map->uspace->base + map->record.data);
+
+	return __atomic_load_n(&counters[slot], __ATOMIC_RELAXED);
+}
+
+/* What was lost before is not the new event's. Return: the old one's descriptor, or -1. */
+static int set_event(struct uspace_map *map, uint32_t index, int *event_fd)
 {
 	struct uspace_output *output = &map->outputs[index];
 	int old;
 
+	output->turn++;
+	__atomic_store_n(&output->lost, counter(map, index), __ATOMIC_RELAXED);
 	pthread_mutex_lock(&map->uspace->lock);
 	old = output->event_fd;
 	if (old >= 0 || map->uspace->output_events < EVENTS_MAX) {
@@ -86,7 +99,7 @@ static void set_event(struct uspace_map *map, uint32_t index, int *event_fd)
 		old = -1;
 	}
 	pthread_mutex_unlock(&map->uspace->lock);
-	close_fd(old);
+	return old;
 }
 
 /*
@@ -97,7 +110,7 @@ int uspace_output_update(struct call *call, struct uspace_map *map)
 {
 	struct abi_map_elem *attr = &call->attr.map_elem;
 	cleanup_fd int map_fd = guest_get_fd(&call->guest, (int)attr->map_fd);
-	cleanup_fd int event_fd = -1;
+	cleanup_fd int event_fd = -1, old_fd = -1;
 	enum kobject_kind kind;
 	uint32_t index, id;
 	int guest_fd, r;
@@ -119,22 +132,14 @@ int uspace_output_update(struct call *call, struct uspace_map *map)
 	attr->map_fd = (uint32_t)map_fd;
 	attr->key = (uintptr_t)&index;
 	attr->value = (uintptr_t)&event_fd;
+	/* In one with its note: a loss that is told in between would pause one event and be counted
+	 * by the other. */
+	pthread_mutex_lock(&map->outputs_lock);
 	r = sys_bpf(BPF_MAP_UPDATE_ELEM, attr, sizeof(*attr));
 	if (r == 0 && index < slots_of(map->uspace))
-		set_event(map, index, &event_fd);
+		old_fd = set_event(map, index, &event_fd);
+	pthread_mutex_unlock(&map->outputs_lock);
 	return r;
-}
-
-static int event_of(struct uspace_map *map, uint32_t slot)
-{
-	int fd;
-
-	pthread_mutex_lock(&map->uspace->lock);
-	fd = map->outputs[slot].event_fd;
-	if (fd >= 0)
-		fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	pthread_mutex_unlock(&map->uspace->lock);
-	return fd;
 }
 
 static int64_t now_ns(void)
@@ -152,26 +157,90 @@ static void rest(int64_t ns)
 	nanosleep(&nap, NULL);
 }
 
+/* Of @lost as many as are told at once, unless the event is another one than in turn @turn.
+ * Return: how many are left. */
+static uint64_t lose_part(struct uspace_map *map, uint32_t slot, uint32_t turn, uint64_t lost)
+{
+	struct uspace_output *output = &map->outputs[slot];
+	uint32_t part = lost < LOST_PART ? (uint32_t)lost : LOST_PART;
+	bool told;
+
+	pthread_mutex_lock(&map->outputs_lock);
+	told = output->turn == turn && output->event_fd >= 0 &&
+	       forward_lose(map->forward, slot, output->event_fd, part) == 0;
+	pthread_mutex_unlock(&map->outputs_lock);
+	return told ? lost - part : 0;
+}
+
 void uspace_output_report(struct uspace_map *map, uint32_t slot)
 {
-	const uint64_t *counters = (void *)(map->uspace->base + map->record.data);
 	struct uspace_output *output = &map->outputs[slot];
-	uint64_t now = __atomic_load_n(&counters[slot], __ATOMIC_RELAXED);
-	uint64_t lost = now - output->lost;
-	cleanup_fd int event_fd = -1;
+	uint64_t now, lost;
+	uint32_t turn;
 
-	output->lost = now;
-	if (lost == 0 || lost > LOST_MAX)
+	pthread_mutex_lock(&map->outputs_lock);
+	turn = output->turn;
+	now = counter(map, slot);
+	lost = now - output->lost;
+	__atomic_store_n(&output->lost, now, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&map->outputs_lock);
+	if (lost > LOST_MAX)
 		return;
-	event_fd = event_of(map, slot);
-	while (lost && event_fd >= 0 && !atomic_load(&map->uspace->events_stop)) {
-		uint32_t part = lost < LOST_PART ? (uint32_t)lost : LOST_PART;
+	while (lost && !atomic_load(&map->uspace->events_stop)) {
 		int64_t before = now_ns();
 
-		if (forward_lose(map->forward, slot, event_fd, part) < 0)
-			return;
-		lost -= part;
+		lost = lose_part(map, slot, turn, lost);
 		if (lost)
 			rest(now_ns() - before);
 	}
+}
+
+static bool has_losses(const struct uspace_map *map)
+{
+	for (uint32_t slot = 0; slot < slots_of(map->uspace); slot++)
+		if (counter(map, slot) !=
+		    __atomic_load_n(&map->outputs[slot].lost, __ATOMIC_RELAXED))
+			return true;
+	return false;
+}
+
+/* The next one behind map number @last, or the first, with a reference. */
+static struct uspace_map *next_with_losses(struct uspace *uspace, uint32_t last)
+{
+	struct uspace_map *map, *first = NULL, *next = NULL;
+
+	pthread_mutex_lock(&uspace->lock);
+	list_for_each(map, &uspace->maps, node)
+	{
+		if (!map->outputs || !map->forward || (first && map->record.id <= last) ||
+		    !has_losses(map))
+			continue;
+		first = first ? first : map;
+		if (map->record.id <= last)
+			continue;
+		next = map;
+		break;
+	}
+	next = next ? next : first;
+	if (next)
+		uspace_map_ref(next);
+	pthread_mutex_unlock(&uspace->lock);
+	return next;
+}
+
+uint32_t uspace_outputs_look(struct uspace *uspace, uint32_t last)
+{
+	struct uspace_map *map;
+	uint32_t id;
+
+	if (!atomic_load(&uspace->output_maps))
+		return last;
+	map = next_with_losses(uspace, last);
+	if (!map)
+		return last;
+	id = map->record.id;
+	for (uint32_t slot = 0; slot < slots_of(uspace); slot++)
+		uspace_output_report(map, slot);
+	uspace_map_unref(map);
+	return id;
 }

@@ -121,6 +121,10 @@ int uspace_prog_kernel_enter(struct uspace_prog *prog, struct reason *reason)
 	for (uint32_t i = 0; r == 0 && i < prog->map_cnt; i++)
 		prog->maps[i]->kernel_users++;
 	pthread_mutex_unlock(&prog->uspace->apply);
+	if (r == -ETIMEDOUT)
+		return reason_set(reason, -EBUSY,
+				  "traced processes change a map of this program without end: it "
+				  "cannot be moved into the kernel");
 	return r == 0 ? 0
 		      : reason_set(reason, -EPERM,
 				   "a map of this program lives in traced processes; moving it "

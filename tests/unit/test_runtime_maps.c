@@ -21,9 +21,10 @@
 #include "base/sys.h"
 #include "tests/unit/fake_region.h"
 
-#define SLOTS_MAX 64
-#define KEY_MAX	  64
-#define VALUE_MAX (256 * SLOTS_MAX)
+#define SLOTS_MAX   64
+#define KEY_MAX	    64
+#define VALUE_MAX   (256 * SLOTS_MAX)
+#define BUCKET_ROOM 64
 
 static uint64_t seed;
 
@@ -357,11 +358,13 @@ static void *hostile_writer(void *arg)
 
 static void hostile_memory(uint32_t type, uint32_t key_size, uint32_t value_size)
 {
-	static unsigned char key[KEY_MAX], value[VALUE_MAX];
+	static unsigned char key[KEY_MAX], value[VALUE_MAX], keys[KEY_MAX * BUCKET_ROOM],
+		values[VALUE_MAX * BUCKET_ROOM];
 	struct hostile hostile = {.base = fake_region(2)};
 	const unsigned char *low = hostile.base + REGION_MAPS, *found;
 	struct timespec start, now;
 	pthread_t id;
+	uint32_t cnt;
 	long ops = 0;
 
 	hostile.map = (struct region_map){.type = type,
@@ -384,6 +387,9 @@ static void hostile_memory(uint32_t type, uint32_t key_size, uint32_t value_size
 		rt_map_delete(hostile.base, &hostile.map, key, RT_ALL_SLOTS);
 		rt_map_write(hostile.base, &hostile.map, key, value, BPF_ANY);
 		rt_map_next_key(hostile.base, &hostile.map, key, key);
+		rt_map_take(hostile.base, &hostile.map, key, value);
+		rt_map_bucket(hostile.base, &hostile.map, random_below(20), random_below(2),
+			      BUCKET_ROOM, keys, values, &cnt);
 		ops++;
 		clock_gettime(CLOCK_MONOTONIC, &now);
 	} while (now.tv_sec - start.tv_sec < 3);

@@ -15,16 +15,19 @@
  * no walk is longer than CHAIN_MAX. The order of the stores is such that a process killed between
  * any two of them leaves a usable map; at worst an element is lost to it.
  *
+ * What a tool takes out with its value is read between its chain and the list of free ones, when
+ * the runs have ended that may have looked it up before: they add to it up to then.
+ *
  * A full LRU map evicts as a clock does: a hand goes round all elements, passes over those that
  * were used, taking their marks, and stops at one that was not. Nobody holds two locks: an element
  * is evicted, then the bucket of the new key is locked again.
  */
 #include <errno.h>
 
+#include "vm/runtime/hash_table.h"
 #include "vm/runtime/lock.h"
-#include "vm/runtime/map.h"
+#include "vm/runtime/slot.h"
 
-#define CHAIN_MAX    256u /* with a bucket per element, chains of even 16 do not occur */
 #define LOOKUP_TRIES 8
 #define UPDATE_TRIES 8
 #define POP_TRIES    4096
@@ -32,40 +35,7 @@
 #define EVICT_PASS   128u  /* used elements in a row that are passed over, as in the kernel */
 #define EVICT_STEPS  4096u /* elements looked at, when they all are in the hands of others */
 #define EVICT_YIELD  64u
-#define LINE	     64u
-#define LIVE	     0x80000000u
-#define HEADER_SIZE  64u
-
-struct hash_elem {
-	uint32_t hash; /* LIVE and 31 bits, or 0 */
-	uint32_t next; /* in the chain, or in the list of free ones */
-	unsigned char key[];
-};
-
-struct hash_header {
-	uint64_t free;	/* first free element, and a counter above that changes with each use */
-	uint64_t fresh; /* elements below have been used at some time */
-	uint64_t hand;	/* LRU: counts elements looked at; place modulo their number */
-};
-
-/** struct table - a map's parts @in_chain: bits of an element's hash that its bucket decides */
-struct table {
-	const struct region_map *map;
-	struct hash_header *header;
-	uint64_t *buckets;
-	unsigned char *elems;
-	uint32_t mask, in_chain;
-};
-
-static uint64_t buckets_size(const struct region_map *map)
-{
-	return ((uint64_t)map->buckets * sizeof(uint64_t) + LINE - 1) / LINE * LINE;
-}
-
-rt_inline uint32_t value_offset(const struct region_map *map)
-{
-	return (uint32_t)(sizeof(struct hash_elem) + rt_align8(map->key_size));
-}
+#define EVICT_NS     RT_NSEC_PER_SEC /* from the first element that could not be had */
 
 int hash_layout(struct region_map *map, uint64_t *ret_size)
 {
@@ -85,36 +55,6 @@ int hash_layout(struct region_map *map, uint64_t *ret_size)
 	if (map_is_lru(map))
 		*ret_size += rt_align8(map->max_entries);
 	return 0;
-}
-
-rt_inline struct table table_of(unsigned char *base, const struct region_map *map)
-{
-	unsigned char *data = base + map->data;
-	struct table table = {
-		.map = map,
-		.header = (void *)data,
-		.buckets = (void *)(data + HEADER_SIZE),
-		.elems = data + HEADER_SIZE + buckets_size(map),
-		.mask = map->buckets - 1,
-		.in_chain = LIVE | (map->buckets - 1),
-	};
-
-	return table;
-}
-
-/* NULL for numbers that no element has. */
-rt_inline struct hash_elem *elem_at(const struct table *table, uint32_t number)
-{
-	uint32_t index = number - 1;
-
-	if (rt_unlikely(index >= table->map->max_entries))
-		return NULL;
-	return (void *)(table->elems + (uint64_t)index * table->map->elem_stride);
-}
-
-rt_inline unsigned char *elem_value(const struct table *table, struct hash_elem *elem)
-{
-	return (unsigned char *)elem + value_offset(table->map);
 }
 
 rt_inline uint32_t key_hash(const struct region_map *map, const void *key)
@@ -247,7 +187,7 @@ static uint32_t elem_pop(const struct table *table)
 	return 0;
 }
 
-static void elem_push(const struct table *table, uint32_t number)
+void hash_elem_push(const struct table *table, uint32_t number)
 {
 	struct hash_elem *elem = elem_at(table, number);
 	uint64_t old = rt_load(&table->header->free);
@@ -285,7 +225,7 @@ static int insert_locked(const struct table *table, const void *key, uint32_t ha
 	__atomic_store_n(&elem->hash, hash, __ATOMIC_RELEASE);
 	if (lock_give(bucket, word, number))
 		return 0;
-	elem_push(table, number);
+	hash_elem_push(table, number);
 	return -EAGAIN;
 }
 
@@ -359,6 +299,8 @@ static bool evict_elem(unsigned char *base, const struct table *table, uint32_t 
 /* Return: number of an element that is the caller's, 0 if there was none to be had. */
 static uint32_t evict(unsigned char *base, const struct table *table, uint32_t holder)
 {
+	uint64_t start = 0;
+
 	for (uint32_t steps = 0; steps < EVICT_STEPS; steps++) {
 		uint64_t hand = __atomic_fetch_add(&table->header->hand, 1, __ATOMIC_RELAXED);
 		uint32_t number = (uint32_t)(hand % table->map->max_entries) + 1;
@@ -369,6 +311,11 @@ static uint32_t evict(unsigned char *base, const struct table *table, uint32_t h
 		}
 		if (evict_elem(base, table, number, holder))
 			return number;
+		/* Each may have been waited for. */
+		if (!start)
+			start = rt_monotonic();
+		if (rt_monotonic() - start >= EVICT_NS)
+			break;
 		if (steps % EVICT_YIELD == EVICT_YIELD - 1)
 			rt_syscall4(__NR_sched_yield, 0, 0, 0, 0);
 	}
@@ -392,12 +339,13 @@ int hash_update(unsigned char *base, const struct region_map *map, const void *k
 		r = spare ? -EAGAIN : -ENOMEM;
 	}
 	if (spare)
-		elem_push(&table, spare);
+		hash_elem_push(&table, spare);
 	return r == -EAGAIN ? -EBUSY : r;
 }
 
+/* @ret_value: NULL if nobody wants it */
 static int delete_once(unsigned char *base, const struct table *table, const void *key,
-		       uint32_t holder)
+		       uint32_t holder, void *ret_value)
 {
 	uint32_t hash = key_hash(table->map, key);
 	uint64_t *bucket = &table->buckets[hash & table->mask];
@@ -413,19 +361,35 @@ static int delete_once(unsigned char *base, const struct table *table, const voi
 	}
 	if (!unlink_locked(bucket, word, &place))
 		return -EAGAIN;
-	elem_push(table, place.number);
+	if (!ret_value) {
+		hash_elem_push(table, place.number);
+		return 0;
+	}
+	slot_wait_all(base);
+	hash_elem_take(table, place.number, ret_value);
 	return 0;
 }
 
-int hash_delete(unsigned char *base, const struct region_map *map, const void *key, uint32_t slot)
+static int hash_remove(unsigned char *base, const struct region_map *map, const void *key,
+		       uint32_t slot, void *ret_value)
 {
 	struct table table = table_of(base, map);
 	uint32_t holder = lock_holder(base, slot);
 	int r = -EAGAIN;
 
 	for (int i = 0; i < UPDATE_TRIES && r == -EAGAIN; i++)
-		r = delete_once(base, &table, key, holder);
+		r = delete_once(base, &table, key, holder, ret_value);
 	return r == -EAGAIN ? -EBUSY : r;
+}
+
+int hash_delete(unsigned char *base, const struct region_map *map, const void *key, uint32_t slot)
+{
+	return hash_remove(base, map, key, slot, NULL);
+}
+
+int hash_take(unsigned char *base, const struct region_map *map, const void *key, void *ret_value)
+{
+	return hash_remove(base, map, key, RT_ALL_SLOTS, ret_value);
 }
 
 /* Key of element @number if it is in bucket @bucket and stays there while the key is read. */
@@ -482,17 +446,6 @@ int hash_read(unsigned char *base, const struct region_map *map, const void *key
 			return 0;
 	}
 	return -ENOENT;
-}
-
-/* Whether element @number is in bucket @bucket now. */
-static struct hash_elem *elem_in(const struct table *table, uint32_t number, uint32_t bucket)
-{
-	struct hash_elem *elem = elem_at(table, number);
-
-	if (!elem || ((__atomic_load_n(&elem->hash, __ATOMIC_ACQUIRE) ^ (bucket | LIVE)) &
-		      table->in_chain))
-		return NULL;
-	return elem;
 }
 
 /* A chain that goes in circles has no more elements than the map. */

@@ -291,3 +291,17 @@ int rt_map_write(unsigned char *base, const struct region_map *map, const void *
 		return rt_map_push(base, map, value, flags, RT_ALL_SLOTS);
 	return rt_map_update(base, map, key, value, flags, RT_ALL_SLOTS);
 }
+
+int rt_map_take(unsigned char *base, const struct region_map *map, const void *key, void *ret_value)
+{
+	return map_is_hash(map) ? hash_take(base, map, key, ret_value) : -EOPNOTSUPP;
+}
+
+int rt_map_bucket(unsigned char *base, const struct region_map *map, uint32_t bucket, bool take,
+		  uint32_t room, void *ret_keys, void *ret_values, uint32_t *ret_cnt)
+{
+	const struct map_elems elems = {.keys = ret_keys, .values = ret_values, .room = room};
+
+	return map_is_hash(map) ? hash_bucket(base, map, bucket, &elems, take, ret_cnt)
+				: -EOPNOTSUPP;
+}

@@ -46,6 +46,12 @@ rt_inline bool map_is_percpu(const struct region_map *map)
 	       map->type == MAP_TYPE_LRU_PERCPU;
 }
 
+/* As tools see it. */
+rt_inline uint64_t map_value_size(const struct region_map *map)
+{
+	return map_is_percpu(map) ? (uint64_t)map->value_stride * map->slots : map->value_size;
+}
+
 rt_inline bool map_is_lru(const struct region_map *map)
 {
 	return map->type == MAP_TYPE_LRU_HASH || map->type == MAP_TYPE_LRU_PERCPU;
@@ -88,6 +94,15 @@ int hash_delete(unsigned char *base, const struct region_map *map, const void *k
 int hash_next_key(unsigned char *base, const struct region_map *map, const void *key,
 		  void *ret_key);
 int hash_read(unsigned char *base, const struct region_map *map, const void *key, void *ret_value);
+
+int hash_take(unsigned char *base, const struct region_map *map, const void *key, void *ret_value);
+/** struct map_elems - room for so many keys and values as tools see them */
+struct map_elems {
+	void *keys, *values;
+	uint32_t room;
+};
+int hash_bucket(unsigned char *base, const struct region_map *map, uint32_t bucket,
+		const struct map_elems *elems, bool take, uint32_t *ret_cnt);
 
 /* Keys are struct bpf_lpm_trie_key_u8. */
 int lpm_layout(struct region_map *map, uint64_t *ret_size);

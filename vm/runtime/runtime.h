@@ -82,3 +82,19 @@ int rt_map_read(unsigned char *base, const struct region_map *map, const void *k
 		void *ret_value);
 int rt_map_write(unsigned char *base, const struct region_map *map, const void *key,
 		 const void *value, uint64_t flags);
+/** rt_map_take() - take an element out of a hash, with all that was added to its value up to then
+ *  Return: 0, -ENOENT, -EBUSY, -EOPNOTSUPP: no hash */
+int rt_map_take(unsigned char *base, const struct region_map *map, const void *key,
+		void *ret_value);
+/**
+ * rt_map_bucket() - all elements of one bucket of a hash, which are at most RT_BUCKET_MAX
+ * @take: and remove them, as rt_map_take() does
+ * @room: how many @ret_keys and @ret_values have room for
+ * @ret_cnt: how many there are
+ *
+ * Return: 0, -ENOSPC: more than @room, and nothing was done; -ENOENT: there are less buckets;
+ * -EBUSY, -EOPNOTSUPP: no hash
+ */
+#define RT_BUCKET_MAX 256u
+int rt_map_bucket(unsigned char *base, const struct region_map *map, uint32_t bucket, bool take,
+		  uint32_t room, void *ret_keys, void *ret_values, uint32_t *ret_cnt);

@@ -19,6 +19,8 @@
 #define YIELDS	       32	    /* rounds before sleeping */
 #define SLEEP_NS       50000
 #define SLEEP_MAX_NS   1000000
+#define ALL_NS	       100000 /* for all slots together: many times a run */
+#define ALL_SPINS      64u
 #define DEAD_ROUNDS    16 /* owners' lives are checked every so many rounds */
 #define OWNER_NS_SHIFT 20
 #define OWNER_NS_MASK  0xfffull
@@ -291,4 +293,30 @@ uint32_t slot_claim_slow(unsigned char *base, uint32_t first, uint64_t sp)
 	if (waited)
 		rt_store(&cache->stalls, stalls + 1);
 	return SLOT_NONE;
+}
+
+void slot_wait_all(unsigned char *base)
+{
+	const struct region_slot *slots = region_shared(base)->slots;
+	uint64_t start = 0;
+	uint32_t round = 0;
+
+	/* Either a run that comes now sees what was stored before, or we see that it has a slot. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	for (uint32_t i = 0; i < region_header(base)->slots && i < REGION_SLOTS_MAX; i++) {
+		uint64_t episodes = __atomic_load_n(&slots[i].episodes, __ATOMIC_ACQUIRE);
+
+		while (__atomic_load_n(&slots[i].owner, __ATOMIC_ACQUIRE) &&
+		       __atomic_load_n(&slots[i].episodes, __ATOMIC_ACQUIRE) == episodes) {
+			if (round++ < ALL_SPINS) {
+				__builtin_ia32_pause();
+				continue;
+			}
+			if (!start)
+				start = rt_monotonic();
+			if (rt_monotonic() - start >= ALL_NS)
+				return;
+			rt_syscall4(__NR_sched_yield, 0, 0, 0, 0);
+		}
+	}
 }

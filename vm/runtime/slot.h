@@ -12,6 +12,14 @@
 /** slot_claim_slow() - the general case of slot_claim() @first: slot to look at first */
 uint32_t slot_claim_slow(unsigned char *base, uint32_t first, uint64_t sp);
 
+/**
+ * slot_wait_all() - until the runs that are under way have ended; for who owns no slot
+ *
+ * What was taken away from programs before the call is in nobody's hands behind it, but for those
+ * who did not end within a tenth of a millisecond: owners may be stopped or dead.
+ */
+void slot_wait_all(unsigned char *base);
+
 /*
  * The CPU this thread runs on, or ran on a moment ago (lower 12 bits), and its memory node. Only a
  * hint: where to find a free slot that no other core has in its cache. lsl reads the segment in
