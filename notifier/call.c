@@ -32,6 +32,9 @@ static int call_dispatch(struct call *call)
 		return call_ioctl(call);
 	case SYS_prlimit64:
 		return call_prlimit(call);
+	case SYS_seccomp:
+	case SYS_prctl:
+		return call_seccomp(call);
 	default:
 		return reason_set(&call->reason, -ENOSYS, "system call %d is not ours",
 				  call->notif.data.nr);
@@ -49,6 +52,10 @@ static const char *call_name(const struct call *call)
 		return "perf_event_open";
 	case SYS_ioctl:
 		return "ioctl";
+	case SYS_seccomp:
+		return "seccomp";
+	case SYS_prctl:
+		return "prctl";
 	default:
 		return "prlimit64";
 	}

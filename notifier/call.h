@@ -114,6 +114,7 @@ int call_bpf(struct call *call);
 int call_perf_event_open(struct call *call);
 int call_ioctl(struct call *call);
 int call_prlimit(struct call *call);
+int call_seccomp(struct call *call);
 
 /** command_is_native() - whether a bpf() command is left to the kernel without a look */
 bool command_is_native(const struct tenant *tenant, int cmd);

@@ -216,8 +216,9 @@ struct uspace_link *uspace_link_free(struct uspace_link *link)
 void uspace_link_stats(struct uspace_link *link, struct uspace_link_stats *ret_stats)
 {
 	*ret_stats = (struct uspace_link_stats){
-		.targets = uspace_targets_count(link->uspace, link->points[0]),
 		.unreached = link->reach.failed + atomic_load(&link->uspace->missed)};
+	ret_stats->targets =
+		uspace_targets_count(link->uspace, link->points[0], &ret_stats->filtered);
 	for (uint32_t slot = 0; slot < slots_of(link->uspace); slot++) {
 		const struct region_counter *counter =
 			counter_of(link->uspace, slot, link->counter);

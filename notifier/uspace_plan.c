@@ -318,6 +318,7 @@ int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct
 	plan->nonce = uspace->nonce;
 	plan->cgroup_id = uspace->tenant->scope.cgroup_id;
 	plan->seccomp_filters = uspace->seccomp_filters;
+	plan->own_filters = &header->own_filters;
 	r = add_sites(uspace, plan, true, reason);
 	plan->changed_cnt = plan->site_cnt;
 	if (r == 0)
@@ -382,6 +383,7 @@ int uspace_plan_run(const struct uspace_plan *plan, uint32_t cnt, pid_t pid, pid
 		.cgroup_id = plan->cgroup_id,
 		.armed_fd = armed_fd,
 		.seccomp_filters = plan->seccomp_filters,
+		.own_filters = plan->own_filters,
 	};
 	int r;
 

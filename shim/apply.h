@@ -100,6 +100,8 @@ unsigned int shim_file_traits(int file_fd);
  * @armed_fd: see tracee_stop(), -1 for a process that waits for nothing of ours
  * @seccomp_filters: filters every process of the tenant has; one with more may refuse, or die of,
  *the system calls that helpers make
+ * @own_filters: not 0 once any process has asked for more; looked at while the target is stopped, and
+ *then at every thread, because filters are a thread's; may be NULL
  */
 struct shim_plan {
 	struct shim_region region;
@@ -109,8 +111,13 @@ struct shim_plan {
 	uint64_t get_fd_nonce;
 	uint64_t cgroup_id;
 	uint32_t seccomp_filters;
+	const uint64_t *own_filters;
 	int armed_fd;
 };
+
+/** shim_has_filters() - whether any thread of @pid has more than @limit seccomp filters, or is about to
+ * get one; @limit 0: false */
+bool shim_has_filters(pid_t pid, uint32_t limit);
 
 /**
  * shim_apply() - stop all threads of @pid for a moment and apply @plan
