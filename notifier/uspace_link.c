@@ -205,7 +205,9 @@ struct uspace_link *uspace_link_free(struct uspace_link *link)
 	if (r < 0 || reach.failed)
 		log_notice("tenant=%s: %u processes keep an idle probe: %s",
 			   link->uspace->tenant->name, reach.failed,
-			   r < 0 ? reason.text : reach.reason.text);
+			   r == 0	    ? reach.reason.text
+			   : reason.text[0] ? reason.text
+					    : strerrordesc_np(-r));
 	counter_give(link->uspace, link->counter);
 	close_fd(link->prog_fd);
 	uspace_prog_unref(link->prog);

@@ -84,3 +84,25 @@ for link in links:
     assert link["targets"] == 0 and "1 not traced any more: seccomp filters of their own" in link["reason"], link
 EOF
 }
+
+# More of them than the daemon has threads, all waiting for those who change targets, whom a call of the target
+# must reach meanwhile.
+@test "many processes that ask for filters at once while probes come and go: nobody waits for ever" {
+	cp "$PROGRAMS/orphans" "$DIR/"
+	cat >"$DIR/tree" <<EOF
+(while [ ! -e $DIR/over ]; do $DIR/sample -n 3000 -t 2 -s 20; done) >$DIR/sums &
+$DIR/orphans 14 12 >$DIR/out & orphans=\$!
+for try in 1 2 3; do
+	timeout -k 0.5 -s INT 5 bpftrace -e 'uprobe:$DIR/sample:work { @ = count(); } uretprobe:$DIR/sample:outer { @r = count(); }' >$DIR/bt 2>&1
+	grep -q '^@: [1-9]' $DIR/bt && echo counted
+done
+wait \$orphans
+touch $DIR/over
+EOF
+	touch "$DIR/sums"
+	chmod 666 "$DIR/sums"
+	inside sh "$DIR/tree" >"$DIR/log" 2>"$DIR/err"
+	cat "$DIR/log" "$DIR/out"; sort "$DIR/err" | uniq -c
+	grep -q '^0 hung, 0 lost$' "$DIR/out"
+	grep -q '^counted$' "$DIR/log"
+}

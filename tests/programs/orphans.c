@@ -3,7 +3,7 @@
  * Processes that make, again and again, the calls that the daemon is asked about: it is killed
  * meanwhile, and no call may hang, nor one fail that the kernel would have carried out.
  *
- *	orphans SECONDS
+ *	orphans SECONDS [CALLERS]	of each kind, 3 when not given
  *
  * Prints a line per kind of call; the last one is "0 hung, 0 lost" when all was well.
  */
@@ -24,8 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CALLERS 3 /* of each kind */
-#define END_MS	3000
+#define END_MS 3000
 
 enum kind { CALL_BPF, CALL_PRLIMIT, CALL_SECCOMP, CALL_PRCTL, KINDS };
 static const char *const names[KINDS] = {"bpf", "prlimit64", "seccomp", "prctl"};
@@ -88,14 +87,14 @@ static void caller(enum kind kind)
 
 int main(int argc, char **argv)
 {
-	int left = KINDS * CALLERS;
+	int left = KINDS * (argc > 2 ? atoi(argv[2]) : 3), callers = left;
 	unsigned long lost = 0;
 
 	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (argc < 2 || shared == MAP_FAILED)
 		return 2;
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	for (int i = 0; i < KINDS * CALLERS; i++)
+	for (int i = 0; i < callers; i++)
 		if (fork() == 0)
 			caller(i % KINDS);
 	usleep((useconds_t)(atof(argv[1]) * 1e6));
