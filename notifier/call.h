@@ -57,7 +57,8 @@ struct call {
  */
 struct call *call_receive(struct tenant *tenant);
 
-/** call_is_urgent() - whether somebody who holds a lock waits for it: it must not wait for a thread */
+/** call_is_urgent() - whether somebody who holds a lock waits for it: it must not wait for a thread
+ */
 bool call_is_urgent(const struct call *call);
 
 /** call_run() - carry out a call and answer it; frees @call */

@@ -110,6 +110,7 @@ static void describe_placement(json_object *o, const struct attachment *attachme
 		describe_reason(o, reason, stats.filtered);
 		add_int(o, "targets", stats.targets);
 		add_int(o, "unreached", stats.unreached);
+		add_int(o, "filtered", stats.filtered);
 		add_int(o, "hits", stats.hits);
 		add_int(o, "missed", stats.missed);
 		return;

@@ -94,7 +94,8 @@ static void crew_lead(struct crew *crew)
 	pthread_mutex_unlock(&crew->lock);
 }
 
-/* As leader: the next call that needs a look, the lead given up; or NULL, still leading, when it is over.
+/* As leader: the next call that needs a look, the lead given up; or NULL, still leading, when it is
+ * over.
  */
 static struct call *crew_next_call(struct crew *crew)
 {

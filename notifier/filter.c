@@ -29,9 +29,8 @@
  * see cmd_seccomp.c. */
 static int filter_rules_filters(scmp_filter_ctx ctx)
 {
-	int r = seccomp_rule_add(
-		ctx, SCMP_ACT_NOTIFY, SCMP_SYS(seccomp), 1,
-		SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, SECCOMP_SET_MODE_FILTER));
+	int r = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(seccomp), 1,
+				 SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, SECCOMP_SET_MODE_FILTER));
 
 	if (r < 0)
 		return r;

@@ -20,7 +20,8 @@ struct pending;
  */
 int keeper_start(const struct cgroup *cgroup, const char *socket_path, struct pending *pending);
 
-/** keeper_give_listener() - @listener: of the tree; before keeper_give_region(). Return: 0 or -errno. */
+/** keeper_give_listener() - @listener: of the tree; before keeper_give_region(). Return: 0 or
+ * -errno. */
 int keeper_give_listener(int fd, int listener);
 
 /** keeper_give_region() - @code_fd: writable descriptor of the region's text and code. Return: 0 or

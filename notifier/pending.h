@@ -20,8 +20,8 @@ int pending_new(struct pending **ret_pending);
  * pending_receive() - take one notification off a listener that polled readable
  * @pending: NULL: into memory of nobody else's
  * @ret_notif: a copy
- * @ret_place: what pending_done() wants, -1 for none. More calls than there are places are served all
- *	the same, and would wait for ever if the daemon were killed.
+ * @ret_place: what pending_done() wants, -1 for none. More calls than there are places are served
+ *all the same, and would wait for ever if the daemon were killed.
  *
  * One thread at a time. Return: as listener_receive().
  */
@@ -32,10 +32,10 @@ int pending_receive(struct pending *pending, int listener, struct seccomp_notif 
 void pending_done(struct pending *pending, int place);
 
 /**
- * pending_answer_orphans() - in the keeper, once the daemon is dead: answer what it left, and all that
- * comes until nobody is left under the filter
+ * pending_answer_orphans() - in the keeper, once the daemon is dead: answer what it left, and all
+ * that comes until nobody is left under the filter
  *
- * What the daemon alone can carry out does not exist any more (ENOSYS); calls that it only looked at
- * are the kernel's.
+ * What the daemon alone can carry out does not exist any more (ENOSYS); calls that it only looked
+ * at are the kernel's.
  */
 void pending_answer_orphans(struct pending *pending, int listener);

@@ -103,8 +103,8 @@ static int refuse_filters(struct reason *reason)
 }
 
 /*
- * Once its threads are stopped: what was seen before may have changed meanwhile, and a process whose
- * stubs were made idle because of its filters must not be woken.
+ * Once its threads are stopped: what was seen before may have changed meanwhile, and a process
+ * whose stubs were made idle because of its filters must not be woken.
  */
 static int check_filters(pid_t pid, const struct shim_plan *plan, struct reason *reason)
 {

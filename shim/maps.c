@@ -22,6 +22,9 @@
 #define LOWEST	  0x10000ull /* mmap_min_addr */
 #define HIGHEST	  0x7fffffff0000ull
 #define PAGE_MASK 0xfffull
+/* Distance from the next mapping above; the kernel fills addresses from there downwards. */
+#define FAR_AWAY 0x4000000000ull  /* 256 GiB */
+#define ENOUGH	 0x10000000000ull /* 1 TiB: a gap to look no further */
 
 static enum unwinder unwinder_of(const char *path)
 {
@@ -55,6 +58,7 @@ static int add_line(struct maps *maps, uint32_t *cap, const char *line)
 	entry.executable = perms[2] == 'x';
 	entry.shared = perms[3] == 's';
 	entry.vdso = at && strncmp(line + at, "[vdso]", 6) == 0;
+	entry.stack = at && strncmp(line + at, "[stack]", 7) == 0;
 	if (at)
 		entry.unwinder = unwinder_of(line + at);
 	if (maps->cnt == *cap) {
@@ -159,4 +163,29 @@ uint64_t maps_gap_near(const struct maps *maps, uint64_t address, uint64_t size)
 			best = at;
 	}
 	return best;
+}
+
+uint64_t maps_gap_far(const struct maps *maps, uint64_t size)
+{
+	uint64_t from = 0, to = 0;
+
+	/* The highest that is large, else the largest: sanitizers take low addresses for
+	 * themselves. Not the one that the stack grows into. */
+	for (uint32_t i = 0; i < maps->cnt; i++) {
+		uint64_t start = i ? maps->entries[i - 1].end : LOWEST;
+		uint64_t end = maps->entries[i].start;
+
+		if (end <= start || end > HIGHEST || maps->entries[i].stack)
+			continue;
+		if (end - start >= ENOUGH || end - start > to - from) {
+			from = start;
+			to = end;
+		}
+	}
+	if (to - from < 4 * size)
+		return 0;
+	/* In the middle of a small one. */
+	if (to - from < 2 * FAR_AWAY)
+		return (from + (to - from) / 2 - size / 2) & ~PAGE_MASK;
+	return (to - FAR_AWAY - size) & ~PAGE_MASK;
 }

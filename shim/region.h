@@ -14,6 +14,9 @@
  *	REGION_CACHE	what a fork makes wrong		RW-, private, MADV_WIPEONFORK
  *	REGION_SHADOW	pending function returns	RW-, private
  *
+ * Only what is in use is mapped, in pieces; the rest are holes, which no limit of the process
+ *counts.
+ *
  * Only the daemon writes the first two. Everything from REGION_SHARED on is hostile to whoever
  *reads it, the runtime included: another process of the tenant may change it between two reads.
  *Indices read from it are brought into bounds before use, walks are bounded, pointers are never

@@ -22,10 +22,10 @@
 /* Of a thread that has seen a stub's record and does not own a slot yet, nothing can be seen. */
 #define ON_THE_WAY_MS 2
 
-#define OWNER_NS_SHIFT	   20 /* struct region_slot */
-#define OWNER_THREAD_MASK  ((1ull << OWNER_NS_SHIFT) - 1)
-#define OWNER_NS_MASK	   0xfffull
-#define OWNER_PID_SHIFT	   32
+#define OWNER_NS_SHIFT	  20 /* struct region_slot */
+#define OWNER_THREAD_MASK ((1ull << OWNER_NS_SHIFT) - 1)
+#define OWNER_NS_MASK	  0xfffull
+#define OWNER_PID_SHIFT	  32
 
 int shim_silence(pid_t tid, int mem_fd)
 {
@@ -40,7 +40,8 @@ int shim_silence(pid_t tid, int mem_fd)
 	return r;
 }
 
-/* What owner words of the process look like: its pid as it sees it itself, and its pid namespace. */
+/* What owner words of the process look like: its pid as it sees it itself, and its pid namespace.
+ */
 static int owner_of(pid_t tid, uint64_t *ret_owner)
 {
 	cleanup_free char *text = NULL;
@@ -61,8 +62,8 @@ static int owner_of(pid_t tid, uint64_t *ret_owner)
 	line = strrchr(line, '\t');
 	if (!line)
 		return -ESRCH;
-	*ret_owner = strtoull(line + 1, NULL, 10) << OWNER_PID_SHIFT |
-		     (st.st_ino & OWNER_NS_MASK) << OWNER_NS_SHIFT;
+	*ret_owner = strtoull(line + 1, NULL, 10) << OWNER_PID_SHIFT | (st.st_ino & OWNER_NS_MASK)
+									       << OWNER_NS_SHIFT;
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A process that is traced, and then gets a seccomp filter of its own that kills it for every system
- * call but a handful. None of those that helpers of programs make is among them.
+ * A process that is traced, and then gets a seccomp filter of its own that kills it for every
+ *system call but a handful. None of those that helpers of programs make is among them.
  *
  *	filtered HOW BEFORE AFTER	seconds of calls before and after the filter
  *
@@ -69,8 +69,8 @@ static int install(const char *how)
 
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	if (strcmp(how, "tsync") == 0)
-		return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
-				    SECCOMP_FILTER_FLAG_TSYNC, &prog);
+		return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC,
+				    &prog);
 	if (strcmp(how, "late") == 0)
 		insns[7].k = SECCOMP_RET_ALLOW;
 	if (strcmp(how, "none") == 0)

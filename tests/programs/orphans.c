@@ -32,7 +32,7 @@ static const char *const names[KINDS] = {"bpf", "prlimit64", "seccomp", "prctl"}
 static volatile struct shared {
 	int stop;
 	unsigned long calls[KINDS], gone[KINDS], lost[KINDS];
-} *shared;
+} * shared;
 
 static struct sock_filter allow[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
 static struct sock_fprog prog = {1, allow};
