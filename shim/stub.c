@@ -200,10 +200,11 @@ static int silence_area(const struct tracee *tracee, uint64_t area, uint64_t bas
 	return silenced;
 }
 
-int stub_silence(const struct tracee *tracee, const struct maps *maps)
+int stub_silence(const struct tracee *tracee, const struct maps *maps, uint64_t *ret_base)
 {
 	int silenced = 0;
 
+	*ret_base = 0;
 	for (uint32_t i = 0; i < maps->cnt; i++) {
 		struct region_stub first;
 		int r;
@@ -220,6 +221,8 @@ int stub_silence(const struct tracee *tracee, const struct maps *maps)
 			if (r < 0)
 				return r;
 			silenced += r;
+			if (r > 0)
+				*ret_base = first.enter;
 		}
 	}
 	return silenced;

@@ -44,6 +44,24 @@ EOF
 	done
 }
 
+# Its other threads get the filter wherever they are: in a hit, most likely.
+@test "TSYNC while threads of the target do nothing but hit, again and again: no target is killed" {
+	cat >"$DIR/tree" <<EOF
+bpftrace $DIR/script.bt >$DIR/bt 2>&1 & tool=\$!
+while ! grep -q Attaching $DIR/bt; do sleep 0.05; done
+sleep 1.5
+for try in \$(seq 60); do
+	$DIR/filtered tsync 0.02 0.03 >>$DIR/out || echo "status \$?"
+done
+$STOP_TOOL
+EOF
+	inside sh "$DIR/tree" >"$DIR/log" 2>"$DIR/err"
+	cat "$DIR/log"; grep -v 'not traced' "$DIR/err" | sort | uniq -c
+	lacks "$DIR/log" status
+	[ "$(grep -c '^filtered ok$' "$DIR/out")" -eq 60 ]
+	[ "$(grep -c 'not traced any more' "$DIR/err")" -eq 60 ]
+}
+
 @test "a silent target is not woken by probes that come later, nor by those that go" {
 	for how in prctl tsync late; do
 		filtered_tree $how 2 8 1.2

@@ -85,9 +85,12 @@ __attribute__((noinline, noipa)) long filtered_outer(const char *how)
 	return install(how);
 }
 
-/* To the end of the process: a thread's own makes calls. */
+static volatile int running;
+
+/* To the end of the process: the thread's own makes calls, as does its beginning. */
 static void *caller(void *arg)
 {
+	__atomic_fetch_add(&running, 1, __ATOMIC_RELEASE);
 	for (;;)
 		call_for(1);
 	return arg;
@@ -121,6 +124,8 @@ int main(int argc, char **argv)
 	threads = strcmp(argv[1], "tsync") == 0 || strcmp(argv[1], "late") == 0;
 	for (int i = 0; threads && i < THREADS; i++)
 		pthread_create(&thread, NULL, caller, NULL);
+	while (threads && running < THREADS)
+		usleep(1000);
 	call_for(before);
 	r = strcmp(argv[1], "inside") == 0 ? filtered_outer(argv[1]) : install(argv[1]);
 	if ((r != 0) != (strcmp(argv[1], "none") == 0))
