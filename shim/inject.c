@@ -72,18 +72,37 @@ static enum place place_of(const struct maps *maps, const struct shim_segment *s
 		       : PLACE_FOREIGN;
 }
 
-static int map_file(struct tracee *tracee, const struct shim_plan *plan,
-		    const struct shim_segment *segment, uint64_t address)
+/* The file that the process was handed last, which several segments may be of. @segment: one of
+ * them */
+struct handed {
+	int64_t fd;
+	const struct shim_segment *segment;
+};
+
+static void take_back(struct tracee *tracee, struct handed *handed)
 {
-	int64_t fd = CALL(tracee, SYS_bpf, (uint64_t)plan->get_fd_cmd, segment->offset,
-			  plan->get_fd_nonce);
+	if (handed->fd >= 0)
+		CALL(tracee, SYS_close, (uint64_t)handed->fd);
+	handed->fd = -1;
+}
+
+static int map_file(struct tracee *tracee, const struct shim_plan *plan,
+		    const struct shim_segment *segment, uint64_t address, struct handed *handed)
+{
 	int64_t r;
 
-	if (fd < 0)
-		return (int)fd;
+	/* Maps of the kernel share one inode. */
+	if (handed->fd < 0 || handed->segment->fd != segment->fd ||
+	    handed->segment->ino != segment->ino) {
+		take_back(tracee, handed);
+		handed->segment = segment;
+		handed->fd = CALL(tracee, SYS_bpf, (uint64_t)plan->get_fd_cmd, segment->offset,
+				  plan->get_fd_nonce);
+	}
+	if (handed->fd < 0)
+		return (int)handed->fd;
 	r = CALL(tracee, SYS_mmap, address, segment->size, (uint64_t)segment->prot,
-		 MAP_SHARED | MAP_FIXED_NOREPLACE, (uint64_t)fd, segment->file_offset);
-	CALL(tracee, SYS_close, (uint64_t)fd);
+		 MAP_SHARED | MAP_FIXED_NOREPLACE, (uint64_t)handed->fd, segment->file_offset);
 	return r < 0 ? (int)r : 0;
 }
 
@@ -99,18 +118,6 @@ static int map_private(struct tracee *tracee, const struct shim_segment *segment
 			CALL(tracee, SYS_munmap, address, segment->size);
 	}
 	return r < 0 ? (int)r : 0;
-}
-
-static int map_segment(struct tracee *tracee, const struct shim_plan *plan,
-		       const struct shim_segment *segment, uint64_t address)
-{
-	int r = segment->fd >= 0 ? map_file(tracee, plan, segment, address)
-				 : map_private(tracee, segment, address);
-
-	/* Not into core files: they are the tool's maps. */
-	if (r == 0)
-		CALL(tracee, SYS_madvise, address, segment->size, MADV_DONTDUMP);
-	return r;
 }
 
 /* Take away those of the first @cnt that were not there before. */
@@ -129,19 +136,41 @@ static void unmap_segments(struct tracee *tracee, const struct shim_region *regi
 static int map_segments(struct tracee *tracee, const struct shim_plan *plan,
 			const struct maps *maps, uint64_t base)
 {
+	struct handed handed = {.fd = -1};
+	int r = 0;
+
 	for (uint32_t i = 0; i < plan->region.segment_cnt; i++) {
 		const struct shim_segment *segment = &plan->region.segments[i];
-		enum place place = place_of(maps, segment, base + segment->offset);
-		int r = place == PLACE_FOREIGN ? -EEXIST : 0;
+		uint64_t address = base + segment->offset;
+		enum place place = place_of(maps, segment, address);
 
-		if (place == PLACE_HOLE)
-			r = map_segment(tracee, plan, segment, base + segment->offset);
+		if (place == PLACE_FOREIGN)
+			r = -EEXIST;
+		else if (place == PLACE_HOLE)
+			r = segment->fd >= 0 ? map_file(tracee, plan, segment, address, &handed)
+					     : map_private(tracee, segment, address);
 		if (r < 0) {
 			unmap_segments(tracee, &plan->region, i, maps, base);
-			return r;
+			break;
 		}
 	}
-	return 0;
+	take_back(tracee, &handed);
+	return r;
+}
+
+/* Not into core files: they are the tool's maps. Where nothing is mapped the kernel goes on. */
+static void leave_out_of_cores(struct tracee *tracee, const struct shim_region *region,
+			       const struct maps *maps, uint64_t base, bool fresh)
+{
+	if (fresh)
+		CALL(tracee, SYS_madvise, base, REGION_SIZE, MADV_DONTDUMP);
+	for (uint32_t i = 0; i < region->segment_cnt && !fresh; i++) {
+		const struct shim_segment *segment = &region->segments[i];
+
+		if (place_of(maps, segment, base + segment->offset) == PLACE_HOLE)
+			CALL(tracee, SYS_madvise, base + segment->offset, segment->size,
+			     MADV_DONTDUMP);
+	}
 }
 
 /* Bytes that are missing. */
@@ -236,6 +265,7 @@ int inject_region(struct tracee *tracee, const struct shim_plan *plan, const str
 			unmap_segments(tracee, &plan->region, plan->region.segment_cnt, maps, base);
 		return explain(r, reason);
 	}
+	leave_out_of_cores(tracee, &plan->region, maps, base, fresh);
 	*ret_base = base;
 	return 0;
 }
