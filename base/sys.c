@@ -66,6 +66,11 @@ int sys_kcmp_files(pid_t a, pid_t b)
 	return SYS(SYS_kcmp, a, b, KCMP_FILES, 0, 0);
 }
 
+bool sys_same_memory(pid_t a, pid_t b)
+{
+	return SYS(SYS_kcmp, a, b, KCMP_VM, 0, 0) == 0;
+}
+
 ssize_t sys_process_read(pid_t pid, uint64_t addr, void *buf, size_t len)
 {
 	struct iovec local = {.iov_base = buf, .iov_len = len};

@@ -47,6 +47,9 @@ int sys_pidfd_send_signal(int pidfd, int sig);
 int sys_seccomp(unsigned int op, unsigned int flags, void *args);
 int sys_openat2(int dirfd, const char *path, uint64_t flags, uint64_t resolve);
 int sys_kcmp_files(pid_t a, pid_t b);
+/** sys_same_memory() - whether two tasks share their address space; false too for one that is gone
+ */
+bool sys_same_memory(pid_t a, pid_t b);
 
 /**
  * sys_process_read() - copy from another process

@@ -5,6 +5,7 @@
 #include "kernel-bridge/kobject.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -109,4 +110,18 @@ uint32_t kobject_attr_size(void)
 		attr[size - 1] = 0;
 	}
 	return found ? found : 112;
+}
+
+/* Only there: bpf_map_show_fdinfo(), kernel/bpf/syscall.c, Linux 6.18. */
+bool kobject_is_frozen(int map_fd)
+{
+	cleanup_free char *text = NULL;
+	const char *line;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", map_fd);
+	if (read_file(AT_FDCWD, path, 4096, &text, NULL) < 0)
+		return false;
+	line = strstr(text, "\nfrozen:\t");
+	return line && line[sizeof("\nfrozen:\t") - 1] == '1';
 }

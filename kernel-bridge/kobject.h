@@ -39,5 +39,8 @@ bool kobject_alive(enum kobject_kind kind, uint32_t id);
  */
 int kobject_info(int fd, void *info, uint32_t *len);
 
+/** kobject_is_frozen() - whether BPF_MAP_FREEZE has been called on a map, which is for ever */
+bool kobject_is_frozen(int map_fd);
+
 /** kobject_attr_size() - sizeof(union bpf_attr) of the running kernel, found by asking it */
 uint32_t kobject_attr_size(void);

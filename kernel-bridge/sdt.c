@@ -1,103 +1,100 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reads .note.stapsdt with libelf, by plain reads: a file that shrinks meanwhile must not raise
- * SIGBUS in the daemon.
+ * Notes of .note.stapsdt, one after the other.
+ *
+ * Source: the format's description in systemtap's wiki, "UserSpaceProbeImplementation".
  */
 #include "kernel-bridge/sdt.h"
 
-#include <gelf.h>
-#include <libelf.h>
 #include <string.h>
 
-/* Notes are a few kilobytes in real files; a sparse file must not make us allocate its size. */
-#define NOTES_MAX  (16u << 20)
+#include "base/elf_file.h"
+
+/* Notes are a few kilobytes in real files. */
+#define READ_MAX   (16u << 20)
 #define NT_STAPSDT 3
 
 struct sdt_file {
-	Elf *elf;
-	Elf_Data *notes;
+	struct elf_file elf;
+	const Elf64_Shdr *notes;
 	uint64_t base; /* address of .stapsdt.base, 0 when absent */
 };
 
-static bool sdt_open(struct sdt_file *file, int fd)
+/* A note of ours as far as it matters: addresses of probe, base and semaphore begin its
+ * description. */
+struct sdt_note {
+	Elf64_Nhdr header;
+	char owner[8];
+	unsigned char words[3 * sizeof(uint64_t)];
+};
+
+static bool find_sections(struct sdt_file *file)
 {
-	Elf_Scn *scn = NULL;
-	size_t strings;
-	GElf_Shdr shdr;
+	const Elf64_Shdr *base;
 
-	*file = (struct sdt_file){0};
-	if (elf_version(EV_CURRENT) == EV_NONE)
+	if (elf_section_find(&file->elf, ".note.stapsdt", &file->notes) < 0 ||
+	    file->notes->sh_type != SHT_NOTE)
 		return false;
-	file->elf = elf_begin(fd, ELF_C_READ, NULL);
-	if (!file->elf || elf_getshdrstrndx(file->elf, &strings) < 0)
-		return false;
-	while ((scn = elf_nextscn(file->elf, scn))) {
-		const char *name;
-
-		if (!gelf_getshdr(scn, &shdr))
-			return false;
-		name = elf_strptr(file->elf, strings, shdr.sh_name);
-		if (!name)
-			continue;
-		if (strcmp(name, ".stapsdt.base") == 0)
-			file->base = shdr.sh_addr;
-		else if (strcmp(name, ".note.stapsdt") == 0 && shdr.sh_type == SHT_NOTE &&
-			 shdr.sh_size <= NOTES_MAX)
-			file->notes = elf_getdata(scn, NULL);
-	}
-	return file->notes != NULL;
+	if (elf_section_find(&file->elf, ".stapsdt.base", &base) == 0)
+		file->base = base->sh_addr;
+	return true;
 }
 
 /* Address in the file's own address space to file offset; 0 for none (offset 0 is the header). */
-static uint64_t address_to_offset(Elf *elf, uint64_t address)
+static uint64_t address_to_offset(const struct elf_file *elf, uint64_t address)
 {
-	size_t count;
-	GElf_Phdr phdr;
+	for (uint32_t i = 0; i < elf->segment_cnt; i++) {
+		const Elf64_Phdr *segment = &elf->segments[i];
 
-	if (elf_getphdrnum(elf, &count) < 0)
-		return 0;
-	for (size_t i = 0; i < count; i++)
-		if (gelf_getphdr(elf, (int)i, &phdr) && phdr.p_type == PT_LOAD &&
-		    address >= phdr.p_vaddr && address - phdr.p_vaddr < phdr.p_memsz)
-			return address - phdr.p_vaddr + phdr.p_offset;
+		/* A semaphore may lie behind what the file has of its segment. */
+		if (segment->p_type == PT_LOAD && address >= segment->p_vaddr &&
+		    address - segment->p_vaddr < segment->p_memsz)
+			return address - segment->p_vaddr + segment->p_offset;
+	}
 	return 0;
 }
 
-/* A note's description begins with three addresses: probe, base, semaphore. */
-static bool note_has_semaphore(const struct sdt_file *file, const void *desc, size_t len,
+static bool note_has_semaphore(const struct sdt_file *file, const struct sdt_note *note,
 			       uint64_t offset)
 {
 	uint64_t words[3];
 
-	if (len < sizeof(words))
-		return false;
-	memcpy(words, desc, sizeof(words));
-	if (!words[2])
+	memcpy(words, note->words, sizeof(words));
+	if (note->header.n_type != NT_STAPSDT || note->header.n_namesz != sizeof(note->owner) ||
+	    memcmp(note->owner, "stapsdt", sizeof(note->owner)) != 0 ||
+	    note->header.n_descsz < sizeof(words) || !words[2])
 		return false;
 	if (file->base)
 		words[2] += file->base - words[1];
-	return address_to_offset(file->elf, words[2]) == offset;
+	return address_to_offset(&file->elf, words[2]) == offset;
+}
+
+static uint64_t padded(uint32_t size)
+{
+	return (size + 3ull) & ~3ull;
+}
+
+static bool has_semaphore(struct sdt_file *file, uint64_t offset)
+{
+	struct sdt_note note;
+
+	for (uint64_t at = 0;
+	     elf_section_read(&file->elf, file->notes, at, &note, sizeof(note)) == 0;
+	     at +=
+	     sizeof(note.header) + padded(note.header.n_namesz) + padded(note.header.n_descsz))
+		if (note_has_semaphore(file, &note, offset))
+			return true;
+	return false;
 }
 
 bool sdt_is_semaphore(int fd, uint64_t offset)
 {
-	struct sdt_file file;
-	bool found = false;
+	struct sdt_file file = {0};
+	bool found;
 
-	if (sdt_open(&file, fd) && gelf_getclass(file.elf) == ELFCLASS64) {
-		size_t at = 0, next, name_at, desc_at;
-		GElf_Nhdr note;
-
-		while (!found && at < file.notes->d_size &&
-		       (next = gelf_getnote(file.notes, at, &note, &name_at, &desc_at)) > 0) {
-			if (note.n_type == NT_STAPSDT)
-				found = note_has_semaphore(&file,
-							   (char *)file.notes->d_buf + desc_at,
-							   note.n_descsz, offset);
-			at = next;
-		}
-	}
-	if (file.elf)
-		elf_end(file.elf);
+	if (elf_file_open(&file.elf, fd, READ_MAX) < 0)
+		return false;
+	found = find_sections(&file) && has_semaphore(&file, offset);
+	elf_file_close(&file.elf);
 	return found;
 }

@@ -10,17 +10,39 @@
 
 #include "base/cleanup.h"
 #include "base/license.h"
+#include "base/sys.h"
 #include "kernel-bridge/insns.h"
 #include "kernel-bridge/kobject.h"
 #include "kernel-bridge/kprog.h"
 #include "notifier/call.h"
 
-/* Maps of one program as it names them. */
+/* Maps of one program as it names them. @contents: of those that do not change, owned */
 struct map_refs {
 	struct uspace_map *maps[VERIFIER_MAPS_MAX];
 	struct verifier_map shapes[VERIFIER_MAPS_MAX];
+	unsigned char *contents[VERIFIER_MAPS_MAX];
 	uint32_t cnt;
 };
+
+#define CONTENTS_MAX (64u << 10) /* of one map: constants are few, and this is read at each load */
+
+/* What constant data is at most worth knowing is what nobody can change: not the tool, not a program. */
+static unsigned char *read_contents(int fd, const struct region_map *record)
+{
+	cleanup_free unsigned char *value = NULL;
+	uint32_t zero = 0;
+	union bpf_attr attr = {.map_fd = (uint32_t)fd, .key = (uintptr_t)&zero};
+
+	if (record->type != BPF_MAP_TYPE_ARRAY || record->max_entries != 1 ||
+	    !(record->flags & BPF_F_RDONLY_PROG) || record->value_size > CONTENTS_MAX ||
+	    !kobject_is_frozen(fd))
+		return NULL;
+	value = malloc(record->value_size);
+	attr.value = (uintptr_t)value;
+	if (!value || sys_bpf(BPF_MAP_LOOKUP_ELEM, &attr, sizeof(attr)) < 0)
+		return NULL;
+	return take_ptr(&value);
+}
 
 /* Index of the map behind our descriptor @fd, which is added when it is new. */
 static int map_index(struct call *call, struct prog_user *user, struct map_refs *refs, int fd)
@@ -53,6 +75,8 @@ static int map_index(struct call *call, struct prog_user *user, struct map_refs 
 							.value_size = map->record.value_size,
 							.max_entries = map->record.max_entries,
 							.flags = map->record.flags};
+	refs->contents[refs->cnt] = read_contents(fd, &map->record);
+	refs->shapes[refs->cnt].contents = refs->contents[refs->cnt];
 	refs->maps[refs->cnt] = map;
 	return (int)refs->cnt++;
 }
@@ -104,8 +128,10 @@ static int ask(struct call *call, const struct abi_prog_load *attr, struct bpf_i
 				    &user->answer, &user->prog, &user->why);
 		user->answered = r == 0;
 	}
-	for (uint32_t i = 0; i < refs.cnt; i++)
+	for (uint32_t i = 0; i < refs.cnt; i++) {
 		uspace_map_unref(refs.maps[i]);
+		free(refs.contents[i]);
+	}
 	return r;
 }
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -149,16 +150,22 @@ static void *crew_thread(void *arg)
 	return NULL;
 }
 
+/* No signal comes to these threads: SIGCHLD of helpers whose parent blocks it goes to whoever does
+ * not, and breaks off waits in the kernel although nobody has asked for it. */
 static int crew_start_thread(struct crew *crew)
 {
+	sigset_t all, old;
 	pthread_attr_t attr;
 	pthread_t thread;
 	int r;
 
+	sigfillset(&all);
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
 	r = pthread_create(&thread, &attr, crew_thread, crew);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	return -r;
 }

@@ -28,6 +28,8 @@
 static struct object_load *current; /* NULL: bpf() goes to the kernel */
 static struct object_real *real;
 static struct verifier_map shapes[FDS_MAX];
+/* The value of a map that programs only read, until the map is frozen and its shape has it. */
+static unsigned char *values[FDS_MAX];
 
 static long raw(long number, const long a[6])
 {
@@ -61,10 +63,36 @@ static long make_map(const union bpf_attr *attr)
 		errno = EMFILE;
 		return -1;
 	}
-	if (fd >= 0)
-		shapes[fd] = (struct verifier_map){attr->map_type, attr->key_size, attr->value_size,
-						   attr->max_entries, attr->map_flags};
+	if (fd < 0)
+		return fd;
+	shapes[fd] = (struct verifier_map){.type = attr->map_type,
+					   .key_size = attr->key_size,
+					   .value_size = attr->value_size,
+					   .max_entries = attr->max_entries,
+					   .flags = attr->map_flags};
+	free(values[fd]);
+	values[fd] = NULL;
 	return fd;
+}
+
+static void keep_value(const union bpf_attr *attr)
+{
+	const uint32_t fd = attr->map_fd;
+	const struct verifier_map *map = &shapes[fd < FDS_MAX ? fd : 0];
+
+	if (fd >= FDS_MAX || map->type != BPF_MAP_TYPE_ARRAY || map->max_entries != 1 ||
+	    !(map->flags & BPF_F_RDONLY_PROG) || map->contents)
+		return;
+	free(values[fd]);
+	values[fd] = malloc(map->value_size);
+	if (values[fd])
+		memcpy(values[fd], (const void *)(uintptr_t)attr->value, map->value_size);
+}
+
+static void freeze(const union bpf_attr *attr)
+{
+	if (attr->map_fd < FDS_MAX)
+		shapes[attr->map_fd].contents = values[attr->map_fd];
 }
 
 /* Index of the map with descriptor @fd among those of the program. */
@@ -136,7 +164,11 @@ static long answer(int command, const union bpf_attr *attr)
 	case BPF_BTF_LOAD:
 		return empty_file();
 	case BPF_MAP_UPDATE_ELEM:
+		keep_value(attr);
+		return 0;
 	case BPF_MAP_FREEZE:
+		freeze(attr);
+		return 0;
 	case BPF_PROG_BIND_MAP:
 		return 0;
 	default:

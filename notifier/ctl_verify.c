@@ -6,12 +6,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <json-c/json.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -21,11 +21,13 @@
 
 #define TIMEOUT_MS 60000
 #define LOG_SIZE   (1u << 20)
+#define HELPERS	   256u
 
 struct verify {
 	const char *file, *program;
 	uint32_t log_level;
 	bool against_kernel;
+	struct json_object *rows; /* with --json */
 	struct worker *worker;
 	unsigned int seen, refused;
 };
@@ -42,7 +44,7 @@ static const char *error_text(int r)
 static int usage(void)
 {
 	fputs("Usage: bpfshimctl verify FILE.o [--program NAME] [--log-level N] "
-	      "[--against-kernel]\n",
+	      "[--json] [--against-kernel]\n",
 	      stderr);
 	return CTL_USAGE;
 }
@@ -71,7 +73,7 @@ static void print_facts(const struct object_load *load, const struct verifier_fa
 		if (facts->maps >> i & 1)
 			printf(" type %u", load->maps[i].type);
 	printf("\n  helpers:");
-	for (uint32_t id = 0; id < 256; id++)
+	for (uint32_t id = 0; id < HELPERS; id++)
 		if (facts->helpers[id / 64] >> (id % 64) & 1)
 			printf(" %u", id);
 	puts("");
@@ -79,37 +81,83 @@ static void print_facts(const struct object_load *load, const struct verifier_fa
 		printf("  only in the kernel: helper %u\n", facts->kernel_only);
 }
 
-static int ask(struct verify *verify, const struct object_load *load)
+static void print_answer(const struct verify *verify, const struct object_load *load,
+			 const struct worker_answer *answer)
+{
+	printf("%s: %s, %.3f ms\n", load->name,
+	       answer->verdict ? strerror(-answer->verdict) : "accepted",
+	       (double)answer->verify_ns / 1e6);
+	if (answer->verdict == 0)
+		print_facts(load, &answer->facts);
+	if (answer->log && (answer->verdict || verify->log_level))
+		fputs(answer->log, stdout);
+}
+
+static void add_int(struct json_object *object, const char *key, int64_t value)
+{
+	json_object_object_add(object, key, json_object_new_int64(value));
+}
+
+static struct json_object *facts_json(const struct object_load *load,
+				      const struct verifier_facts *facts)
+{
+	struct json_object *object = json_object_new_object(), *maps = json_object_new_array(),
+			   *helpers = json_object_new_array();
+
+	add_int(object, "processed", facts->processed);
+	add_int(object, "stack_depth", facts->stack_depth);
+	json_object_object_add(object, "uses_percpu", json_object_new_boolean(facts->uses_percpu));
+	json_object_object_add(object, "reads_unwritten",
+			       json_object_new_boolean(facts->reads_unwritten));
+	add_int(object, "kernel_only", facts->kernel_only);
+	for (uint32_t i = 0; i < load->prog.map_cnt; i++)
+		if (facts->maps >> i & 1)
+			json_object_array_add(maps, json_object_new_int64(load->maps[i].type));
+	json_object_object_add(object, "map_types", maps);
+	for (uint32_t id = 0; id < HELPERS; id++)
+		if (facts->helpers[id / 64] >> (id % 64) & 1)
+			json_object_array_add(helpers, json_object_new_int64(id));
+	json_object_object_add(object, "helpers", helpers);
+	return object;
+}
+
+static void answer_json(struct json_object *row, const struct object_load *load,
+			const struct worker_answer *answer)
+{
+	json_object_object_add(row, "program", json_object_new_string(load->name));
+	add_int(row, "verdict", answer->verdict);
+	add_int(row, "ns", (int64_t)answer->verify_ns);
+	json_object_object_add(row, "log", json_object_new_string(answer->log ? answer->log : ""));
+	if (answer->verdict == 0)
+		json_object_object_add(row, "facts", facts_json(load, &answer->facts));
+}
+
+/* @row: NULL to print text */
+static int ask(struct verify *verify, const struct object_load *load, struct json_object *row)
 {
 	struct worker_request request = {.prog = load->prog,
 					 .log_level = verify->log_level ? verify->log_level : 1,
 					 .log_size = LOG_SIZE};
 	struct worker_answer answer = {0};
 	struct reason reason = {0};
-	struct timespec from, to;
 	int r;
 
-	clock_gettime(CLOCK_MONOTONIC, &from);
 	r = worker_ask(verify->worker, &request, TIMEOUT_MS, &answer, &reason);
-	clock_gettime(CLOCK_MONOTONIC, &to);
 	if (r < 0) {
 		fprintf(stderr, "bpfshimctl: %s: %s\n", load->name, reason.text);
 		return r;
 	}
-	printf("%s: %s, %.3f ms\n", load->name,
-	       answer.verdict ? strerror(-answer.verdict) : "accepted",
-	       (double)(to.tv_sec - from.tv_sec) * 1e3 + (double)(to.tv_nsec - from.tv_nsec) / 1e6);
-	if (answer.verdict == 0)
-		print_facts(load, &answer.facts);
-	if (answer.log && (answer.verdict || verify->log_level))
-		fputs(answer.log, stdout);
+	if (row)
+		answer_json(row, load, &answer);
+	else
+		print_answer(verify, load, &answer);
 	r = answer.verdict;
 	worker_answer_deinit(&answer);
 	return r;
 }
 
 /* Return: 0 whatever the kernel's verdict, which is for comparison only. */
-static int ask_kernel(const struct verify *verify, const char *name)
+static int ask_kernel(const struct verify *verify, const char *name, struct json_object *row)
 {
 	struct bpf_object *object = bpf_object__open_file(verify->file, NULL);
 	struct object_real real;
@@ -118,12 +166,16 @@ static int ask_kernel(const struct verify *verify, const char *name)
 	if (!object)
 		return -errno;
 	r = object_load_real(object, name, &real);
-	if (r < 0)
+	if (r < 0) {
 		fprintf(stderr, "bpfshimctl: %s: not loaded into the kernel: %s\n", name,
 			error_text(r));
-	else
+	} else if (row) {
+		add_int(row, "kernel_verdict", real.verdict);
+		add_int(row, "kernel_ns", (int64_t)(real.ms * 1e6));
+	} else {
 		printf("  kernel: %s, %.3f ms\n",
 		       real.verdict ? strerror(-real.verdict) : "accepted", real.ms);
+	}
 	bpf_object__close(object);
 	return r;
 }
@@ -131,6 +183,7 @@ static int ask_kernel(const struct verify *verify, const char *name)
 static int check_one(struct verify *verify, const char *name)
 {
 	struct bpf_object *object = bpf_object__open_file(verify->file, NULL);
+	struct json_object *row = verify->rows ? json_object_new_object() : NULL;
 	struct object_load load = {0};
 	int r;
 
@@ -140,11 +193,13 @@ static int check_one(struct verify *verify, const char *name)
 	if (r < 0)
 		fprintf(stderr, "bpfshimctl: %s: cannot be prepared: %s\n", name, error_text(r));
 	else
-		r = ask(verify, &load);
+		r = ask(verify, &load, row);
 	object_load_deinit(&load);
 	bpf_object__close(object);
-	if (verify->against_kernel && ask_kernel(verify, name) < 0)
-		return -EIO;
+	if (verify->against_kernel && ask_kernel(verify, name, row) < 0)
+		r = -EIO;
+	if (row)
+		json_object_array_add(verify->rows, row);
 	return r;
 }
 
@@ -206,6 +261,8 @@ static int verify_file(struct verify *verify)
 	else if (start_worker(verify, exe) == 0)
 		status = check_all(verify);
 	verify->worker = worker_free(verify->worker);
+	if (verify->rows)
+		puts(json_object_to_json_string_ext(verify->rows, JSON_C_TO_STRING_PRETTY));
 	return fflush(stdout) == 0 && !ferror(stdout) ? status : CTL_FAILED;
 }
 
@@ -233,13 +290,17 @@ int ctl_verify(int argc, char **argv)
 	static const struct option options[] = {{"program", required_argument, NULL, 'p'},
 						{"log-level", required_argument, NULL, 'l'},
 						{"against-kernel", no_argument, NULL, 'k'},
+						{"json", no_argument, NULL, 'j'},
 						{0}};
 	struct verify verify = {0};
-	int opt;
+	bool json = false;
+	int opt, status;
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (opt == 'p')
 			verify.program = optarg;
+		else if (opt == 'j')
+			json = true;
 		else if (opt == 'k')
 			verify.against_kernel = true;
 		else if (opt == 'l' && strlen(optarg) == 1 && *optarg >= '0' && *optarg <= '7')
@@ -250,5 +311,9 @@ int ctl_verify(int argc, char **argv)
 	if (argc - optind != 1)
 		return usage();
 	verify.file = argv[optind];
-	return verify_apart(&verify);
+	if (json)
+		verify.rows = json_object_new_array();
+	status = verify_apart(&verify);
+	json_object_put(verify.rows);
+	return status;
 }

@@ -18,7 +18,11 @@
 #include "notifier/cgroup.h"
 #include "notifier/fdpass.h"
 #include "notifier/pending.h"
+#include "shim/apply.h"
 #include "shim/region.h"
+#include "shim/targets.h"
+
+#define ROUNDS 8
 
 static pid_t keeper_pid;
 
@@ -43,6 +47,25 @@ static void switch_off(int code_fd)
 	(void)!pwrite(code_fd, &off, sizeof(off), offsetof(struct region_header, off));
 }
 
+static int lower_one(pid_t pid, void *data)
+{
+	uint32_t *lowered = data;
+
+	*lowered += shim_lower_semaphores(pid);
+	return 0;
+}
+
+/* Again as long as there were some: a child that was forked meanwhile has its parent's. */
+static void lower_semaphores(const struct cgroup *cgroup)
+{
+	uint32_t lowered = 1;
+
+	for (int round = 0; round < ROUNDS && lowered; round++) {
+		lowered = 0;
+		targets_each(cgroup->fd, lower_one, &lowered);
+	}
+}
+
 static _Noreturn void keeper_main(int pipe_fd, struct cgroup cgroup, const char *socket_path,
 				  struct pending *pending)
 {
@@ -61,6 +84,11 @@ static _Noreturn void keeper_main(int pipe_fd, struct cgroup cgroup, const char 
 	if (r != -EPROTO) {
 		switch_off(code_fd);
 		unlink(socket_path);
+		/* Processes whose memory is slow must not hold up calls. */
+		if (fork() == 0) {
+			lower_semaphores(&cgroup);
+			_exit(0);
+		}
 		if (listener >= 0)
 			pending_answer_orphans(pending, listener);
 		cgroup_wait_empty(&cgroup, -1);

@@ -2,8 +2,9 @@
 /*
  * A small process that outlives the daemon: when that is killed, the command tree runs on, and once
  * it has ended the keeper removes the cgroup and the control socket. Programs in traced processes
- * are switched off at once: nobody is left to read what they count. System calls that the filter
- * notifies on it goes on answering, so that those which the kernel should carry out are.
+ * are switched off at once, and USDT semaphores lowered: nobody is left to read what they count.
+ * System calls that the filter notifies on it goes on answering, so that those which the kernel
+ * should carry out are.
  */
 #pragma once
 

@@ -26,13 +26,14 @@ int listener_send_value(int listener, uint64_t id, int64_t value);
 int listener_send_error(int listener, uint64_t id, int error);
 int listener_send_continue(int listener, uint64_t id);
 /**
- * listener_send_fd() - install @fd in the caller as its result, in one step
+ * listener_send_fd() - install @fd in the caller as its result
  * @flags: O_CLOEXEC or 0
  *
  * The caller is answered whatever happens: when the descriptor cannot be installed the call fails
  * with that error.
  *
  * Return: 0; -ENOENT as above; -EMFILE when the caller had no room for it; another -errno when the
- * kernel refused. On all but 0 nobody got the descriptor.
+ * kernel refused. On all but 0 nobody got the descriptor, but for a process that shares the table
+ * of a caller that died at this very moment.
  */
 int listener_send_fd(int listener, uint64_t id, int fd, uint32_t flags);

@@ -33,6 +33,30 @@ int pool_new(unsigned int max_threads, struct pool **ret_pool)
 	return 0;
 }
 
+static void *pool_thread(void *arg);
+
+static int pool_start_thread(struct pool *pool)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	int r;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, 256 * 1024);
+	r = pthread_create(&thread, &attr, pool_thread, pool);
+	pthread_attr_destroy(&attr);
+	return -r;
+}
+
+/* Called with the lock held. */
+static void grow(struct pool *pool)
+{
+	if (pool->queued > pool->idle && pool->threads < pool->max_threads &&
+	    pool_start_thread(pool) == 0)
+		pool->threads++;
+}
+
 static void *pool_thread(void *arg)
 {
 	struct pool *pool = arg;
@@ -53,6 +77,7 @@ static void *pool_thread(void *arg)
 		if (!pool->first)
 			pool->last = &pool->first;
 		pool->queued--;
+		grow(pool); /* what others queued may have started none */
 		pthread_mutex_unlock(&pool->lock);
 		job->fn(job);
 		pthread_mutex_lock(&pool->lock);
@@ -60,31 +85,40 @@ static void *pool_thread(void *arg)
 	return NULL;
 }
 
-static int pool_start_thread(struct pool *pool)
+static void enqueue(struct pool *pool, struct pool_job *job)
 {
-	pthread_attr_t attr;
-	pthread_t thread;
-	int r;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, 256 * 1024);
-	r = pthread_create(&thread, &attr, pool_thread, pool);
-	pthread_attr_destroy(&attr);
-	return -r;
+	job->next = NULL;
+	*pool->last = job;
+	pool->last = &job->next;
+	pool->queued++;
+	pthread_cond_signal(&pool->work);
 }
 
 void pool_submit(struct pool *pool, struct pool_job *job)
 {
-	job->next = NULL;
 	pthread_mutex_lock(&pool->lock);
-	*pool->last = job;
-	pool->last = &job->next;
-	pool->queued++;
-	if (pool->queued > pool->idle && pool->threads < pool->max_threads &&
-	    pool_start_thread(pool) == 0)
+	enqueue(pool, job);
+	grow(pool);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+int pool_ready(struct pool *pool)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&pool->lock);
+	if (!pool->threads)
+		r = pool_start_thread(pool);
+	if (r == 0 && !pool->threads)
 		pool->threads++;
-	pthread_cond_signal(&pool->work);
+	pthread_mutex_unlock(&pool->lock);
+	return r;
+}
+
+void pool_submit_outside(struct pool *pool, struct pool_job *job)
+{
+	pthread_mutex_lock(&pool->lock);
+	enqueue(pool, job);
 	pthread_mutex_unlock(&pool->lock);
 }
 

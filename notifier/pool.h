@@ -22,6 +22,15 @@ int pool_new(unsigned int max_threads, struct pool **ret_pool);
 /** pool_submit() - queue a job; never blocks, never fails (it runs late when threads are short) */
 void pool_submit(struct pool *pool, struct pool_job *job);
 
+/**
+ * pool_submit_outside() - the same from a thread that has a table of descriptors of its own
+ *
+ * A thread that it started would share that table. So there must be one: pool_ready(), which starts
+ * it if there is none. Return: 0 or -errno.
+ */
+void pool_submit_outside(struct pool *pool, struct pool_job *job);
+int pool_ready(struct pool *pool);
+
 /** pool_drain() - wait up to @timeout_ms until nothing is queued or running. Return: 0 or
  * -ETIMEDOUT */
 int pool_drain(struct pool *pool, int timeout_ms);

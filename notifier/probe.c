@@ -200,7 +200,7 @@ static bool process_has_jump(pid_t pid, const struct jump_sites *sites)
 
 	if (maps_read(pid, &maps) < 0)
 		return false;
-	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	snprintf(path, sizeof(path), "/proc/%d/mem", maps.pid);
 	for (uint32_t i = 0; i < maps.cnt && !found; i++) {
 		const struct map_entry *entry = &maps.entries[i];
 

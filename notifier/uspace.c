@@ -114,7 +114,11 @@ static int reserve(struct uspace *uspace)
 	if (base == MAP_FAILED)
 		return -errno;
 	uspace->base = base;
-	return 0;
+	/* The runtime's own memory: ours says how long we wait for locks of maps. */
+	return mprotect(uspace->base + REGION_CACHE, sizeof(struct region_cache),
+			PROT_READ | PROT_WRITE) < 0
+		       ? -errno
+		       : 0;
 }
 
 /* The runtime becomes the region's text. */

@@ -8,6 +8,7 @@
  * uspace_map.c	maps: a record each, contents here or in the kernel
  * uspace_prog.c	programs: verified and compiled by the worker
  * uspace_link.c	attachments: sites, and which processes have them
+ * uspace_check.c	what a file says about its sites
  * uspace_elem.c, uspace_batch.c	the tool's commands on maps that live here
  * uspace_event.c	events on their way to the tool's perf buffers
  * uspace_output.c	those buffers, and what was lost on the way
@@ -106,7 +107,9 @@ struct uspace {
  * @record: as in the region, trusted
  * @record_offset: where in the region
  * @real_id: the tool's kernel map
- * @resident: contents are in the region, the kernel's map is an empty shell
+ * @resident: contents are in the region, the kernel's map is an empty shell, but for what the tool
+ *	pushed to a bloom filter: that is in both
+ * @settled: it has been used in traced processes
  * @kernel_users: attachments in the kernel whose program uses it
  * @users: attachments in traced processes, likewise; both guarded by the region's @apply, as are
  *	moves of the contents
@@ -123,6 +126,7 @@ struct uspace_map {
 	uint32_t real_id;
 	atomic_bool resident;
 	unsigned int kernel_users, users;
+	bool settled;
 	struct forward *forward;
 	struct uspace_output *outputs;
 };
@@ -198,9 +202,15 @@ void uspace_map_leave(struct uspace_map *map);
 /**
  * uspace_map_return() - bring the contents back into the kernel's map
  *
- * Errors: -EBUSY while attachments in traced processes use it.
+ * Errors: -EBUSY while attachments in traced processes use it, -EOPNOTSUPP for a bloom filter they
+ * have used.
  */
 int uspace_map_return(struct uspace_map *map);
+
+/* uspace_move.c, called by uspace_map.c only @fd: the tool's map */
+
+int uspace_move_in(struct uspace_map *map, int fd);
+int uspace_move_out(struct uspace_map *map, int fd);
 
 /* uspace_prog.c */
 

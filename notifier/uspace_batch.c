@@ -181,11 +181,20 @@ static bool is_supported(const struct batch *batch)
 {
 	int cmd = (int)batch->call->notif.data.args[0];
 
-	if (batch->map->record.type == BPF_MAP_TYPE_STACK_TRACE)
+	switch (batch->map->record.type) {
+	case BPF_MAP_TYPE_STACK_TRACE:
+	case BPF_MAP_TYPE_QUEUE:
+	case BPF_MAP_TYPE_STACK:
+	case BPF_MAP_TYPE_BLOOM_FILTER:
 		return false;
-	/* Elements of arrays are not deleted. */
-	return batch->map->record.type != BPF_MAP_TYPE_PERCPU_ARRAY ||
-	       (cmd != BPF_MAP_DELETE_BATCH && cmd != BPF_MAP_LOOKUP_AND_DELETE_BATCH);
+	case BPF_MAP_TYPE_LPM_TRIE:
+		return cmd != BPF_MAP_LOOKUP_AND_DELETE_BATCH;
+	case BPF_MAP_TYPE_PERCPU_ARRAY:
+		/* Elements of arrays are not deleted. */
+		return cmd != BPF_MAP_DELETE_BATCH && cmd != BPF_MAP_LOOKUP_AND_DELETE_BATCH;
+	default:
+		return true;
+	}
 }
 
 int uspace_batch(struct call *call)

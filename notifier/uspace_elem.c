@@ -27,12 +27,31 @@ struct elem {
 static bool per_cpu(const struct region_map *record)
 {
 	return record->type == BPF_MAP_TYPE_PERCPU_ARRAY ||
-	       record->type == BPF_MAP_TYPE_PERCPU_HASH;
+	       record->type == BPF_MAP_TYPE_PERCPU_HASH ||
+	       record->type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
 }
 
+/* The address of a key that has no bytes must be 0: __bpf_copy_key(). */
 static int read_key(struct elem *elem, uint64_t addr)
 {
+	if (!elem->map->record.key_size && addr)
+		return -EINVAL;
 	return guest_read(&elem->call->guest, addr, elem->key, elem->map->record.key_size);
+}
+
+static bool is_filter(const struct region_map *record)
+{
+	return record->type == BPF_MAP_TYPE_BLOOM_FILTER;
+}
+
+/* The value is what is asked for. The kernel's filter has what programs there have pushed. */
+static int filter_lookup(struct elem *elem, const struct abi_map_elem *attr)
+{
+	int r = guest_read(&elem->call->guest, attr->value, elem->value, elem->value_size);
+
+	if (r == 0)
+		r = rt_map_read(elem->map->uspace->base, &elem->map->record, NULL, elem->value);
+	return r == -ENOENT ? CALL_CONTINUE : r;
 }
 
 static int elem_lookup(struct elem *elem, const struct abi_map_elem *attr)
@@ -42,6 +61,8 @@ static int elem_lookup(struct elem *elem, const struct abi_map_elem *attr)
 	if (attr->flags & ~(uint64_t)BPF_F_LOCK || attr->flags)
 		return -EINVAL;
 	r = read_key(elem, attr->key);
+	if (r == 0 && is_filter(&elem->map->record))
+		return filter_lookup(elem, attr);
 	if (r == 0)
 		r = rt_map_read(elem->map->uspace->base, &elem->map->record, elem->key,
 				elem->value);
@@ -63,6 +84,8 @@ static int elem_update(struct elem *elem, const struct abi_map_elem *attr)
 	if (r == 0)
 		r = rt_map_write(elem->map->uspace->base, &elem->map->record, elem->key,
 				 elem->value, attr->flags);
+	if (r == 0 && is_filter(&elem->map->record))
+		return CALL_CONTINUE;
 	return r;
 }
 
@@ -90,16 +113,40 @@ static int elem_next_key(struct elem *elem, const struct abi_map_elem *attr)
 	return r;
 }
 
+static int elem_pop(struct elem *elem, const struct abi_map_elem *attr)
+{
+	int r = read_key(elem, attr->key);
+
+	if (r == 0 && !guest_valid(&elem->call->guest))
+		r = -ESRCH;
+	if (r == 0)
+		r = rt_map_pop(elem->map->uspace->base, &elem->map->record, elem->value,
+			       RT_ALL_SLOTS);
+	if (r == 0)
+		r = guest_write(&elem->call->guest, attr->value, elem->value, elem->value_size);
+	return r;
+}
+
 static int elem_lookup_and_delete(struct elem *elem, const struct abi_map_elem *attr)
 {
+	const struct region_map *record = &elem->map->record;
 	int r;
 
 	if (attr->flags)
 		return -EINVAL;
-	if (elem->map->record.type == BPF_MAP_TYPE_PERCPU_ARRAY)
-		return -ABI_ENOTSUPP;
-	r = elem_lookup(elem, attr);
-	return r < 0 ? r : elem_delete(elem, attr);
+	switch (record->type) {
+	case BPF_MAP_TYPE_QUEUE:
+	case BPF_MAP_TYPE_STACK:
+		return elem_pop(elem, attr);
+	case BPF_MAP_TYPE_PERCPU_ARRAY:
+	case BPF_MAP_TYPE_LPM_TRIE:
+	case BPF_MAP_TYPE_BLOOM_FILTER:
+		r = read_key(elem, attr->key);
+		return r < 0 ? r : -ABI_ENOTSUPP;
+	default:
+		r = elem_lookup(elem, attr);
+		return r < 0 ? r : elem_delete(elem, attr);
+	}
 }
 
 size_t uspace_elem_value_size(const struct region_map *record)

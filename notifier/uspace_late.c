@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "notifier/cgroup.h"
 #include "notifier/tenant.h"
 #include "notifier/uspace.h"
 #include "notifier/uspace_plan.h"
@@ -47,13 +48,15 @@ static void unlock_plan(void *data)
 	pthread_mutex_unlock(&uspace->lock);
 }
 
-/* The first segment's file, by which a region is recognised. */
+/* The first segment's file, by which a region is recognised, and where others that share the memory
+ * of a target are found. */
 static uint32_t name_fds(int *ret_fds, void *data)
 {
 	const struct uspace *uspace = data;
 
 	ret_fds[0] = uspace->code_fd;
-	return 1;
+	ret_fds[1] = uspace->tenant->cgroup->fd;
+	return 2;
 }
 
 /* In the helper, which has the plan to itself. */
@@ -68,6 +71,8 @@ static int patch_stopped(const struct late_stop *stop, struct reason *reason, vo
 	if (!plan || stop->fds[0] < 0)
 		return -EBADF;
 	plan->segments[0].fd = stop->fds[0];
+	/* A fresh program has its memory to itself. */
+	plan->cgroup_fd = stop->exec ? -1 : stop->fds[1];
 	/* As in uspace_targets_child(). */
 	write_file(AT_FDCWD, "/proc/self/oom_score_adj", "-1000");
 	if (stop->threaded) {
@@ -146,6 +151,8 @@ int uspace_late_watch(struct uspace *uspace, int file_fd, struct reason *reason)
 	int r = 0;
 
 	if (!uspace->late)
+		r = pool_ready(uspace->tenant->pool); /* for uspace_targets_revisit() */
+	if (r == 0 && !uspace->late)
 		r = late_new(&ops, uspace, &uspace->late, reason);
 	if (r == 0)
 		r = late_watch(uspace->late, file_fd);

@@ -91,23 +91,26 @@ static int settle_maps(struct uspace_prog *prog, struct reason *reason)
 }
 
 static int add_points(struct uspace_link *link, const struct uspace_link_request *request,
-		      struct reason *reason)
+		      const struct uspace_checked *checked, struct reason *reason)
 {
-	for (uint32_t i = 0; i < request->cnt; i++) {
+	int r = 0;
+
+	if (checked->unwinder.offset)
+		r = uspace_targets_add_unwinder(link->uspace, request->file_fd, &checked->unwinder,
+						reason);
+	for (uint32_t i = 0; i < request->cnt && r == 0; i++) {
 		struct uspace_point point = {.prog = link->prog,
 					     .cookie = request->cookies ? request->cookies[i] : 0,
 					     .counter = link->counter,
 					     .at_return = request->at_return,
 					     .pid = request->pid};
-		int r = uspace_targets_add(link->uspace, request->file_fd, request->offsets[i],
-					   request->semaphores ? request->semaphores[i] : 0,
-					   &point, &link->points[i], reason);
 
-		if (r < 0)
-			return r;
-		link->point_cnt++;
+		r = uspace_targets_add(link->uspace, request->file_fd, &checked->wants[i],
+				       request->semaphores ? request->semaphores[i] : 0, &point,
+				       &link->points[i], reason);
+		link->point_cnt += r == 0;
 	}
-	return 0;
+	return r;
 }
 
 /* The caller holds @uspace->apply. */
@@ -122,10 +125,15 @@ static int attach(struct uspace_link *link, const struct uspace_link_request *re
 		  struct reason *reason)
 {
 	struct uspace *uspace = link->uspace;
+	struct uspace_checked checked;
 	struct uspace_reach undone;
 	bool settled;
 	int r;
 
+	r = uspace_check(request->file_fd, request->offsets, request->cnt, request->at_return,
+			 &checked, reason);
+	if (r < 0)
+		return r;
 	/* It read the file's symbols and may be followed for that; from here to its answer it does
 	 * nothing, and whoever holds the lock may have to stop it. */
 	uspace_late_let_go(uspace, request->caller);
@@ -133,7 +141,7 @@ static int attach(struct uspace_link *link, const struct uspace_link_request *re
 	r = settle_maps(link->prog, reason);
 	settled = r == 0;
 	if (r == 0)
-		r = add_points(link, request, reason);
+		r = add_points(link, request, &checked, reason);
 	if (r == 0)
 		r = uspace_targets_apply(uspace, request->caller, &link->reach, reason);
 	if (r == 0 && request->whole && link->reach.failed)
@@ -145,6 +153,7 @@ static int attach(struct uspace_link *link, const struct uspace_link_request *re
 	if (r < 0 && settled)
 		leave_maps(link->prog, link->prog->map_cnt);
 	pthread_mutex_unlock(&uspace->apply);
+	free(checked.wants);
 	return r;
 }
 

@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/sys.h"
 #include "kernel-bridge/forward.h"
 #include "kernel-bridge/kobject.h"
 #include "notifier/uspace.h"
@@ -41,16 +40,29 @@ static bool covered(const struct abi_map_create *attr)
 	case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
 	case BPF_MAP_TYPE_PERCPU_ARRAY:
 	case BPF_MAP_TYPE_STACK_TRACE:
+	case BPF_MAP_TYPE_QUEUE:
+	case BPF_MAP_TYPE_STACK:
+	case BPF_MAP_TYPE_BLOOM_FILTER:
 		return attr->map_flags == 0;
 	case BPF_MAP_TYPE_HASH:
 	case BPF_MAP_TYPE_PERCPU_HASH:
+	case BPF_MAP_TYPE_LPM_TRIE:
 		return (attr->map_flags & ~BPF_F_NO_PREALLOC) == 0;
+	case BPF_MAP_TYPE_LRU_HASH:
+	case BPF_MAP_TYPE_LRU_PERCPU_HASH:
+		return (attr->map_flags & ~BPF_F_NO_COMMON_LRU) == 0;
 	case BPF_MAP_TYPE_ARRAY:
 		/* Only what targets can map; the caller asked for it, cmd_map.c. */
 		return (attr->map_flags & BPF_F_MMAPABLE) && !(attr->map_flags & ~ARRAY_FLAGS);
 	default:
 		return false;
 	}
+}
+
+static void set_resident(struct uspace_map *map, bool resident)
+{
+	if (atomic_exchange(&map->resident, resident) != resident)
+		atomic_fetch_add(&map->uspace->resident, resident ? 1 : -1);
 }
 
 int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uint32_t real_id,
@@ -72,7 +84,8 @@ int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uin
 					  .key_size = attr->key_size,
 					  .value_size = attr->value_size,
 					  .max_entries = attr->max_entries,
-					  .flags = attr->map_flags};
+					  .flags = attr->map_flags,
+					  .extra = (uint32_t)attr->map_extra};
 	(void)!getrandom(&map->record.seed, sizeof(map->record.seed), 0);
 	if (attr->map_type == BPF_MAP_TYPE_PERF_EVENT_ARRAY)
 		r = uspace_outputs_new(map);
@@ -100,6 +113,9 @@ int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uin
 	if (map->outputs)
 		atomic_fetch_add(&uspace->output_maps, 1);
 	memcpy(uspace->base + map->record_offset, &map->record, sizeof(map->record));
+	/* What is in a filter cannot be moved: it is filled here and in the kernel. */
+	if (attr->map_type == BPF_MAP_TYPE_BLOOM_FILTER)
+		set_resident(map, true);
 	*ret_map = map;
 	return 0;
 }
@@ -145,8 +161,7 @@ struct uspace_map *uspace_map_unref(struct uspace_map *map)
 		return NULL;
 	if (atomic_load(&map->resident) || map->outputs)
 		madvise(uspace->base + map->record.data, map->record.data_size, MADV_REMOVE);
-	if (map->resident)
-		atomic_fetch_sub(&uspace->resident, 1);
+	set_resident(map, false);
 	if (map->outputs)
 		atomic_fetch_sub(&uspace->output_maps, 1);
 	uspace_outputs_free(map);
@@ -156,41 +171,6 @@ struct uspace_map *uspace_map_unref(struct uspace_map *map)
 	forward_free(map->forward);
 	free(map);
 	return NULL;
-}
-
-/* Copy what the tool put into the kernel's map before the first program was attached. */
-static int copy_in(struct uspace_map *map, int fd)
-{
-	const struct region_map *record = &map->record;
-	size_t value_size = (size_t)record->value_stride * (record->slots ? record->slots : 1);
-	cleanup_free unsigned char *key = calloc(2, record->key_size);
-	cleanup_free unsigned char *value = malloc(value_size);
-	unsigned char *next = key + record->key_size;
-	struct abi_map_elem attr = {.map_fd = (uint32_t)fd};
-	bool first = true;
-	int r;
-
-	if (!key || !value)
-		return -ENOMEM;
-	for (uint64_t i = 0; i <= record->max_entries; i++) {
-		attr.key = first ? 0 : (uintptr_t)key;
-		attr.value = (uintptr_t)next;
-		if (sys_bpf(BPF_MAP_GET_NEXT_KEY, &attr, sizeof(attr)) < 0)
-			return 0;
-		memcpy(key, next, record->key_size);
-		first = false;
-		attr.key = (uintptr_t)key;
-		attr.value = (uintptr_t)value;
-		if (sys_bpf(BPF_MAP_LOOKUP_ELEM, &attr, sizeof(attr)) < 0)
-			continue;
-		/* The elements of a per-CPU array are there already; in a hash a newer value of the
-		 * tool's wins. */
-		r = rt_map_write(map->uspace->base, record, key, value,
-				 record->type == BPF_MAP_TYPE_PERCPU_ARRAY ? BPF_ANY : BPF_NOEXIST);
-		if (r < 0 && r != -EEXIST)
-			return r;
-	}
-	return 0;
 }
 
 /* The event thread looks for it as soon as it is there. */
@@ -222,6 +202,9 @@ static int settle(struct uspace_map *map, struct reason *reason)
 	if (map->kernel_users && record->type != BPF_MAP_TYPE_PERF_EVENT_ARRAY)
 		return reason_set(reason, -EOPNOTSUPP,
 				  "a program in the kernel uses one of its maps too");
+	if (record->type == BPF_MAP_TYPE_BLOOM_FILTER)
+		return reason_set(reason, -EOPNOTSUPP,
+				  "a program in the kernel has used its filter");
 	fd = kobject_open(KOBJECT_MAP, map->real_id);
 	if (fd < 0)
 		return fd;
@@ -230,9 +213,8 @@ static int settle(struct uspace_map *map, struct reason *reason)
 		return r < 0 ? r : uspace_events_start(uspace);
 	}
 	rt_map_init(uspace->base, record);
-	atomic_store(&map->resident, true);
-	atomic_fetch_add(&uspace->resident, 1);
-	return copy_in(map, fd);
+	set_resident(map, true);
+	return uspace_move_in(map, fd);
 }
 
 int uspace_map_settle(struct uspace_map *map, struct reason *reason)
@@ -240,44 +222,13 @@ int uspace_map_settle(struct uspace_map *map, struct reason *reason)
 	int r = settle(map, reason);
 
 	map->users += r == 0;
+	map->settled |= r == 0;
 	return r;
 }
 
 void uspace_map_leave(struct uspace_map *map)
 {
 	map->users--;
-}
-
-/* What programs in traced processes left in the region, back into the tool's kernel map. */
-static int copy_out(struct uspace_map *map, int fd)
-{
-	const struct region_map *record = &map->record;
-	unsigned char *base = map->uspace->base;
-	size_t value_size = (size_t)record->value_stride * (record->slots ? record->slots : 1);
-	cleanup_free unsigned char *key = calloc(2, record->key_size);
-	cleanup_free unsigned char *value = malloc(value_size);
-	struct abi_map_elem attr = {.map_fd = (uint32_t)fd};
-	bool first = true;
-
-	if (!key || !value)
-		return -ENOMEM;
-	for (uint64_t i = 0; i <= record->max_entries; i++) {
-		unsigned char *next = key + record->key_size;
-		int r;
-
-		if (rt_map_next_key(base, record, first ? NULL : key, next) < 0)
-			return 0;
-		memcpy(key, next, record->key_size);
-		first = false;
-		if (rt_map_read(base, record, key, value) < 0)
-			continue;
-		attr.key = (uintptr_t)key;
-		attr.value = (uintptr_t)value;
-		r = sys_bpf(BPF_MAP_UPDATE_ELEM, &attr, sizeof(attr));
-		if (r < 0)
-			return r;
-	}
-	return 0;
 }
 
 int uspace_map_return(struct uspace_map *map)
@@ -289,14 +240,16 @@ int uspace_map_return(struct uspace_map *map)
 		return 0;
 	if (map->users)
 		return -EBUSY;
+	/* What programs pushed stays in the region; what the tool did is in the kernel as well. */
+	if (map->record.type == BPF_MAP_TYPE_BLOOM_FILTER && map->settled)
+		return -EOPNOTSUPP;
 	fd = kobject_open(KOBJECT_MAP, map->real_id);
 	if (fd < 0)
 		return fd;
-	r = copy_out(map, fd);
+	r = map->record.type == BPF_MAP_TYPE_BLOOM_FILTER ? 0 : uspace_move_out(map, fd);
 	if (r < 0)
 		return r;
-	atomic_store(&map->resident, false);
-	atomic_fetch_sub(&map->uspace->resident, 1);
+	set_resident(map, false);
 	madvise(map->uspace->base + map->record.data, map->record.data_size, MADV_REMOVE);
 	return 0;
 }

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "kernel-bridge/kobject.h"
+#include "notifier/cgroup.h"
 #include "notifier/tenant.h"
 
 #define PAGE	       4096ull
@@ -386,6 +387,7 @@ int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct
 	}
 	plan->enter = header->enter;
 	plan->nonce = uspace->nonce;
+	plan->cgroup_fd = uspace->tenant->cgroup->fd;
 	plan->cgroup_id = uspace->tenant->scope.cgroup_id;
 	plan->seccomp_filters = uspace->seccomp_filters;
 	plan->own_filters = &header->own_filters;
@@ -455,6 +457,7 @@ int uspace_plan_run(const struct uspace_plan *plan, uint32_t cnt, pid_t pid, pid
 		.get_fd_nonce = plan->nonce,
 		.cgroup_id = plan->cgroup_id,
 		.armed_fd = armed_fd,
+		.cgroup_fd = plan->cgroup_fd,
 		.seccomp_filters = plan->seccomp_filters,
 		.own_filters = plan->own_filters,
 	};

@@ -33,6 +33,7 @@ struct plan_site {
 /**
  * struct uspace_plan
  * @segments: of the region; descriptors of kernel arrays are owned
+ * @cgroup_fd: the tenant's; borrowed
  * @generation: counts plans; a catch of a late target tells by it that its plan is an old one
  * @sites: changed ones first, @changed_cnt of them
  */
@@ -42,6 +43,7 @@ struct uspace_plan {
 	uint64_t enter, nonce, cgroup_id, generation;
 	uint32_t seccomp_filters;
 	const uint64_t *own_filters;
+	int cgroup_fd;
 	struct plan_site *sites;
 	uint32_t site_cnt, changed_cnt;
 };

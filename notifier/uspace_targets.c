@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -26,10 +27,11 @@
 #include "notifier/uspace_late.h"
 #include "notifier/uspace_plan.h"
 #include "shim/targets.h"
-#include "shim/unwind.h"
+#include "shim/tracee.h"
 
 /* Processes forked while the others were visited are found by looking again, so many times. */
 #define ROUNDS 8
+#define EXECUTING_MS 5 /* for execve() to come to its end before the process is visited again */
 
 static struct uspace_site *find_site(struct uspace *uspace, const struct shim_want *want)
 {
@@ -39,25 +41,6 @@ static struct uspace_site *find_site(struct uspace *uspace, const struct shim_wa
 		      node) if (site->want.dev == want->dev && site->want.ino == want->ino &&
 				site->want.offset == want->offset) return site;
 	return NULL;
-}
-
-/* What the file itself rules out. */
-static int check_traits(unsigned int traits, struct reason *reason)
-{
-	if (traits & SHIM_TRAIT_GO)
-		return reason_set(reason, -EOPNOTSUPP,
-				  "stacks of Go programs are too small for it so far");
-	return 0;
-}
-
-static int open_file(int file_fd)
-{
-	char path[32];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", file_fd);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	return fd < 0 ? -errno : fd;
 }
 
 static int add_site(struct uspace *uspace, int file_fd, const struct shim_want *want,
@@ -83,65 +66,43 @@ static int add_site(struct uspace *uspace, int file_fd, const struct shim_want *
 	return 0;
 }
 
-/* A file that throws by code of its own: its own unwinder must pass return probes. */
-static int add_unwinder(struct uspace *uspace, int file_fd, int fd, const struct shim_want *probed,
-			struct reason *reason)
+int uspace_targets_add_unwinder(struct uspace *uspace, int file_fd, const struct shim_want *want,
+				struct reason *reason)
 {
-	struct shim_want want = {.dev = probed->dev, .ino = probed->ino, .unwinder = true};
 	struct uspace_site *site;
-	int r = shim_unwind_check(fd, &want, reason);
+	int r;
 
-	if (r == -ENOENT)
-		return reason_set(reason, -EOPNOTSUPP,
-				  "exceptions could not pass a probed return of this file: it has no "
-				  "symbol of the unwinder");
-	if (r < 0 || find_site(uspace, &want))
-		return r;
-	r = add_site(uspace, file_fd, &want, &site, reason);
+	if (find_site(uspace, want))
+		return 0;
+	r = add_site(uspace, file_fd, want, &site, reason);
 	if (r == 0)
 		site->unwinder = site->changed = true;
 	return r;
 }
 
-int uspace_targets_add(struct uspace *uspace, int file_fd, uint64_t offset, uint64_t semaphore,
-		       const struct uspace_point *point, struct uspace_point **ret_point,
-		       struct reason *reason)
+int uspace_targets_add(struct uspace *uspace, int file_fd, const struct shim_want *want,
+		       uint64_t semaphore, const struct uspace_point *point,
+		       struct uspace_point **ret_point, struct reason *reason)
 {
-	struct shim_want want = {.offset = offset};
-	struct uspace_point *made;
-	cleanup_fd int fd = open_file(file_fd);
-	struct uspace_site *site;
-	unsigned int traits;
-	struct stat st;
-	int r;
+	struct uspace_site *site = find_site(uspace, want);
+	struct uspace_point *made = malloc(sizeof(*made));
+	int r = 0;
 
-	if (fd < 0)
-		return fd;
-	if (fstat(file_fd, &st) < 0)
-		return -errno;
-	want.dev = st.st_dev;
-	want.ino = st.st_ino;
-	traits = shim_file_traits(fd);
-	r = check_traits(traits, reason);
-	if (r == 0 && point->at_return && (traits & SHIM_TRAIT_THROWS))
-		r = add_unwinder(uspace, file_fd, fd, &want, reason);
-	if (r < 0)
-		return r;
-	made = malloc(sizeof(*made));
 	if (!made)
 		return -ENOMEM;
-	site = find_site(uspace, &want);
 	if (!site)
-		r = shim_site_check(fd, &want, reason);
-	if (r == 0 && !site)
-		r = add_site(uspace, file_fd, &want, &site, reason);
+		r = add_site(uspace, file_fd, want, &site, reason);
+	/* As insert_uprobe(), kernel/events/uprobes.c, 6.18: one counter per instruction, or none. */
+	else if (!list_empty(&site->points) && site->want.semaphore != semaphore)
+		r = reason_set(reason, -EINVAL,
+			       "it is probed with another semaphore, or without one");
 	if (r < 0) {
 		free(made);
 		return r;
 	}
 	*made = *point;
 	made->site = site;
-	if (semaphore)
+	if (list_empty(&site->points))
 		site->want.semaphore = semaphore;
 	list_append(&site->points, &made->node);
 	site->changed = true;
@@ -161,9 +122,11 @@ void uspace_targets_remove(struct uspace *uspace, struct uspace_point *point)
 	free(point);
 }
 
-/* Processes to visit, and what came of it. In memory shared with the child that visits them. */
+/* Processes to visit, and what came of it; negative: to be visited again, by another child. In memory
+ * shared with the child that visits them.
+ * @next: the one it is at: should it die, it is known where */
 struct visit {
-	uint32_t cnt, done, failed;
+	uint32_t cnt, next, done, failed;
 	struct reason reason;
 	pid_t pids[];
 };
@@ -224,95 +187,123 @@ static int find_targets(struct uspace *uspace, const struct uspace_plan *plan, s
 	return r;
 }
 
-void uspace_targets_child(const struct uspace_plan *plan, int *keep)
+void uspace_targets_child(struct uspace_plan *plan, int *keep)
 {
-	unsigned int first = 4;
-	sigset_t none;
+	/* Above the numbers that they get. */
+	int moved = keep ? fcntl(*keep, F_DUPFD_CLOEXEC, 6) : -1;
+	int cgroup_fd = fcntl(plan->cgroup_fd, F_DUPFD_CLOEXEC, 6);
+	unsigned int first = 5;
+	sigset_t all;
 
+	/* Neither the terminal's job nor what is sent to the daemon's group: whoever ends or stops
+	 * it in the middle leaves a target with our registers in it. */
+	setsid();
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
 	/* It outlives a daemon that is killed, to finish with the process it has stopped; then
 	 * nobody must wait for an answer on a listener that only it still holds. */
-	if (keep) {
-		/* Above the number that the other one gets. */
-		int moved = fcntl(*keep, F_DUPFD_CLOEXEC, 5);
-
-		dup3(plan->segments[0].fd, 3, O_CLOEXEC);
-		dup3(moved, 4, O_CLOEXEC);
-		*keep = 4;
-		first = 5;
-	} else {
-		dup3(plan->segments[0].fd, 3, O_CLOEXEC);
-	}
+	dup3(plan->segments[0].fd, 3, O_CLOEXEC);
+	dup3(cgroup_fd, 4, O_CLOEXEC);
 	plan->segments[0].fd = 3;
-	/* Whoever kills it in the middle leaves a target with our registers in it. */
+	plan->cgroup_fd = 4;
+	if (keep) {
+		dup3(moved, 5, O_CLOEXEC);
+		*keep = 5;
+		first = 6;
+	}
 	write_file(AT_FDCWD, "/proc/self/oom_score_adj", "-1000");
 	close_range(first, ~0u, 0);
 	prctl(PR_SET_NAME, "bpfshim-shim");
-	/* Nobody may be left to listen, and a target to let go of. */
-	signal(SIGPIPE, SIG_IGN);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static _Noreturn void visit_child(const struct uspace_plan *plan, uint32_t site_cnt,
-					  struct visit *visit)
+static void visit_failed(struct visit *visit, const char *why)
 {
-	uspace_targets_child(plan, NULL);
-	for (uint32_t i = 0; i < visit->cnt; i++) {
-		struct reason reason = {0};
-		enum shim_state state;
-		int r = uspace_plan_run(plan, site_cnt, visit->pids[i], 0, -1, &state,
-					&reason);
-
-		/* Gone while we came, or a zombie: nobody to miss a probe. */
-		if (r == -ESRCH || (r == 0 && state == SHIM_ABSENT))
-			continue;
-		if (r == 0 && (state == SHIM_DONE || state == SHIM_EARLY)) {
-			visit->done++;
-			continue;
-		}
-		if (!visit->failed++)
-			reason_set(&visit->reason, 0, "process %d: %s", visit->pids[i],
-				   reason.text[0] ? reason.text
-				   : r < 0	  ? strerrordesc_np(-r)
-						  : "other code stands at the site");
-	}
-	_exit(0);
+	if (!visit->failed++)
+		reason_set(&visit->reason, 0, "process %d: %s", visit->pids[visit->next], why);
 }
 
-/* Visit processes from @from on, in a child: it becomes their tracer for a moment. */
-static int visit_targets(const struct uspace_plan *plan, uint32_t site_cnt,
-			 const struct pid_set *set, uint32_t from,
-			 struct uspace_reach *reach)
+/* One process; in the child. */
+static void visit_next(struct uspace_plan *plan, uint32_t site_cnt, struct visit *visit)
+{
+	struct reason reason = {0};
+	enum shim_state state;
+	int r = uspace_plan_run(plan, site_cnt, visit->pids[visit->next], 0, -1, &state, &reason);
+
+	if (r == -ERESTART) {
+		visit->pids[visit->next] = -visit->pids[visit->next];
+		return;
+	}
+	/* Gone while we came, or a zombie: nobody to miss a probe. */
+	if (r == -ESRCH || (r == 0 && state == SHIM_ABSENT))
+		return;
+	if (r == 0 && (state == SHIM_DONE || state == SHIM_EARLY))
+		visit->done++;
+	else
+		visit_failed(visit, reason.text[0] ? reason.text
+				    : r < 0	   ? strerrordesc_np(-r)
+						   : "other code stands at the site");
+}
+
+/* Visit what is left, in a child: it becomes their tracer for a moment. */
+static int visit_rest(struct uspace_plan *plan, uint32_t site_cnt, struct visit *visit)
+{
+	pid_t child = fork();
+	int status = 0;
+
+	if (child < 0)
+		return -EAGAIN;
+	if (child == 0) {
+		uspace_targets_child(plan, NULL);
+		for (; visit->next < visit->cnt; visit->next++)
+			visit_next(plan, site_cnt, visit);
+		_exit(0);
+	}
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	if (visit->next == visit->cnt)
+		return 0;
+	/* Its tracer is gone, so the process runs on, as it happens to be. The others are visited
+	 * by the next child. */
+	visit_failed(visit, WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL
+				    ? "who was to change it was killed"
+				    : "who was to change it failed");
+	visit->next++;
+	return 0;
+}
+
+/* Visit processes from @from on. */
+static int visit_targets(struct uspace_plan *plan, uint32_t site_cnt,
+			 struct pid_set *set, uint32_t from, struct uspace_reach *reach)
 {
 	uint32_t cnt = set->cnt - from;
 	size_t size = sizeof(struct visit) + cnt * sizeof(pid_t);
 	struct visit *visit;
-	pid_t child;
+	int r = 0;
 
 	visit = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (visit == MAP_FAILED)
 		return -errno;
 	visit->cnt = cnt;
 	memcpy(visit->pids, set->pids + from, cnt * sizeof(pid_t));
-	child = fork();
-	if (child == 0)
-		visit_child(plan, site_cnt, visit);
-	if (child > 0)
-		while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
-			;
+	while (visit->next < visit->cnt && r == 0)
+		r = visit_rest(plan, site_cnt, visit);
+	/* They are found again if they still map the file. */
+	for (uint32_t i = 0; i < cnt; i++)
+		if (visit->pids[i] < 0 && take_pid(set, from, -visit->pids[i]))
+			reach->executing++;
 	reach->targets += visit->done;
 	if (visit->failed && !reach->failed)
 		reach->reason = visit->reason;
 	reach->failed += visit->failed;
 	munmap(visit, size);
-	return child < 0 ? -EAGAIN : 0;
+	return r;
 }
 
 /*
  * The process whose call this is cannot stop before it has its answer. A child has it stop on its
  * way out, and gives it everything it lacks, also what others could not while it waited.
  */
-static int visit_caller(struct uspace *uspace, const struct uspace_plan *plan, pid_t pid)
+static int visit_caller(struct uspace *uspace, struct uspace_plan *plan, pid_t pid)
 {
 	int fds[2];
 	pid_t child;
@@ -343,16 +334,26 @@ static int visit_caller(struct uspace *uspace, const struct uspace_plan *plan, p
 static void reap_callers(struct uspace *uspace, bool wait)
 {
 	for (uint32_t i = 0; i < uspace->caller_cnt;) {
-		if (waitpid(uspace->callers[i], NULL, wait ? 0 : WNOHANG) == 0)
+		int status = 0;
+
+		if (waitpid(uspace->callers[i], &status, wait ? 0 : WNOHANG) == 0) {
 			i++;
-		else
-			uspace->callers[i] = uspace->callers[--uspace->caller_cnt];
+			continue;
+		}
+		uspace->callers[i] = uspace->callers[--uspace->caller_cnt];
+		if (!WIFSIGNALED(status))
+			continue;
+		atomic_fetch_add(&uspace->missed, 1);
+		log_notice("tenant=%s: a process that attached probes runs on without them: who "
+			   "was to change it ended early",
+			   uspace->tenant->name);
 	}
 }
 
-static int visit_all(struct uspace *uspace, const struct uspace_plan *plan, pid_t caller,
+static int visit_all(struct uspace *uspace, struct uspace_plan *plan, pid_t caller,
 		     struct uspace_reach *reach)
 {
+	const struct timespec pause = {.tv_nsec = EXECUTING_MS * 1000000l};
 	bool caller_maps = false;
 	struct pid_set set = {0};
 	int r = 0;
@@ -360,6 +361,9 @@ static int visit_all(struct uspace *uspace, const struct uspace_plan *plan, pid_
 	for (int round = 0; round < ROUNDS && r == 0; round++) {
 		uint32_t before = set.cnt;
 
+		if (reach->executing)
+			nanosleep(&pause, NULL);
+		reach->executing = 0;
 		r = find_targets(uspace, plan, &set);
 		if (r < 0 || set.cnt == before)
 			break;
@@ -367,6 +371,9 @@ static int visit_all(struct uspace *uspace, const struct uspace_plan *plan, pid_
 		if (set.cnt > before)
 			r = visit_targets(plan, plan->changed_cnt, &set, before, reach);
 	}
+	if (reach->executing && !reach->failed)
+		reason_set(&reach->reason, 0, "a process executes others all the time");
+	reach->failed += reach->executing;
 	free(set.pids);
 	reap_callers(uspace, uspace->caller_cnt == ARRAY_SIZE(uspace->callers));
 	if (r == 0 && caller_maps) {
@@ -425,6 +432,7 @@ struct revisit {
 	struct pool_job job;
 	struct uspace *uspace;
 	pid_t pid;
+	int tries;
 };
 
 static void revisit_run(struct pool_job *job)
@@ -432,15 +440,24 @@ static void revisit_run(struct pool_job *job)
 	struct revisit *revisit = container_of(job, struct revisit, job);
 	struct uspace *uspace = revisit->uspace;
 	struct pid_set set = {.pids = &revisit->pid, .cnt = 1};
+	const struct timespec pause = {.tv_nsec = EXECUTING_MS * 1000000l};
 	struct uspace_reach reach = {0};
+	bool again;
 
 	pthread_mutex_lock(&uspace->apply);
 	if (uspace->plan)
 		visit_targets(uspace->plan, uspace->plan->site_cnt, &set, 0, &reach);
+	again = reach.executing;
 	pthread_mutex_unlock(&uspace->apply);
 	if (reach.failed)
 		log_notice("tenant=%s: %s runs on without its latest probes", uspace->tenant->name,
 			   reach.reason.text);
+	/* In a pool, where it holds up nobody. */
+	if (again && revisit->tries++ < ROUNDS) {
+		nanosleep(&pause, NULL);
+		pool_submit(uspace->tenant->pool, &revisit->job);
+		return;
+	}
 	free(revisit);
 }
 
@@ -451,7 +468,8 @@ void uspace_targets_revisit(struct uspace *uspace, pid_t pid)
 	if (!revisit)
 		return;
 	*revisit = (struct revisit){.job.fn = revisit_run, .uspace = uspace, .pid = pid};
-	pool_submit(uspace->tenant->pool, &revisit->job);
+	/* We are the reader of late.h. */
+	pool_submit_outside(uspace->tenant->pool, &revisit->job);
 }
 
 bool uspace_targets_is_latest(struct uspace *uspace, const struct uspace_plan *plan)
@@ -549,8 +567,9 @@ void uspace_targets_deinit(struct uspace *uspace)
 }
 
 /* A traced thread's tracer must be one of the children that this daemon forks for it: no process of
- * the tenant can be. */
-static bool stopped_by_us(const struct tenant *tenant, pid_t tid)
+ * the tenant can be. And the call must be one that the thread was made to make: it may be followed
+ * while it runs its own code, and can have seen in another what such a call looks like. */
+static bool called_by_us(const struct tenant *tenant, pid_t tid)
 {
 	cleanup_free char *text = NULL;
 	const char *line;
@@ -570,7 +589,8 @@ static bool stopped_by_us(const struct tenant *tenant, pid_t tid)
 	line = strstr(text, "\nPPid:");
 	if (!line || sscanf(line, "\nPPid: %d", &parent) != 1)
 		return false;
-	return parent == getpid() && !tenant_has_pid(tenant, tracer);
+	return parent == getpid() && !tenant_has_pid(tenant, tracer) &&
+	       tracee_is_calling(tracer, tid);
 }
 
 int uspace_give_fd(struct call *call)
@@ -580,7 +600,7 @@ int uspace_give_fd(struct call *call)
 	int fd = -1;
 
 	if (!uspace || call->notif.data.args[2] != uspace->nonce ||
-	    !stopped_by_us(call->tenant, (pid_t)call->notif.pid) || !guest_valid(&call->guest))
+	    !called_by_us(call->tenant, (pid_t)call->notif.pid) || !guest_valid(&call->guest))
 		return -EINVAL;
 	pthread_mutex_lock(&uspace->lock);
 	for (uint32_t i = 0; uspace->plan && i < uspace->plan->segment_cnt; i++) {

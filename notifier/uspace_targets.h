@@ -55,21 +55,46 @@ struct uspace_point {
 struct uspace_reach {
 	uint32_t targets;     /* processes that have it now */
 	bool unsure;	      /* one was left to a child that works on after the answer */
+	uint32_t executing;   /* that are to be visited again, between two looks */
 	uint32_t failed;      /* that map the file and do not */
 	struct reason reason; /* of the first of them */
 };
 
 /**
- * uspace_targets_add() - a point at @offset of the file; not yet in any target
+ * struct uspace_checked - what a file says about the sites of one request
+ * @wants: one per offset; owned
+ * @unwinder: entry of the unwinder in the file, which must pass its return probes; offset 0: none
+ */
+struct uspace_checked {
+	struct shim_want *wants;
+	struct shim_want unwinder;
+};
+
+/**
+ * uspace_check() - judge @cnt sites by their file; without any lock: it takes its time (uspace_check.c)
  * @file_fd: the probed file, O_PATH or readable
+ *
+ * Errors: those of shim_site_check(), -EINVAL no ELF file, -ENOMEM.
+ */
+int uspace_check(int file_fd, const uint64_t *offsets, uint32_t cnt, bool at_return,
+		 struct uspace_checked *ret_checked, struct reason *reason);
+
+/**
+ * uspace_targets_add() - a point at a site of the file; not yet in any target
+ * @file_fd: as above
+ * @want: of uspace_check()
  * @semaphore: offset of a USDT semaphore, or 0; it stays raised while the site has any point
  *
- * The caller holds @uspace->apply. Errors: those of shim_site_check(), -EINVAL no regular file,
- * -ENOMEM.
+ * The caller holds @uspace->apply. Errors: those of uspace_late_watch(), -EINVAL the site has points with
+ * another semaphore, -ENOMEM.
  */
-int uspace_targets_add(struct uspace *uspace, int file_fd, uint64_t offset, uint64_t semaphore,
-		       const struct uspace_point *point, struct uspace_point **ret_point,
-		       struct reason *reason);
+int uspace_targets_add(struct uspace *uspace, int file_fd, const struct shim_want *want,
+		       uint64_t semaphore, const struct uspace_point *point,
+		       struct uspace_point **ret_point, struct reason *reason);
+
+/** uspace_targets_add_unwinder() - likewise, the file's own unwinder */
+int uspace_targets_add_unwinder(struct uspace *uspace, int file_fd, const struct shim_want *want,
+				struct reason *reason);
 
 /** uspace_targets_remove() - the opposite of adding: the point runs no more, at once and also where
  *  it cannot be taken away. The caller holds @uspace->apply. */
@@ -90,7 +115,7 @@ int uspace_targets_apply(struct uspace *uspace, pid_t caller, struct uspace_reac
 /** uspace_targets_child() - first thing in a child that stops targets: let go of what it must not
  * hold
  *  @keep: descriptor to keep, its number may change; may be NULL */
-void uspace_targets_child(const struct uspace_plan *plan, int *keep);
+void uspace_targets_child(struct uspace_plan *plan, int *keep);
 
 /** uspace_targets_is_latest() - whether @plan still is what targets are to look like; also in a child */
 bool uspace_targets_is_latest(struct uspace *uspace, const struct uspace_plan *plan);

@@ -72,7 +72,7 @@ static bool looked_in(struct uspace *uspace, uint64_t namespace)
 int uspace_unwind_watch(struct call *call)
 {
 	struct uspace *uspace = call->tenant->uspace;
-	uint64_t namespace = mount_namespace(guest_tgid(&call->guest));
+	uint64_t namespace = mount_namespace((pid_t)call->guest.tid);
 	int fds[PATHS], r = 0;
 	char path[80];
 

@@ -20,10 +20,17 @@
 #include "base/sys.h"
 #include "shim/inject.h"
 #include "shim/stub.h"
+#include "shim/targets.h"
 #include "shim/unwind.h"
 
 #define JUMP_SIZE  5u
 #define SIBLING_MS 500
+#define STOP_TRIES 4
+
+/* Files by an unwinder's name are looked at while the process stands: this much of each, and so
+ * many. */
+#define UNWINDER_BUDGET (4u << 20)
+#define UNWINDERS_MAX	16u
 
 /* One application on its way. @maps is read again after something was mapped. */
 struct work {
@@ -106,12 +113,20 @@ static int refuse_filters(struct reason *reason)
  * Once its threads are stopped: what was seen before may have changed meanwhile, and a process
  * whose stubs were made idle because of its filters must not be woken.
  */
-static int check_filters(pid_t pid, const struct shim_plan *plan, struct reason *reason)
+static int check_filters(const struct work *work, struct reason *reason)
 {
-	if (!plan->own_filters || !__atomic_load_n(plan->own_filters, __ATOMIC_ACQUIRE) ||
-	    !shim_has_filters(pid, plan->seccomp_filters))
+	const struct shim_plan *plan = work->plan;
+	bool found;
+
+	if (!plan->own_filters || !__atomic_load_n(plan->own_filters, __ATOMIC_ACQUIRE))
 		return 0;
-	return refuse_filters(reason);
+	found = shim_has_filters(work->tracee.pid, plan->seccomp_filters);
+	/* Processes that share its memory run into its stubs, too. */
+	for (uint32_t i = 0; i < work->tracee.cnt && !found; i++)
+		found = work->tracee.threads[i].pid != work->tracee.pid &&
+			(i == 0 || work->tracee.threads[i].pid != work->tracee.threads[i - 1].pid) &&
+			shim_has_filters(work->tracee.threads[i].pid, plan->seccomp_filters);
+	return found ? refuse_filters(reason) : 0;
 }
 
 static int check_status(pid_t pid, const struct shim_plan *plan, bool borrowed,
@@ -120,15 +135,14 @@ static int check_status(pid_t pid, const struct shim_plan *plan, bool borrowed,
 	cleanup_free char *text = NULL;
 	const char *line;
 	char path[40];
+	pid_t tracer;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	snprintf(path, sizeof(path), "/proc/%d/status", targets_living(pid));
 	if (read_file(AT_FDCWD, path, 65536, &text, NULL) < 0)
 		return -ESRCH;
-	line = strstr(text, "\nState:\tZ");
-	if (line || strstr(text, "\nState:\tX"))
-		return -ESRCH;
 	line = strstr(text, "\nTracerPid:");
-	if (!borrowed && line && atoi(line + sizeof("\nTracerPid:")) > 0)
+	tracer = line ? atoi(line + sizeof("\nTracerPid:")) : 0;
+	if (!borrowed && tracer > 0 && tracer != getpid())
 		return reason_set(reason, -EPERM, "another process traces it");
 	if (plan->seccomp_filters && filters_in(text) > plan->seccomp_filters)
 		return refuse_filters(reason);
@@ -147,9 +161,13 @@ static int ensure_region(struct work *work, struct reason *reason)
 
 	if (work->injected)
 		return 0;
-	r = tracee_find_syscall(&work->tracee, &work->maps);
+	r = tracee_prepare(&work->tracee, &work->maps);
+	if (r == -EOPNOTSUPP)
+		return reason_set(reason, r, "it has no syscall instruction");
+	if (r == -ETIMEDOUT)
+		return reason_set(reason, r, "its threads did not stop in time");
 	if (r < 0)
-		return reason_set(reason, -EOPNOTSUPP, "it has no syscall instruction");
+		return r;
 	r = inject_region(&work->tracee, work->plan, &work->maps, work->base, &work->base, reason);
 	if (r < 0)
 		return r;
@@ -163,10 +181,13 @@ static int move_threads(struct work *work, uint64_t site, uint64_t moved,
 			const struct move_map *map)
 {
 	for (uint32_t i = 0; i < work->tracee.cnt; i++) {
-		uint64_t ip = work->tracee.threads[i].regs.rip;
+		uint64_t ip = tracee_thread_ip(&work->tracee, i);
 
-		if (!work->tracee.threads[i].stopped || ip <= site || ip >= site + JUMP_SIZE)
+		if (ip <= site || ip >= site + JUMP_SIZE)
 			continue;
+		/* Asleep there for a page of memory. */
+		if (!work->tracee.threads[i].stopped)
+			return -EBUSY;
 		for (uint32_t k = 0; k < map->cnt; k++) {
 			int r = 0;
 
@@ -209,7 +230,7 @@ static int patch(struct work *work, const struct shim_want *want, uint64_t site,
 		r = move_threads(work, site, moved, &map);
 	if (r == 0)
 		r = tracee_write(&work->tracee, site, jump, sizeof(jump));
-	if (r < 0 && r != -ESRCH)
+	if (r < 0 && r != -ESRCH && r != -ERESTART)
 		return reason_set(reason, -EOPNOTSUPP, "no stub can be made near its code: %s",
 				  strerrordesc_np(-r));
 	return r;
@@ -338,15 +359,20 @@ static int hook_unwinder(struct work *work, uint32_t index, struct reason *reaso
 	struct shim_want want = {.site = REGION_UNWINDER, .without_returns = REGION_UNWINDER};
 	enum shim_state state = SHIM_ABSENT;
 	cleanup_fd int fd = -1;
+	struct elf_file file;
 	char path[80];
 	int r;
 
-	snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", work->tracee.pid, entry.start,
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", work->maps.pid, entry.start,
 		 entry.end);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
 		return -errno;
-	r = shim_unwind_check(fd, &want, reason);
+	r = elf_file_open(&file, fd, UNWINDER_BUDGET);
+	if (r < 0)
+		return r;
+	r = shim_unwind_check(&file, &want, reason);
+	elf_file_close(&file);
 	if (r == 0 && maps_at(&work->maps, index, want.offset))
 		r = apply_at(work, &want, maps_at(&work->maps, index, want.offset), &state, reason);
 	return r < 0 || state != SHIM_FOREIGN ? r : -EBUSY;
@@ -370,8 +396,9 @@ static bool wants_returns(const struct work *work)
 /* Before a return address is replaced, whoever unwinds must know of it. */
 static void hook_unwinders(struct work *work)
 {
-	bool gcc = false, users = false, others = false;
+	bool users = false, others = false;
 	struct reason reason = {0};
+	uint32_t gcc = 0;
 
 	work->unwindable = true;
 	if (!wants_returns(work))
@@ -383,8 +410,7 @@ static void hook_unwinders(struct work *work)
 		others |= entry->unwinder == UNWINDER_OTHER;
 		if (entry->unwinder != UNWINDER_GCC || !entry->executable)
 			continue;
-		gcc = true;
-		if (hook_unwinder(work, i, &reason) < 0)
+		if (gcc++ >= UNWINDERS_MAX || hook_unwinder(work, i, &reason) < 0)
 			others = true;
 	}
 	/* What is being loaded comes before what it needs, which is caught in its turn. */
@@ -405,7 +431,7 @@ static int apply_wants(struct work *work, bool unwinders, enum shim_state *ret_s
 		if (want->unwinder != unwinders)
 			continue;
 		r = apply_want(work, want, &ret_states[i], reason);
-		if (r == -ESRCH)
+		if (r == -ESRCH || r == -ERESTART)
 			return r;
 		if (r < 0)
 			worst = r;
@@ -429,7 +455,7 @@ static int apply(struct work *work, enum shim_state *ret_states, struct reason *
 	work->base = inject_find(&work->plan->region, &work->maps);
 	hook_unwinders(work);
 	worst = apply_wants(work, true, ret_states, reason);
-	if (worst != -ESRCH) {
+	if (worst != -ESRCH && worst != -ERESTART) {
 		r = apply_wants(work, false, ret_states, reason);
 		worst = r < 0 ? r : worst;
 	}
@@ -486,9 +512,11 @@ static void disable_unwanted(pid_t pid, const struct shim_plan *plan)
 	struct maps maps;
 	char path[40];
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	if (maps_read(pid, &maps) < 0)
+		return;
+	snprintf(path, sizeof(path), "/proc/%d/mem", maps.pid);
 	tracee.mem_fd = open(path, O_RDWR | O_CLOEXEC);
-	if (tracee.mem_fd >= 0 && maps_read(pid, &maps) == 0) {
+	if (tracee.mem_fd >= 0) {
 		for (uint32_t i = 0; i < maps.cnt; i++)
 			for (uint32_t k = 0; k < plan->want_cnt; k++) {
 				const struct shim_want *want = &plan->wants[k];
@@ -497,9 +525,26 @@ static void disable_unwanted(pid_t pid, const struct shim_plan *plan)
 				    maps_is_file(&maps, &maps.entries[i], want->dev, want->ino))
 					disable_at(&tracee, &maps, maps_at(&maps, i, want->offset));
 			}
+	}
+	maps_deinit(&maps);
+	close_fd(tracee.mem_fd);
+}
+
+uint32_t shim_lower_semaphores(pid_t pid)
+{
+	struct tracee tracee = {.pid = pid};
+	uint32_t lowered = 0;
+	struct maps maps;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	tracee.mem_fd = open(path, O_RDWR | O_CLOEXEC);
+	if (tracee.mem_fd >= 0 && maps_read(pid, &maps) == 0) {
+		lowered = stub_lower_semaphores(&tracee, &maps);
 		maps_deinit(&maps);
 	}
 	close_fd(tracee.mem_fd);
+	return lowered;
 }
 
 static pid_t status_number(pid_t pid, const char *key)
@@ -521,12 +566,42 @@ static void wait_for_sibling(pid_t pid)
 	const struct timespec nap = {.tv_nsec = 1000000};
 
 	for (int i = 0; i < SIBLING_MS; i++) {
-		pid_t tracer = status_number(pid, "\nTracerPid:");
+		pid_t tracer = status_number(targets_living(pid), "\nTracerPid:");
 
 		if (!tracer || status_number(tracer, "\nPPid:") != getppid())
 			return;
 		nanosleep(&nap, NULL);
 	}
+}
+
+/* Calls may have to be made by a thread of another process, in whose files they look different. */
+static int check_caller(const struct work *work, struct reason *reason)
+{
+	const struct tracee *tracee = &work->tracee;
+	pid_t pid =
+		tracee->caller < tracee->cnt ? tracee->threads[tracee->caller].pid : tracee->pid;
+
+	return pid == tracee->pid ? 0 : check_status(pid, work->plan, true, reason);
+}
+
+/* Siblings of ours may come in between, and are done soon. */
+static int stop(struct work *work, pid_t pid, struct reason *reason)
+{
+	pid_t busy = pid;
+	int r = -EBUSY;
+
+	for (int i = 0; (r == -EBUSY || r == -EPERM) && i < STOP_TRIES; i++) {
+		*reason = (struct reason){0};
+		wait_for_sibling(busy);
+		busy = pid;
+		r = check_status(pid, work->plan, false, reason);
+		if (r == 0)
+			r = tracee_stop(pid, work->plan->cgroup_fd, work->plan->armed_fd,
+					&work->tracee, &busy, reason);
+	}
+	if (r == -EPERM && !reason->text[0])
+		reason_set(reason, r, "another process traces it");
+	return r;
 }
 
 int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_states,
@@ -539,15 +614,12 @@ int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_sta
 	if (!concerns(pid, plan))
 		return 0;
 	disable_unwanted(pid, plan);
-	wait_for_sibling(pid);
-	r = check_status(pid, plan, false, reason);
-	if (r == 0)
-		r = tracee_stop(pid, plan->armed_fd, &work.tracee, reason);
-	if (r == -EPERM && !reason->text[0])
-		reason_set(reason, r, "another process traces it");
+	r = stop(&work, pid, reason);
 	if (r < 0)
 		return r;
-	r = check_filters(pid, plan, reason);
+	r = check_caller(&work, reason);
+	if (r == 0)
+		r = check_filters(&work, reason);
 	if (r == 0)
 		r = apply(&work, ret_states, reason);
 	tracee_release(&work.tracee);
@@ -558,6 +630,7 @@ int shim_apply_stopped(pid_t pid, pid_t tid, const struct shim_plan *plan,
 		       enum shim_state *ret_states, struct reason *reason)
 {
 	struct work work = {.plan = plan, .late = true};
+	pid_t busy;
 	int r;
 
 	all_absent(plan, ret_states);
@@ -565,12 +638,12 @@ int shim_apply_stopped(pid_t pid, pid_t tid, const struct shim_plan *plan,
 		return 0;
 	r = check_status(pid, plan, true, reason);
 	if (r == 0)
-		r = check_filters(pid, plan, reason);
-	if (r == 0)
-		r = tracee_borrow(pid, tid, &work.tracee);
+		r = tracee_borrow(pid, tid, plan->cgroup_fd, &work.tracee, &busy, reason);
 	if (r < 0)
 		return r;
-	r = apply(&work, ret_states, reason);
+	r = check_filters(&work, reason);
+	if (r == 0)
+		r = apply(&work, ret_states, reason);
 	tracee_release(&work.tracee);
 	return r;
 }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/elf_file.h"
 #include "base/reason.h"
 
 /**
@@ -78,13 +79,13 @@ enum shim_state {
 
 /**
  * shim_site_check() - whether a jump fits at a site, from the file alone
- * @file_fd: the probed ELF file, readable
+ * @file: the probed file; what is read goes off its budget
  * @ret_want: @offset set by the caller; @original, @original_len and @displaced are filled in
  *
- * Errors: -EINVAL not an x86-64 ELF file or no code there, -EOPNOTSUPP with a reason that names why
- * the site cannot be patched (room, a branch into it, an instruction that cannot be moved).
+ * Errors: -EINVAL no code there, -EOPNOTSUPP with a reason that names why the site cannot be
+ * patched (room, a branch into it, an instruction that cannot be moved, too much to read).
  */
-int shim_site_check(int file_fd, struct shim_want *ret_want, struct reason *reason);
+int shim_site_check(struct elf_file *file, struct shim_want *ret_want, struct reason *reason);
 
 /** enum shim_trait - what a file tells about the programs made of it; bits */
 enum shim_trait {
@@ -92,8 +93,11 @@ enum shim_trait {
 	SHIM_TRAIT_THROWS = 2, /* throws exceptions by code of its own */
 };
 
-/** shim_file_traits() - Return: bits of enum shim_trait; 0 also for what is no ELF file */
-unsigned int shim_file_traits(int file_fd);
+/** shim_file_traits() - Return: bits of enum shim_trait, or as shim_site_check() */
+int shim_file_traits(struct elf_file *file, struct reason *reason);
+
+/** shim_file_error() - Return: @error of an elf_file function, as shim_site_check() would say it */
+int shim_file_error(int error, struct reason *reason);
 
 /**
  * struct shim_plan - what a process is to look like
@@ -101,6 +105,7 @@ unsigned int shim_file_traits(int file_fd);
  *	bpf(cmd, segment offset, nonce) as raw arguments; the daemon answers with the segment's file
  * @cgroup_id: what bpf_get_current_cgroup_id() says there
  * @armed_fd: see tracee_stop(), -1 for a process that waits for nothing of ours
+ * @cgroup_fd: where processes that share memory are looked for, see tracee_stop()
  * @seccomp_filters: filters every process of the tenant has; one with more may refuse, or die of,
  *the system calls that helpers make
  * @own_filters: not 0 once any process has asked for more; looked at while the target is stopped,
@@ -115,7 +120,7 @@ struct shim_plan {
 	uint64_t cgroup_id;
 	uint32_t seccomp_filters;
 	const uint64_t *own_filters;
-	int armed_fd;
+	int armed_fd, cgroup_fd;
 };
 
 /** shim_has_filters() - whether any thread of @pid has more than @limit seccomp filters, or is
@@ -130,11 +135,21 @@ bool shim_has_filters(pid_t pid, uint32_t limit);
  * whose death lets go of the target. Injects only when at least one site is wanted there.
  *
  * Errors: -ESRCH gone (zombies too), -EPERM somebody else traces it, -EOPNOTSUPP with a reason
- * (seccomp filters of its own, 32-bit, no room near the code), -EIO with a reason; the target runs
- * on unchanged.
+ * (seccomp filters of its own, 32-bit, no room near the code), -EIO, -ETIMEDOUT, -EBUSY, -EAGAIN
+ * with a reason (not all that run in its memory can be stopped), -ERESTART it is in execve(), or one
+ * that shares its memory: do it again once the calling process has ended, which holds that up
+ * perhaps; the target runs on unchanged.
  */
 int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_states,
 	       struct reason *reason);
+
+/**
+ * shim_lower_semaphores() - lower all USDT semaphores that were raised in a process, without
+ * stopping it: for whoever is left when nobody will take its probes away
+ *
+ * Return: how many.
+ */
+uint32_t shim_lower_semaphores(pid_t pid);
 
 /**
  * shim_apply_stopped() - the same for a process whose threads all are in ptrace stops of the

@@ -6,172 +6,180 @@
 #include "shim/frames.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 
 /* Encodings of pointers: how large, and what they are relative to. */
-#define ENC_ABSOLUTE 0x00
-#define ENC_UDATA4   0x03
-#define ENC_SDATA4   0x0b
-#define ENC_PCREL    0x10
-#define ENC_DATAREL  0x30
+#define ENC_UDATA4  0x03
+#define ENC_SDATA4  0x0b
+#define ENC_PCREL   0x10
+#define ENC_DATAREL 0x30
 
 #define AUGMENTATION_MAX 8
+#define COMMON_MAX	 64 /* bytes of a common description up to its encodings */
 
-/* Bytes of a section, and its address. */
-struct view {
-	const unsigned char *bytes;
-	uint64_t vaddr, size;
-};
-
-static bool take_u32(const struct view *view, uint64_t vaddr, uint32_t *ret)
-{
-	uint64_t at = vaddr - view->vaddr;
-
-	if (vaddr < view->vaddr || at + sizeof(*ret) > view->size)
-		return false;
-	memcpy(ret, view->bytes + at, sizeof(*ret));
-	return true;
-}
-
-static int find_section(Elf *elf, const char *wanted, struct view *ret_view)
-{
-	Elf_Scn *scn = NULL;
-	size_t names = 0;
-
-	elf_getshdrstrndx(elf, &names);
-	while ((scn = elf_nextscn(elf, scn))) {
-		const char *name;
-		GElf_Shdr shdr;
-		Elf_Data *data;
-
-		if (!gelf_getshdr(scn, &shdr))
-			continue;
-		name = elf_strptr(elf, names, shdr.sh_name);
-		data = name && strcmp(name, wanted) == 0 ? elf_getdata(scn, NULL) : NULL;
-		if (!data || !data->d_buf)
-			continue;
-		*ret_view = (struct view){data->d_buf, shdr.sh_addr, data->d_size};
-		return 0;
-	}
-	return -ENOENT;
-}
-
-/* The table of .eh_frame_hdr: pairs of 32-bit numbers relative to its start. */
-struct table {
-	struct view hdr;
-	uint64_t entries; /* address of the first */
+/* What begins .eh_frame_hdr, the encodings being those that are known; pairs follow of 32-bit
+ * numbers relative to its start: a function, its description. */
+struct header {
+	uint8_t version, frame_encoding, count_encoding, table_encoding;
+	int32_t frame;
 	uint32_t cnt;
 };
 
-static int open_table(Elf *elf, struct table *ret_table)
-{
-	struct table table;
-	int r = find_section(elf, ".eh_frame_hdr", &table.hdr);
+struct table {
+	struct elf_file *file;
+	const Elf64_Shdr *hdr, *frames;
+	uint32_t cnt;
+};
 
+static int open_table(struct elf_file *file, struct table *ret_table)
+{
+	struct table table = {.file = file};
+	struct header header;
+	int r = elf_section_find(file, ".eh_frame_hdr", &table.hdr);
+
+	if (r == 0)
+		r = elf_section_find(file, ".eh_frame", &table.frames);
+	if (r == 0)
+		r = elf_section_read(file, table.hdr, 0, &header, sizeof(header));
 	if (r < 0)
 		return r;
-	/* Version, and encodings of the pointer to .eh_frame, of the count and of the entries. */
-	if (table.hdr.size < 12 || table.hdr.bytes[0] != 1 ||
-	    table.hdr.bytes[1] != (ENC_PCREL | ENC_SDATA4) || table.hdr.bytes[2] != ENC_UDATA4 ||
-	    table.hdr.bytes[3] != (ENC_DATAREL | ENC_SDATA4))
+	if (header.version != 1 || header.frame_encoding != (ENC_PCREL | ENC_SDATA4) ||
+	    header.count_encoding != ENC_UDATA4 ||
+	    header.table_encoding != (ENC_DATAREL | ENC_SDATA4))
 		return -ENOENT;
-	memcpy(&table.cnt, table.hdr.bytes + 8, sizeof(table.cnt));
-	if (table.cnt > (table.hdr.size - 12) / 8)
-		return -ENOENT;
-	table.entries = table.hdr.vaddr + 12;
+	table.cnt = header.cnt;
 	*ret_table = table;
 	return 0;
 }
 
-/* Entry @nr: start of its function, and where its description is. */
-static void entry_at(const struct table *table, uint32_t nr, uint64_t *ret_start,
-		     uint64_t *ret_frame)
+/* Entry @nr: start of its function, and where its description is in .eh_frame. */
+static int entry_at(const struct table *table, uint32_t nr, uint64_t *ret_start,
+		    uint64_t *ret_frame)
 {
-	uint32_t words[2] = {0};
+	int32_t words[2];
+	int r = elf_section_read(table->file, table->hdr,
+				 sizeof(struct header) + nr * (uint64_t)sizeof(words), words,
+				 sizeof(words));
 
-	take_u32(&table->hdr, table->entries + nr * 8ull, &words[0]);
-	take_u32(&table->hdr, table->entries + nr * 8ull + 4, &words[1]);
-	*ret_start = table->hdr.vaddr + (uint64_t)(int64_t)(int32_t)words[0];
-	*ret_frame = table->hdr.vaddr + (uint64_t)(int64_t)(int32_t)words[1];
+	if (r < 0)
+		return r;
+	*ret_start = table->hdr->sh_addr + (uint64_t)(int64_t)words[0];
+	/* Outside it wraps around to what is no offset in the section. */
+	*ret_frame = table->hdr->sh_addr + (uint64_t)(int64_t)words[1] - table->frames->sh_addr;
+	return 0;
 }
 
-/* How a common description says that addresses are written; 0 also when it says nothing. */
-static uint8_t encoding_of(const struct view *frames, uint64_t common)
+/* How the common description of @len bytes says that addresses are written; 0 also when it says
+ * nothing. */
+static uint8_t encoding_of(const unsigned char *bytes, size_t len)
 {
-	uint64_t at = common - frames->vaddr + 8, end;
-	char augmentation[AUGMENTATION_MAX];
-	uint32_t len;
+	const char *augmentation = (const char *)bytes + 9;
+	size_t at;
 
-	if (!take_u32(frames, common, &len))
+	if (len < 9 + AUGMENTATION_MAX || augmentation[0] != 'z' ||
+	    !memchr(augmentation, '\0', AUGMENTATION_MAX))
 		return 0;
-	end = common - frames->vaddr + 4 + len;
-	if (end > frames->size || at + 1 + sizeof(augmentation) > end)
-		return 0;
-	memcpy(augmentation, frames->bytes + at + 1, sizeof(augmentation));
-	at += 1 + strnlen(augmentation, sizeof(augmentation)) + 1;
-	if (augmentation[0] != 'z' || !memchr(augmentation, '\0', sizeof(augmentation)))
-		return 0;
+	at = 9 + strlen(augmentation) + 1;
 	/* Alignments of code and data, the return column and the length: a byte each in practice.
 	 */
 	for (int i = 0; i < 4; i++, at++)
-		while (at < end && frames->bytes[at] & 0x80)
+		while (at < len && bytes[at] & 0x80)
 			at++;
-	for (const char *what = augmentation + 1; *what && at < end; what++) {
+	for (const char *what = augmentation + 1; *what && at < len; what++) {
 		if (*what == 'R')
-			return frames->bytes[at];
+			return bytes[at];
 		if (*what == 'L')
 			at++;
 		else if (*what == 'P')
-			at += 1 + ((frames->bytes[at] & 0x07) == (ENC_SDATA4 & 0x07) ? 4 : 8);
+			at += 1 + ((bytes[at] & 0x07) == (ENC_SDATA4 & 0x07) ? 4 : 8);
 		else if (*what != 'S')
 			return 0;
 	}
 	return 0;
 }
 
-static int length_of(const struct view *frames, uint64_t frame, uint64_t *ret_len)
+/* Whether the common description at offset @at has addresses that we know. */
+static int check_common(const struct table *table, uint64_t at)
 {
-	uint32_t size, back, len;
+	unsigned char bytes[COMMON_MAX];
+	size_t len = sizeof(bytes);
+	uint32_t size;
+	int r = elf_section_read(table->file, table->frames, at, &size, sizeof(size));
 
-	if (!take_u32(frames, frame, &size) || !take_u32(frames, frame + 4, &back) ||
-	    !take_u32(frames, frame + 12, &len) || size < 12 || back > frame + 4 - frames->vaddr ||
-	    encoding_of(frames, frame + 4 - back) != (ENC_PCREL | ENC_SDATA4))
-		return -ENOENT;
-	*ret_len = len;
-	return 0;
-}
-
-int frames_find(Elf *elf, uint64_t vaddr, uint64_t *ret_start, uint64_t *ret_end,
-		uint64_t *ret_next)
-{
-	uint64_t start = 0, frame, len, next = UINT64_MAX, unused;
-	uint32_t low = 0, high;
-	struct view frames;
-	struct table table;
-	int r = open_table(elf, &table);
-
-	if (r == 0)
-		r = find_section(elf, ".eh_frame", &frames);
 	if (r < 0)
 		return r;
-	high = table.cnt;
+	if (size < len - 4)
+		len = 4 + size;
+	if (table->frames->sh_size - at < len)
+		return -ENOENT;
+	r = elf_section_read(table->file, table->frames, at, bytes, len);
+	if (r < 0)
+		return r;
+	return encoding_of(bytes, len) == (ENC_PCREL | ENC_SDATA4) ? 0 : -ENOENT;
+}
+
+/* Length of the function that is described at offset @at. */
+static int length_of(const struct table *table, uint64_t at, uint32_t *ret_len)
+{
+	struct {
+		uint32_t size, back, start, len;
+	} frame;
+	int r = elf_section_read(table->file, table->frames, at, &frame, sizeof(frame));
+
+	if (r < 0)
+		return r;
+	if (frame.size < sizeof(frame) - 4 || frame.back > at + 4)
+		return -ENOENT;
+	r = check_common(table, at + 4 - frame.back);
+	if (r == 0)
+		*ret_len = frame.len;
+	return r;
+}
+
+/* How many functions start at @vaddr or below. */
+static int count_below(const struct table *table, uint64_t vaddr, uint32_t *ret_cnt)
+{
+	uint32_t low = 0, high = table->cnt;
+
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
+		uint64_t start, unused;
+		int r = entry_at(table, middle, &start, &unused);
 
-		entry_at(&table, middle, &start, &frame);
+		if (r < 0)
+			return r;
 		if (start <= vaddr)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	if (!low)
+	*ret_cnt = low;
+	return 0;
+}
+
+int frames_find(struct elf_file *file, uint64_t vaddr, uint64_t *ret_start, uint64_t *ret_end,
+		uint64_t *ret_next)
+{
+	uint64_t start, frame, next = UINT64_MAX, unused;
+	struct table table;
+	uint32_t cnt, len = 0;
+	int r = open_table(file, &table);
+
+	if (r == 0)
+		r = count_below(&table, vaddr, &cnt);
+	if (r < 0)
+		return r;
+	if (!cnt)
 		return -ENOENT;
-	entry_at(&table, low - 1, &start, &frame);
-	if (low < table.cnt)
-		entry_at(&table, low, &next, &unused);
-	r = length_of(&frames, frame, &len);
-	if (r < 0 || vaddr - start >= len)
+	r = entry_at(&table, cnt - 1, &start, &frame);
+	if (r == 0 && cnt < table.cnt)
+		r = entry_at(&table, cnt, &next, &unused);
+	if (r == 0)
+		r = length_of(&table, frame, &len);
+	if (r < 0)
+		return r;
+	/* A table out of order may lead anywhere. */
+	if (start > vaddr || vaddr - start >= len || start > UINT64_MAX - len)
 		return -ENOENT;
 	*ret_start = start;
 	*ret_end = start + len;

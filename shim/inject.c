@@ -230,7 +230,7 @@ static int write_facts(struct tracee *tracee, const struct shim_plan *plan, cons
 
 static int explain(int error, struct reason *reason)
 {
-	if (error == -ESRCH)
+	if (error == -ESRCH || error == -ERESTART)
 		return error;
 	if (error == -ENOMEM)
 		return reason_set(reason, -EOPNOTSUPP,
@@ -239,7 +239,7 @@ static int explain(int error, struct reason *reason)
 		return reason_set(reason, -EOPNOTSUPP,
 				  "memory of its own lies where the region belongs");
 	return reason_set(reason, -EOPNOTSUPP, "the region cannot be mapped there: %s",
-			  strerrordesc_np(-error));
+			  strerrordesc_np(-error) ?: "an unknown error");
 }
 
 int inject_region(struct tracee *tracee, const struct shim_plan *plan, const struct maps *maps,

@@ -141,8 +141,7 @@ struct late_ops {
  * late_stop_others() - in stopped(), for a @threaded process: stop all other threads too
  * @ret_others: owned by the caller, until late_release_others()
  *
- * Unlike the stop at the mapping call this can be seen: calls that a stop by signal interrupts,
- * such as epoll_wait(), return EINTR in those threads. Takes 200 ms at most.
+ * Takes 200 ms at most.
  *
  * Errors: -ETIMEDOUT a thread sleeps uninterruptibly; -EPERM somebody else traces one of them; they
  * run on then.

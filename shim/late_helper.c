@@ -30,10 +30,12 @@
 #include "base/sys.h"
 #include "shim/late_internal.h"
 #include "shim/targets.h"
+#include "shim/tracee.h"
 
 #define STEPS_MAX   128 /* system calls from the open to the mapping; the loader needs about six */
 #define SECONDS_MAX 10	/* the same as time */
-#define EPERM_TRIES 200 /* milliseconds for an earlier helper to let go */
+#define FREE_TRIES  3	/* for one that nobody traces any more */
+#define EPERM_TRIES 800 /* milliseconds for another child of the daemon's to let go */
 
 /* What a kernel function returns for a call that is to be made again; never seen by the caller. */
 #define RESTART_FIRST 512
@@ -120,7 +122,7 @@ static _Noreturn void end_missed(struct follow *f, enum late_miss why)
 static void let_go(const struct follow *f)
 {
 	atomic_store(&f->slot->state, LATE_LETTING_GO);
-	ptrace(PTRACE_DETACH, f->tid, NULL, NULL);
+	tracee_let_go(f->tid, 0);
 }
 
 static void on_time_limit(int sig)
@@ -204,11 +206,30 @@ static bool daemon_is_gone(const struct late *late)
 	return poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLERR);
 }
 
+/* Another child of the daemon's, that visits processes or follows another open. */
+static bool is_sibling(pid_t pid)
+{
+	char path[40], text[4096], *at;
+	pid_t parent;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	close_fd(fd);
+	if (n <= 0)
+		return false;
+	text[n] = '\0';
+	at = strstr(text, "\nPPid:");
+	return at && sscanf(at, "\nPPid: %d", &parent) == 1 && parent == getppid();
+}
+
 /* Blocks for as long as the thread is inside execve() and holds cred_guard_mutex. */
 static void seize(struct follow *f, pid_t previous)
 {
 	const struct timespec pause = {.tv_nsec = 1000000};
-	int threads, tries = 0;
+	int threads, tries = 0, free = 0;
 	pid_t tracer = 0;
 
 	while (ptrace(PTRACE_SEIZE, f->tid, NULL,
@@ -217,7 +238,10 @@ static void seize(struct follow *f, pid_t previous)
 
 		if (error != EPERM || !read_status(f->tid, &f->pid, &tracer, &threads))
 			end(f); /* the thread is gone */
-		if (!previous || tracer != previous || tries++ == EPERM_TRIES)
+		/* 0: it has let go since, or nobody may trace it. */
+		if (tracer ? tracer != previous && !is_sibling(tracer) : free++ == FREE_TRIES)
+			end_missed(f, LATE_TRACED);
+		if (tries++ == EPERM_TRIES)
 			end_missed(f, LATE_TRACED);
 		nanosleep(&pause, NULL);
 	}
@@ -446,12 +470,20 @@ static enum next at_stop(struct follow *f, int status, int *ret_request, int *re
 	return FOLLOW;
 }
 
+/* Calls that it made for us may have met a SIGSTOP: then it now stands in the group's stop. */
+static bool in_group_stop(pid_t tid)
+{
+	siginfo_t info;
+
+	return ptrace(PTRACE_GETSIGINFO, tid, NULL, &info) == 0 &&
+	       info.si_code >> 8 == PTRACE_EVENT_STOP && info.si_signo != SIGTRAP;
+}
+
 /* A thread that late_stop_others() asked to stop did so only now. */
 static void let_other_go(pid_t tid, int status)
 {
 	if (WIFSTOPPED(status))
-		ptrace(PTRACE_DETACH, tid, NULL,
-		       (void *)(intptr_t)(status >> 16 ? 0 : WSTOPSIG(status)));
+		tracee_let_go(tid, status >> 16 ? 0 : WSTOPSIG(status));
 }
 
 static void follow(struct follow *f)
@@ -474,6 +506,8 @@ static void follow(struct follow *f)
 		f->tid = tid;
 		if (at_stop(f, status, &request, &signal) == LET_GO)
 			break;
+		if (!signal && in_group_stop(f->tid))
+			request = PTRACE_LISTEN;
 		ptrace(request, f->tid, NULL, (void *)(intptr_t)signal);
 		tell_caught(f);
 	}
@@ -494,6 +528,8 @@ _Noreturn void late_helper_main(struct late *late, uint32_t slot, pid_t tid, pid
 		.fd = -1,
 	};
 
+	/* Not of the daemon's group, all of which may be killed. */
+	setsid();
 	close_others(late, fds);
 	prctl(PR_SET_NAME, "bpfshim-late");
 	slot_of_handler = f.slot;

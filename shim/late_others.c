@@ -15,6 +15,8 @@
 
 #include "base/cleanup.h"
 #include "shim/late.h"
+#include "shim/targets.h"
+#include "shim/tracee.h"
 
 #define STOP_MS	    200
 #define THREADS_MAX 65536
@@ -80,7 +82,7 @@ static int seize(struct late_others *others, pid_t tid)
 	if (r < 0)
 		return r;
 	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) < 0)
-		return errno == ESRCH ? 0 : -errno;
+		return errno == ESRCH || targets_state(tid) == 'Z' ? 0 : -EPERM;
 	others->threads[others->cnt++] = (struct thread){.tid = tid};
 	ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
 	return 1;
@@ -188,7 +190,7 @@ struct late_others *late_release_others(struct late_others *others)
 		const struct thread *thread = &others->threads[i];
 
 		if (thread->stopped)
-			ptrace(PTRACE_DETACH, thread->tid, NULL, (void *)(intptr_t)thread->signal);
+			tracee_let_go(thread->tid, thread->signal);
 	}
 	free(others->threads);
 	free(others);

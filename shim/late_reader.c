@@ -413,6 +413,11 @@ static void turn(struct late *late)
 	bool is_pending = atomic_load(&late->shared->pending) > 0;
 	int n = epoll_wait(late->epoll_fd, events, 32, is_pending ? 1 : -1);
 
+	/* Without events nobody is let go: then all are, and no more are held. */
+	if (n < 0 && errno != EINTR) {
+		late->fanotify_fd = close_fd(late->fanotify_fd);
+		atomic_store(&late->shared->off, 1);
+	}
 	atomic_fetch_add(&late->shared->beat, 1);
 	/* Reports first: the reader of events must know who let go, and why a helper ended. */
 	read_reports(late);

@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/sys.h"
+#include "shim/targets.h"
 
 #define TEXT_MAX (64u << 20)
 #define NEAR_MAX                                                                                   \
@@ -44,6 +45,17 @@ static enum unwinder unwinder_of(const char *path)
 	return UNWINDER_NONE;
 }
 
+static bool is_libc(const char *path)
+{
+	static const char *const names[] = {"/ld-linux", "/ld-musl", "/ld-2.",
+					    "/libc.so",	 "/libc-2.", "/libc.musl"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strstr(path, names[i]))
+			return true;
+	return false;
+}
+
 static int add_line(struct maps *maps, uint32_t *cap, const char *line)
 {
 	struct map_entry entry = {0};
@@ -57,10 +69,12 @@ static int add_line(struct maps *maps, uint32_t *cap, const char *line)
 	entry.writable = perms[1] == 'w';
 	entry.executable = perms[2] == 'x';
 	entry.shared = perms[3] == 's';
-	entry.vdso = at && strncmp(line + at, "[vdso]", 6) == 0;
-	entry.stack = at && strncmp(line + at, "[stack]", 7) == 0;
-	if (at)
+	if (at) {
+		entry.vdso = strncmp(line + at, "[vdso]", 6) == 0;
+		entry.stack = strncmp(line + at, "[stack]", 7) == 0;
+		entry.libc = is_libc(line + at);
 		entry.unwinder = unwinder_of(line + at);
+	}
 	if (maps->cnt == *cap) {
 		struct map_entry *grown;
 
@@ -74,7 +88,7 @@ static int add_line(struct maps *maps, uint32_t *cap, const char *line)
 	return 0;
 }
 
-int maps_read(pid_t pid, struct maps *ret_maps)
+static int read_thread(pid_t pid, struct maps *ret_maps)
 {
 	struct maps maps = {.pid = pid};
 	cleanup_free char *text = NULL;
@@ -100,6 +114,14 @@ int maps_read(pid_t pid, struct maps *ret_maps)
 	}
 	*ret_maps = maps;
 	return 0;
+}
+
+int maps_read(pid_t pid, struct maps *ret_maps)
+{
+	int r = read_thread(pid, ret_maps);
+	pid_t living = r == -ESRCH ? targets_living(pid) : pid;
+
+	return living && living != pid ? read_thread(living, ret_maps) : r;
 }
 
 void maps_deinit(struct maps *maps)

@@ -16,16 +16,21 @@ enum unwinder {
 	UNWINDER_OTHER, /* LLVM's, or nongnu.org's */
 };
 
-/** struct map_entry - one mapping; @ino is 0 for anonymous memory */
+/**
+ * struct map_entry - one mapping
+ * @ino: 0 for anonymous memory
+ * @stack: of the first thread
+ * @libc: named like a C library or its loader, which proves nothing
+ */
 struct map_entry {
 	uint64_t start, end, offset;
 	ino_t ino;
 	bool readable, writable, executable, shared;
-	bool vdso, stack; /* the kernel's name says so */
+	bool vdso, stack, libc;
 	enum unwinder unwinder;
 };
 
-/** struct maps - ascending; @entries owned */
+/** struct maps - ascending; @entries owned; @pid: process, or a thread of it that has not ended */
 struct maps {
 	pid_t pid;
 	struct map_entry *entries;

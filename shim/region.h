@@ -96,7 +96,7 @@ static_assert(sizeof(struct region_event) == 16, "records stay aligned to 8");
 #define REGION_ATTACH_MAX 1024u
 struct region_counter {
 	uint64_t hits;
-	uint64_t missed; /* no slot could be had in time; any thread may add */
+	uint64_t missed; /* no slot, or no map's lock, could be had in time; any thread may add */
 };
 
 /* What REGION_SHARED starts with. Arrays by slot number. */
@@ -149,18 +149,19 @@ static_assert(sizeof(struct region_header) == 64, "the runtime's text starts beh
  * @type: BPF_MAP_TYPE_*
  * @value_stride: value_size rounded up to 8: distance of per-CPU values
  * @elem_stride: bytes of one hash element with its header
- * @buckets: hash: number of buckets, a power of two
+ * @buckets: hash: number of buckets; bloom filter: of bits; a power of two
  * @slots: per-CPU types: values per element
  * @id: number of the map for events and logs
  * @data, @data_size: its memory, offset from the region's base, and bytes; of a perf event array:
  *	per slot a uint64_t, how many of its events found the ring full, by the slot's owner
  * @seed: of the hash function
+ * @extra: bloom filter: number of hash functions, 0 for the usual one
  */
 struct region_map {
 	uint32_t type, key_size, value_size, max_entries, flags;
 	uint32_t value_stride, elem_stride, buckets, slots, id;
 	uint64_t data, data_size;
-	uint32_t seed, pad;
+	uint32_t seed, extra;
 };
 static_assert(sizeof(struct region_map) == 64, "one line a map");
 
@@ -238,6 +239,8 @@ struct region_config {
  * @owner: @pid and namespace as in struct region_slot.owner, 0 unknown
  * @stalls: hits in a row that waited for a slot in vain
  * @full: shadow table: hits to go before stale entries are looked for again
+ * @lock_debt: time (monotonic, ns) until which waits for locks of maps are shortened
+ * @lock_seen: a lock that did not move, and since when (runtime/lock.c)
  */
 struct region_cache {
 	uint64_t injected;
@@ -246,6 +249,7 @@ struct region_cache {
 	uint64_t stalls;
 	uint64_t full;
 	uint64_t randoms; /* bpf_get_prandom_u32() calls */
+	uint64_t lock_debt, lock_seen;
 };
 
 /**

@@ -3,105 +3,109 @@
  * Whether five bytes at a probed instruction can be a jump, judged from the file: whole
  * instructions that can be moved, into which nothing jumps.
  */
-#include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <gelf.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <Zydis/Zydis.h>
 
 #include "base/cleanup.h"
+#include "base/elf_file.h"
 #include "shim/apply.h"
 #include "shim/frames.h"
 #include "shim/move.h"
-#include "shim/symbols.h"
 
 #define JUMP_SIZE    5u
 #define FUNCTION_MAX (1u << 22) /* bytes of one function that are looked through */
+#define PADDING_MAX  64u	/* that is looked at behind it */
+#define DECODE_COST  32u	/* decoding a byte takes as long as reading so many */
 
-/* A function and where its bytes are. */
+/* A function and where its bytes are: @start <= site < @end <= @next <= end of the segment. */
 struct function {
 	uint64_t start, end; /* virtual addresses */
 	uint64_t next;	     /* start of what follows, end of the segment at the latest */
 	char name[256];
 };
 
-/* Virtual address of a file offset within an executable segment. */
-static int offset_to_vaddr(Elf *elf, uint64_t offset, GElf_Phdr *ret_phdr, uint64_t *ret_vaddr)
+/* Executable segment with a file offset. */
+static const Elf64_Phdr *segment_of(const struct elf_file *file, uint64_t offset)
 {
-	size_t cnt = 0;
+	for (uint32_t i = 0; i < file->segment_cnt; i++) {
+		const Elf64_Phdr *segment = &file->segments[i];
 
-	elf_getphdrnum(elf, &cnt);
-	for (size_t i = 0; i < cnt; i++) {
-		GElf_Phdr phdr;
-
-		if (!gelf_getphdr(elf, (int)i, &phdr) || phdr.p_type != PT_LOAD ||
-		    !(phdr.p_flags & PF_X))
-			continue;
-		if (offset >= phdr.p_offset && offset - phdr.p_offset < phdr.p_filesz) {
-			*ret_phdr = phdr;
-			*ret_vaddr = offset - phdr.p_offset + phdr.p_vaddr;
-			return 0;
-		}
+		if (segment->p_type == PT_LOAD && segment->p_flags & PF_X &&
+		    offset >= segment->p_offset && offset - segment->p_offset < segment->p_filesz)
+			return segment;
 	}
-	return -EINVAL;
+	return NULL;
 }
 
-/* Narrow @function by one symbol table. */
-static void search_symbols(Elf *elf, Elf_Scn *scn, const GElf_Shdr *shdr, uint64_t vaddr,
-			   struct function *function)
+/* A function that is looked for among symbols. */
+struct search {
+	const Elf64_Phdr *segment;
+	uint64_t vaddr;
+	struct function *function;
+	const Elf64_Shdr *table; /* that has @symbol, its symbol */
+	Elf64_Sym symbol;
+};
+
+/* Narrow the function by one symbol. */
+static int narrow(struct elf_file *file, const Elf64_Shdr *table, const Elf64_Sym *symbol,
+		  void *data)
 {
-	Elf_Data *data = elf_getdata(scn, NULL);
-	size_t cnt = shdr->sh_entsize ? shdr->sh_size / shdr->sh_entsize : 0;
+	struct search *search = data;
+	struct function *function = search->function;
+	uint64_t start = symbol->st_value, size = symbol->st_size;
 
-	for (size_t i = 0; data && i < cnt; i++) {
-		const char *name;
-		GElf_Sym sym;
-
-		if (!gelf_getsym(data, (int)i, &sym) || GELF_ST_TYPE(sym.st_info) != STT_FUNC ||
-		    sym.st_shndx == SHN_UNDEF)
-			continue;
-		if (sym.st_value > vaddr && sym.st_value < function->next)
-			function->next = sym.st_value;
-		if (vaddr < sym.st_value || vaddr - sym.st_value >= sym.st_size)
-			continue;
-		/* Of several that cover it the widest: more jumps are looked at. */
-		if (function->end && sym.st_size <= function->end - function->start)
-			continue;
-		function->start = sym.st_value;
-		function->end = sym.st_value + sym.st_size;
-		name = elf_strptr(elf, shdr->sh_link, sym.st_name);
-		strncpy(function->name, name ? name : "", sizeof(function->name) - 1);
-	}
+	/* Only what lies in the segment as a whole: its bytes are there, and no sum wraps around.
+	 */
+	if (ELF64_ST_TYPE(symbol->st_info) != STT_FUNC || symbol->st_shndx == SHN_UNDEF ||
+	    !elf_segment_has(search->segment, start, size))
+		return 0;
+	if (start > search->vaddr && start < function->next)
+		function->next = start;
+	if (search->vaddr < start || search->vaddr - start >= size)
+		return 0;
+	/* Of several that cover it the widest: more jumps are looked at. */
+	if (function->end && size <= function->end - function->start)
+		return 0;
+	function->start = start;
+	function->end = start + size;
+	search->table = table;
+	search->symbol = *symbol;
+	return 0;
 }
 
-static int find_function(Elf *elf, const GElf_Phdr *phdr, uint64_t vaddr,
+/* By its frame description. */
+static int find_frame(struct elf_file *file, const Elf64_Phdr *segment, uint64_t vaddr,
+		      struct function *function)
+{
+	uint64_t next;
+	int r = frames_find(file, vaddr, &function->start, &function->end, &next);
+
+	if (r < 0)
+		return r;
+	if (!elf_segment_has(segment, function->start, function->end - function->start))
+		return -ENOENT;
+	if (next < function->next)
+		function->next = next;
+	return 0;
+}
+
+static int find_function(struct elf_file *file, const Elf64_Phdr *segment, uint64_t vaddr,
 			 struct function *ret_function)
 {
-	struct function function = {.next = phdr->p_vaddr + phdr->p_filesz};
-	Elf_Scn *scn = NULL;
+	struct function function = {.next = segment->p_vaddr + segment->p_filesz};
+	struct search search = {.segment = segment, .vaddr = vaddr, .function = &function};
+	int r = elf_symbols_each(file, narrow, &search);
 
-	while ((scn = elf_nextscn(elf, scn))) {
-		GElf_Shdr shdr;
-
-		if (gelf_getshdr(scn, &shdr) &&
-		    (shdr.sh_type == SHT_SYMTAB || shdr.sh_type == SHT_DYNSYM))
-			search_symbols(elf, scn, &shdr, vaddr, &function);
-	}
-	if (!function.end) {
-		uint64_t next;
-		int r = frames_find(elf, vaddr, &function.start, &function.end, &next);
-
-		if (r < 0)
-			return r;
-		if (next < function.next)
-			function.next = next;
-	}
+	if (r == 0 && function.end)
+		r = elf_symbol_name(file, search.table, &search.symbol, function.name,
+				    sizeof(function.name));
+	else if (r == 0)
+		r = find_frame(file, segment, vaddr, &function);
+	if (r < 0)
+		return r;
 	if (function.next < function.end)
 		function.next = function.end;
 	*ret_function = function;
@@ -204,39 +208,56 @@ static int count_displaced(const unsigned char *bytes, uint64_t in_function, uin
 	return 0;
 }
 
-static int check(int fd, Elf *elf, struct shim_want *want, struct reason *reason)
+/* The bytes of the function and what follows it; owned by the caller. */
+static int read_function(struct elf_file *file, const Elf64_Phdr *segment,
+			 struct function *function, unsigned char **ret_bytes,
+			 struct reason *reason)
 {
 	cleanup_free unsigned char *bytes = NULL;
-	struct function function;
-	uint64_t vaddr, size;
-	uint32_t displaced = 0;
-	GElf_Phdr phdr;
-	ssize_t n;
+	uint64_t size;
 	int r;
 
-	r = offset_to_vaddr(elf, want->offset, &phdr, &vaddr);
-	if (r < 0)
-		return r;
-	r = find_function(elf, &phdr, vaddr, &function);
-	if (r < 0)
+	if (function->end - function->start > FUNCTION_MAX)
+		return reason_set(reason, -EOPNOTSUPP, "its function is larger than %u bytes",
+				  FUNCTION_MAX);
+	if (function->next - function->end > PADDING_MAX)
+		function->next = function->end + PADDING_MAX;
+	size = function->next - function->start;
+	bytes = malloc(size + ZYDIS_MAX_INSTRUCTION_LENGTH);
+	if (!bytes)
+		return -ENOMEM;
+	r = elf_file_charge(file, size * DECODE_COST);
+	if (r == 0)
+		r = elf_file_read(file, function->start - segment->p_vaddr + segment->p_offset,
+				  bytes, size);
+	if (r == 0)
+		*ret_bytes = take_ptr(&bytes);
+	return r;
+}
+
+static int check(struct elf_file *file, struct shim_want *want, struct reason *reason)
+{
+	const Elf64_Phdr *segment = segment_of(file, want->offset);
+	cleanup_free unsigned char *bytes = NULL;
+	struct function function;
+	uint32_t displaced = 0;
+	uint64_t vaddr;
+	int r;
+
+	if (!segment)
+		return -EINVAL;
+	vaddr = want->offset - segment->p_offset + segment->p_vaddr;
+	r = find_function(file, segment, vaddr, &function);
+	if (r == -ENOENT)
 		return reason_set(
 			reason, -EOPNOTSUPP,
 			"neither a symbol nor a frame description covers the site, so what "
 			"jumps there is not known");
-	size = function.next - function.start;
-	if (size > FUNCTION_MAX)
-		size = function.end - function.start;
-	if (size > FUNCTION_MAX)
-		return reason_set(reason, -EOPNOTSUPP, "its function is larger than %u bytes",
-				  FUNCTION_MAX);
-	bytes = malloc(size + ZYDIS_MAX_INSTRUCTION_LENGTH);
-	if (!bytes)
-		return -ENOMEM;
-	n = pread(fd, bytes, size, (off_t)(function.start - phdr.p_vaddr + phdr.p_offset));
-	if (n != (ssize_t)size)
-		return -EINVAL;
-	r = count_displaced(bytes + (vaddr - function.start), function.end - vaddr,
-			    function.next - vaddr, &displaced, reason);
+	if (r == 0)
+		r = read_function(file, segment, &function, &bytes, reason);
+	if (r == 0)
+		r = count_displaced(bytes + (vaddr - function.start), function.end - vaddr,
+				    function.next - vaddr, &displaced, reason);
 	if (r == 0)
 		r = check_branches(bytes, &function, vaddr, displaced, reason);
 	if (r < 0)
@@ -247,57 +268,33 @@ static int check(int fd, Elf *elf, struct shim_want *want, struct reason *reason
 	return 0;
 }
 
-int shim_site_check(int file_fd, struct shim_want *ret_want, struct reason *reason)
+int shim_site_check(struct elf_file *file, struct shim_want *ret_want, struct reason *reason)
 {
-	Elf *elf;
-	GElf_Ehdr ehdr;
-	int r;
-
-	elf_version(EV_CURRENT);
-	elf = elf_begin(file_fd, ELF_C_READ, NULL);
-	if (!elf)
-		return -EINVAL;
-	if (elf_kind(elf) != ELF_K_ELF || !gelf_getehdr(elf, &ehdr) ||
-	    ehdr.e_machine != EM_X86_64 || gelf_getclass(elf) != ELFCLASS64)
-		r = -EINVAL;
-	else
-		r = check(file_fd, elf, ret_want, reason);
-	elf_end(elf);
-	return r;
+	return shim_file_error(check(file, ret_want, reason), reason);
 }
 
-static unsigned int traits_of(Elf *elf)
+int shim_file_error(int error, struct reason *reason)
 {
-	Elf_Scn *scn = NULL;
-	unsigned int traits = 0;
-	size_t names = 0;
-	GElf_Sym sym;
+	if (error != -E2BIG)
+		return error;
+	return reason_set(reason, -EOPNOTSUPP,
+			  "too much would have to be read of its symbols and code (more than %llu "
+			  "GiB, or %u sections)",
+			  ELF_FILE_BUDGET >> 30, ELF_FILE_HEADERS_MAX);
+}
 
-	elf_getshdrstrndx(elf, &names);
-	while ((scn = elf_nextscn(elf, scn))) {
-		const char *name;
-		GElf_Shdr shdr;
+int shim_file_traits(struct elf_file *file, struct reason *reason)
+{
+	const Elf64_Shdr *section;
+	Elf64_Sym symbol;
+	int traits = 0;
+	int r = elf_section_find(file, ".gopclntab", &section);
 
-		if (!gelf_getshdr(scn, &shdr))
-			continue;
-		name = elf_strptr(elf, names, shdr.sh_name);
-		if (name && strcmp(name, ".gopclntab") == 0)
-			traits |= SHIM_TRAIT_GO;
-	}
-	if (symbols_find(elf, "__cxa_throw", &sym))
+	if (r == 0)
+		traits |= SHIM_TRAIT_GO;
+	if (r == 0 || r == -ENOENT)
+		r = elf_symbol_find(file, "__cxa_throw", &symbol);
+	if (r == 0)
 		traits |= SHIM_TRAIT_THROWS;
-	return traits;
-}
-
-unsigned int shim_file_traits(int file_fd)
-{
-	unsigned int traits = 0;
-	Elf *elf;
-
-	elf_version(EV_CURRENT);
-	elf = elf_begin(file_fd, ELF_C_READ, NULL);
-	if (elf && elf_kind(elf) == ELF_K_ELF)
-		traits = traits_of(elf);
-	elf_end(elf);
-	return traits;
+	return r < 0 && r != -ENOENT ? shim_file_error(r, reason) : traits;
 }

@@ -12,8 +12,8 @@
 #include "base/cleanup.h"
 #include "shim/inject.h"
 
-/* In @ip of an area's first record, where no code address can be; @enter is the region's base. */
-#define AREA_MARK 0xb9f5419be0000001ull
+/* Records of one site, an area each, that were made for other code. */
+#define STALE_MAX 8
 
 #define SKIP_SIZE 5u
 #define CALL_SIZE 6u
@@ -41,7 +41,7 @@ static bool is_area(const struct tracee *tracee, const struct map_entry *entry,
 	return !entry->ino && entry->executable && !entry->writable && !entry->shared &&
 	       entry->end - entry->start >= STUB_AREA_SIZE &&
 	       tracee_read(tracee, entry->start, ret_first, sizeof(*ret_first)) == 0 &&
-	       ret_first->ip == AREA_MARK;
+	       ret_first->ip == STUB_AREA_MARK;
 }
 
 bool stub_behind(const struct tracee *tracee, const struct maps *maps, uint64_t site,
@@ -91,7 +91,7 @@ static uint64_t free_record(const struct tracee *tracee, uint64_t area, uint64_t
 static int find_room(struct tracee *tracee, const struct maps *maps, uint64_t site, uint64_t base,
 		     uint64_t *ret_address)
 {
-	struct region_stub first = {.ip = AREA_MARK, .enter = base};
+	struct region_stub first = {.ip = STUB_AREA_MARK, .enter = base};
 	uint64_t area;
 	int r;
 
@@ -135,36 +135,51 @@ static int forget(const struct tracee *tracee, uint64_t stub)
 	return tracee_write(tracee, stub + offsetof(struct region_stub, ip), &none, sizeof(none));
 }
 
+/* Room for @stub, with its code. Return: 0, -EAGAIN: in a record that was there there is other
+ * code, or -errno. */
+static int fill(struct tracee *tracee, const struct maps *maps, const unsigned char *code,
+		uint32_t len, uint64_t base, struct region_stub *stub, uint64_t *ret_address,
+		struct move_map *ret_map)
+{
+	struct region_stub old;
+	uint32_t moved_len;
+	int r;
+
+	r = find_room(tracee, maps, stub->ip, base, ret_address);
+	if (r == 0)
+		r = tracee_read(tracee, *ret_address, &old, sizeof(old));
+	if (r < 0)
+		return r;
+	write_fixed(stub->code);
+	r = move_code(code, len, stub->ip, *ret_address + REGION_STUB_CODE + FIXED,
+		      stub->code + FIXED, &moved_len, ret_map);
+	if (r < 0)
+		return r;
+	if (!near(*ret_address, stub->ip + 5))
+		return -ERANGE;
+	return old.enter && memcmp(old.code, stub->code, sizeof(old.code)) != 0 ? -EAGAIN : 0;
+}
+
 int stub_new(struct tracee *tracee, const struct maps *maps, uint64_t site,
 	     const unsigned char *code, uint32_t len, uint64_t base, uint64_t enter,
 	     uint64_t record, unsigned char *ret_jump, uint64_t *ret_moved,
 	     struct move_map *ret_map)
 {
-	struct region_stub stub = {.site = record, .ip = site, .enter = enter}, old;
-	uint32_t moved_len;
+	struct region_stub stub;
 	uint64_t address;
 	int32_t rel;
-	int r;
+	int r = -EAGAIN;
 
-	r = find_room(tracee, maps, site, base, &address);
-	if (r == 0)
-		r = tracee_read(tracee, address, &old, sizeof(old));
-	if (r < 0)
-		return r;
-	write_fixed(stub.code);
-	*ret_moved = address + REGION_STUB_CODE + FIXED;
-	r = move_code(code, len, site, *ret_moved, stub.code + FIXED, &moved_len, ret_map);
-	if (r < 0)
-		return r;
-	if (!near(address, site + 5))
-		return -ERANGE;
-	if (old.enter && memcmp(old.code, stub.code, sizeof(old.code)) != 0) {
+	for (int i = 0; r == -EAGAIN && i < STALE_MAX; i++) {
+		stub = (struct region_stub){.site = record, .ip = site, .enter = enter};
+		r = fill(tracee, maps, code, len, base, &stub, &address, ret_map);
 		/* Another file was mapped there then; its record is not looked at again. */
-		r = forget(tracee, address);
-		return r < 0 ? r
-			     : stub_new(tracee, maps, site, code, len, base, enter, record,
-					ret_jump, ret_moved, ret_map);
+		if (r == -EAGAIN && forget(tracee, address) < 0)
+			r = -EFAULT;
 	}
+	if (r < 0)
+		return r == -EAGAIN ? -EBUSY : r;
+	*ret_moved = address + REGION_STUB_CODE + FIXED;
 	rel = (int32_t)span(address + REGION_STUB_CODE, site + 5);
 	ret_jump[0] = 0xe9;
 	memcpy(ret_jump + 1, &rel, sizeof(rel));
@@ -215,7 +230,7 @@ int stub_silence(const struct tracee *tracee, const struct maps *maps, uint64_t 
 		for (uint64_t at = maps->entries[i].start;
 		     at + STUB_AREA_SIZE <= maps->entries[i].end; at += STUB_AREA_SIZE) {
 			if (tracee_read(tracee, at, &first, sizeof(first)) < 0 ||
-			    first.ip != AREA_MARK)
+			    first.ip != STUB_AREA_MARK)
 				continue;
 			r = silence_area(tracee, at, first.enter);
 			if (r < 0)
@@ -232,4 +247,41 @@ int stub_set_semaphore(const struct tracee *tracee, uint64_t stub, uint64_t sema
 {
 	return tracee_write(tracee, stub + offsetof(struct region_stub, semaphore), &semaphore,
 			    sizeof(semaphore));
+}
+
+/* The program may have written to it; what it made of it is not turned around. */
+static bool lower(const struct tracee *tracee, const struct maps *maps, uint64_t semaphore)
+{
+	const struct map_entry *entry = maps_find(maps, semaphore);
+	uint16_t value;
+
+	/* The record is the process' to change, and only what could be a semaphore is written to.
+	 */
+	if (!entry || !entry->ino || !entry->writable || entry->shared ||
+	    entry->end - semaphore < sizeof(value) ||
+	    tracee_read(tracee, semaphore, &value, sizeof(value)) < 0 || value == 0)
+		return false;
+	value--;
+	return tracee_write(tracee, semaphore, &value, sizeof(value)) == 0;
+}
+
+uint32_t stub_lower_semaphores(const struct tracee *tracee, const struct maps *maps)
+{
+	const uint32_t cnt = STUB_AREA_SIZE / REGION_STUB_SIZE;
+	cleanup_free struct region_stub *stubs = malloc(STUB_AREA_SIZE);
+	struct region_stub first;
+	uint32_t lowered = 0;
+
+	for (uint32_t i = 0; stubs && i < maps->cnt; i++) {
+		uint64_t area = maps->entries[i].start;
+
+		if (!is_area(tracee, &maps->entries[i], &first) ||
+		    tracee_read(tracee, area, stubs, STUB_AREA_SIZE) < 0)
+			continue;
+		for (uint32_t k = 1; k < cnt && stubs[k].enter; k++)
+			if (stubs[k].semaphore &&
+			    stub_set_semaphore(tracee, area + k * REGION_STUB_SIZE, 0) == 0)
+				lowered += lower(tracee, maps, stubs[k].semaphore);
+	}
+	return lowered;
 }

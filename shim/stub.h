@@ -13,6 +13,8 @@
 #include "shim/tracee.h"
 
 #define STUB_AREA_SIZE 0x10000u
+/* In @ip of an area's first record, where no code address can be; @enter is the region's base. */
+#define STUB_AREA_MARK 0xb9f5419be0000001ull
 
 /**
  * stub_behind() - the stub that five bytes at @site jump to
@@ -32,12 +34,20 @@ bool stub_behind(const struct tracee *tracee, const struct maps *maps, uint64_t 
  * @ret_jump: five bytes to put at the site
  * @ret_map: where in the process the displaced instructions went (offsets from @ret_moved)
  *
- * Errors: -ENOMEM no room within reach, -ERANGE an operand out of reach, -ESRCH, -EFAULT.
+ * Errors: -ENOMEM no room within reach, -ERANGE an operand out of reach, -ESRCH, -EFAULT, -EBUSY
+ * somebody writes to the area.
  */
 int stub_new(struct tracee *tracee, const struct maps *maps, uint64_t site,
 	     const unsigned char *code, uint32_t len, uint64_t base, uint64_t enter,
 	     uint64_t record, unsigned char *ret_jump, uint64_t *ret_moved,
 	     struct move_map *ret_map);
+
+/**
+ * stub_lower_semaphores() - lower what was raised with any stub, also while the process runs
+ *
+ * Return: how many were.
+ */
+uint32_t stub_lower_semaphores(const struct tracee *tracee, const struct maps *maps);
 
 /** stub_set_record() - change what a stub runs; @record 0: nothing */
 int stub_set_record(const struct tracee *tracee, uint64_t stub, uint64_t record);

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/sys.h"
 
 #define DEPTH_MAX 32
 #define DIRS_MAX  4096
@@ -81,25 +82,70 @@ static int walk(struct pids *set, int parent_fd, const char *name, int depth)
 	return r;
 }
 
-/* Kernel threads and zombies have no address space: no "VmSize:" line would do too, but the state
- * and the flags are one short line. */
-static bool is_alive(pid_t pid)
+/* State and flags of a thread. Return: whether there is one. */
+static bool read_stat(pid_t tid, char *ret_state, unsigned long *ret_flags)
 {
-	unsigned long flags;
-	char path[40], text[512], state, *rest;
+	char path[40], text[512], *rest;
 	cleanup_fd int fd = -1;
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	snprintf(path, sizeof(path), "/proc/%d/stat", tid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 	if (n <= 0)
 		return false;
 	text[n] = '\0';
 	rest = strrchr(text, ')'); /* the name is the process' own choice */
-	if (!rest || sscanf(rest, ") %c %*d %*d %*d %*d %*d %lu", &state, &flags) != 2)
-		return false;
-	return state != 'Z' && state != 'X' && !(flags & 0x200000); /* PF_KTHREAD */
+	return rest &&
+	       sscanf(rest, ") %c %*d %*d %*d %*d %*d %lu", ret_state, ret_flags) == 2;
+}
+
+char targets_state(pid_t tid)
+{
+	unsigned long flags;
+	char state;
+
+	return read_stat(tid, &state, &flags) ? state : 'X';
+}
+
+static bool has_ended(pid_t tid)
+{
+	char state = targets_state(tid);
+
+	return state == 'Z' || state == 'X';
+}
+
+pid_t targets_living(pid_t pid)
+{
+	struct dirent *entry;
+	pid_t found = 0;
+	char path[40];
+	DIR *dir;
+
+	if (!has_ended(pid))
+		return pid;
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	while (dir && !found && (entry = readdir(dir))) {
+		pid_t tid = atoi(entry->d_name);
+
+		if (tid > 0 && !has_ended(tid))
+			found = tid;
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+/* Kernel threads have no address space: no "VmSize:" line would do too, but state and flags are one
+ * short line. */
+static bool is_alive(pid_t pid)
+{
+	unsigned long flags;
+	char state;
+
+	return read_stat(pid, &state, &flags) && !(flags & 0x200000) && /* PF_KTHREAD */
+	       targets_living(pid);
 }
 
 static int by_pid(const void *a, const void *b)
@@ -109,7 +155,7 @@ static int by_pid(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-int targets_each(int cgroup_fd, targets_fn *fn, void *data)
+static int each(int cgroup_fd, targets_fn *fn, void *data)
 {
 	struct pids set = {0};
 	int walked, r = 0;
@@ -118,10 +164,52 @@ int targets_each(int cgroup_fd, targets_fn *fn, void *data)
 	if (set.cnt > 0)
 		qsort(set.pids, set.cnt, sizeof(*set.pids), by_pid);
 	for (size_t i = 0; r == 0 && i < set.cnt; i++)
-		if ((i == 0 || set.pids[i] != set.pids[i - 1]) && is_alive(set.pids[i]))
+		if (i == 0 || set.pids[i] != set.pids[i - 1])
 			r = fn(set.pids[i], data);
 	free(set.pids);
 	return r ? r : walked;
+}
+
+struct alive {
+	targets_fn *fn;
+	void *data;
+};
+
+static int alive_one(pid_t pid, void *data)
+{
+	const struct alive *alive = data;
+
+	return is_alive(pid) ? alive->fn(pid, alive->data) : 0;
+}
+
+int targets_each(int cgroup_fd, targets_fn *fn, void *data)
+{
+	struct alive alive = {fn, data};
+
+	return each(cgroup_fd, alive_one, &alive);
+}
+
+struct sharing {
+	pid_t pid, tid;
+	targets_fn *fn;
+	void *data;
+};
+
+/* Kernel threads and zombies have no memory, so they have nobody's. */
+static int sharing_one(pid_t pid, void *data)
+{
+	const struct sharing *sharing = data;
+
+	if (pid == sharing->pid || !sys_same_memory(pid, sharing->tid))
+		return 0;
+	return sharing->fn(pid, sharing->data);
+}
+
+int targets_sharing(int cgroup_fd, pid_t pid, pid_t tid, targets_fn *fn, void *data)
+{
+	struct sharing sharing = {pid, tid, fn, data};
+
+	return each(cgroup_fd, sharing_one, &sharing);
 }
 
 struct find {
@@ -147,8 +235,8 @@ int targets_find(int cgroup_fd, dev_t dev, ino_t ino, targets_fn *fn, void *data
 	return targets_each(cgroup_fd, find_one, &find);
 }
 
-/* One line of /proc/PID/maps. */
-static bool line_matches(pid_t pid, const char *line, dev_t dev, ino_t ino, bool exec_only)
+/* One line of /proc/TID/maps. */
+static bool line_matches(pid_t tid, const char *line, dev_t dev, ino_t ino, bool exec_only)
 {
 	unsigned long start, end, inode;
 	char perms[5], path[80];
@@ -158,11 +246,12 @@ static bool line_matches(pid_t pid, const char *line, dev_t dev, ino_t ino, bool
 		return false;
 	if (inode != ino || (exec_only && perms[2] != 'x'))
 		return false;
-	snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", pid, start, end);
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", tid, start, end);
 	return stat(path, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
 }
 
-int targets_maps(pid_t pid, dev_t dev, ino_t ino, bool exec_only)
+/* As targets_maps(), through one thread. @ret_empty: it has no memory (any more). */
+static int thread_maps(pid_t tid, dev_t dev, ino_t ino, bool exec_only, bool *ret_empty)
 {
 	/* What counts stands in front of the path, which may be long and is the tenant's. */
 	char path[40], text[4096], line[128];
@@ -170,11 +259,13 @@ int targets_maps(pid_t pid, dev_t dev, ino_t ino, bool exec_only)
 	size_t len = 0;
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	*ret_empty = true;
+	snprintf(path, sizeof(path), "/proc/%d/maps", tid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT || errno == ESRCH ? 0 : -errno;
-	while ((n = read(fd, text, sizeof(text))) > 0)
+	while ((n = read(fd, text, sizeof(text))) > 0) {
+		*ret_empty = false;
 		for (ssize_t i = 0; i < n; i++) {
 			if (text[i] != '\n') {
 				if (len < sizeof(line) - 1)
@@ -183,8 +274,20 @@ int targets_maps(pid_t pid, dev_t dev, ino_t ino, bool exec_only)
 			}
 			line[len] = '\0';
 			len = 0;
-			if (line_matches(pid, line, dev, ino, exec_only))
+			if (line_matches(tid, line, dev, ino, exec_only))
 				return 1;
 		}
+	}
 	return n < 0 && errno != ESRCH ? -errno : 0;
+}
+
+int targets_maps(pid_t pid, dev_t dev, ino_t ino, bool exec_only)
+{
+	bool empty;
+	int r = thread_maps(pid, dev, ino, exec_only, &empty);
+	pid_t living = r == 0 && empty ? targets_living(pid) : pid;
+
+	if (!living)
+		return 0;
+	return living == pid ? r : thread_maps(living, dev, ino, exec_only, &empty);
 }

@@ -25,15 +25,23 @@
 
 #include "base/cleanup.h"
 #include "base/sys.h"
+#include "shim/interrupted.h"
+#include "shim/targets.h"
 
 #define STOP_MS	   1500 /* for all threads to stop */
 #define SLEEPER_MS 20	/* after which a thread in an uninterruptible sleep is passed over */
 #define ANSWER_MS  300	/* for one that waits for an answer, if a call has to be made */
 #define NO_CALLER  UINT32_MAX
+#define ROUNDS	   32 /* in which other processes of the same memory are looked for */
+#define CHOICE_MAX 16 /* threads to choose from */
 #define SYSGOOD	   (SIGTRAP | 0x80)
-/* Calls that report EINTR after any stop, also where nothing interrupted them; -514
- * (ERESTARTNOHAND) has the kernel make them again. */
-#define ERESTARTNOHAND 514
+/* What the kernel's functions return for a call that is to be made again. */
+#define RESTART_FIRST 512
+#define RESTART_LAST  516
+
+/* The thread that makes a call for this process; others that were forked by the same one look at it
+ * where they have it themselves. */
+static pid_t calling;
 
 static int64_t now_ms(void)
 {
@@ -48,8 +56,21 @@ static bool is_event_stop(int status)
 	return WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_STOP;
 }
 
-/* Seize a thread and ask it to stop. */
-static int seize(struct tracee *tracee, pid_t tid)
+/* Who traces it, or 0. */
+static pid_t tracer_of(pid_t tid)
+{
+	cleanup_free char *text = NULL;
+	const char *line;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", tid);
+	if (read_file(AT_FDCWD, path, 65536, &text, NULL) < 0)
+		return 0;
+	line = strstr(text, "\nTracerPid:");
+	return line ? atoi(line + strlen("\nTracerPid:")) : 0;
+}
+
+static int add_thread(struct tracee *tracee, const struct tracee_thread *thread)
 {
 	struct tracee_thread *grown;
 
@@ -62,9 +83,27 @@ static int seize(struct tracee *tracee, pid_t tid)
 		tracee->threads = grown;
 		tracee->cap = cap;
 	}
-	if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD) < 0)
-		return -errno;
-	tracee->threads[tracee->cnt++] = (struct tracee_thread){.tid = tid};
+	tracee->threads[tracee->cnt++] = *thread;
+	return 0;
+}
+
+/* Seize a thread of process @pid and ask it to stop. */
+static int seize(struct tracee *tracee, pid_t pid, pid_t tid)
+{
+	const struct tracee_thread thread = {.tid = tid, .pid = pid};
+	int r = add_thread(tracee, &thread);
+
+	if (r < 0)
+		return r;
+	if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD) < 0) {
+		int error = errno;
+
+		/* One that slept when we let go of it, or of another process of its memory. */
+		if (error != EPERM || tracer_of(tid) != getpid()) {
+			tracee->cnt--;
+			return -error;
+		}
+	}
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
 		return -errno;
 	return 0;
@@ -78,15 +117,15 @@ static bool known(const struct tracee *tracee, pid_t tid)
 	return false;
 }
 
-/* Threads that are not ours yet. Return: how many were seized, or -errno. */
-static int seize_new(struct tracee *tracee)
+/* Threads of @pid that are not ours yet. Return: how many were seized, or -errno. */
+static int seize_new(struct tracee *tracee, pid_t pid)
 {
 	struct dirent *entry;
 	int found = 0, r = 0;
 	char path[40];
 	DIR *dir;
 
-	snprintf(path, sizeof(path), "/proc/%d/task", tracee->pid);
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	dir = opendir(path);
 	if (!dir)
 		return -ESRCH;
@@ -95,11 +134,12 @@ static int seize_new(struct tracee *tracee)
 
 		if (tid <= 0 || known(tracee, tid))
 			continue;
-		r = seize(tracee, tid);
+		r = seize(tracee, pid, tid);
 		if (r == 0)
 			found++;
-		/* A thread that ended between the listing and us. */
-		if (r == -ESRCH && tid != tracee->pid)
+		/* A thread that ended between the listing and us, or the main thread long before.
+		 */
+		if ((r == -ESRCH && tid != pid) || (r == -EPERM && targets_state(tid) == 'Z'))
 			r = 0;
 	}
 	closedir(dir);
@@ -136,21 +176,27 @@ static int wait_event_stop(pid_t tid, int64_t deadline)
 	}
 }
 
-static char task_state(pid_t pid, pid_t tid)
-{
-	cleanup_free char *text = NULL;
-	char path[64], *at;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, tid);
-	if (read_file(AT_FDCWD, path, 4096, &text, NULL) < 0)
-		return 'X';
-	at = strrchr(text, ')');
-	return at && at[1] == ' ' ? at[2] : 'X';
-}
-
 static void forget_thread(struct tracee *tracee, uint32_t index)
 {
 	tracee->threads[index] = tracee->threads[--tracee->cnt];
+}
+
+/* Of a thread that stopped; with a call repaired that ended for it. */
+static int get_regs(struct tracee_thread *thread)
+{
+	if (ptrace(PTRACE_GETREGS, thread->tid, NULL, &thread->regs) < 0)
+		return -ESRCH;
+	/* At once, so that it also holds if we die before we let go. */
+	interrupted_repair(thread->tid, &thread->regs);
+	return 0;
+}
+
+void tracee_let_go(pid_t tid, int signal)
+{
+	struct tracee_thread thread = {.tid = tid};
+
+	get_regs(&thread);
+	ptrace(PTRACE_DETACH, tid, NULL, (long)signal);
 }
 
 /* Wait for all that were asked to stop. */
@@ -168,17 +214,16 @@ static int wait_all(struct tracee *tracee, int64_t deadline, bool patient)
 		do
 			r = wait_event_stop(thread->tid, until);
 		while (r == -ETIMEDOUT && now_ms() < deadline &&
-		       (patient || task_state(tracee->pid, thread->tid) != 'D'));
-		if (r == 0 && ptrace(PTRACE_GETREGS, thread->tid, NULL, &thread->regs) < 0)
-			r = -ESRCH;
+		       (patient || targets_state(thread->tid) != 'D'));
+		if (r == 0)
+			r = get_regs(thread);
 		if (r == -ESRCH) {
-			if (thread->tid == tracee->pid &&
-			    task_state(tracee->pid, tracee->pid) != 'Z')
+			if (thread->tid == tracee->pid && targets_state(tracee->pid) != 'Z')
 				return -ESRCH;
 			forget_thread(tracee, i);
 			continue;
 		}
-		if (r < 0 && task_state(tracee->pid, thread->tid) != 'D')
+		if (r < 0 && targets_state(thread->tid) != 'D')
 			return r; /* runs and does not stop */
 		thread->stopped = r == 0;
 		i++;
@@ -186,38 +231,116 @@ static int wait_all(struct tracee *tracee, int64_t deadline, bool patient)
 	return tracee->cnt ? 0 : -ESRCH;
 }
 
+/* One of its own threads, or one that makes calls in the same memory. */
 static int pick_caller(struct tracee *tracee)
 {
-	for (uint32_t i = 0; i < tracee->cnt; i++) {
-		if (tracee->threads[i].stopped) {
-			tracee->caller = i;
-			return 0;
+	for (int own = 1; own >= 0; own--)
+		for (uint32_t i = 0; i < tracee->cnt; i++) {
+			const struct tracee_thread *thread = &tracee->threads[i];
+
+			if (thread->stopped && (!own || thread->pid == tracee->pid)) {
+				tracee->caller = i;
+				return 0;
+			}
 		}
-	}
 	return -ETIMEDOUT;
+}
+
+/* Processes of the same memory, on the way to be stopped; @busy: is traced by somebody else. */
+struct share {
+	struct tracee *tracee;
+	int found;
+	pid_t busy;
+};
+
+static int seize_sharer(pid_t pid, void *data)
+{
+	struct share *share = data;
+	int found = seize_new(share->tracee, pid);
+
+	if (found == -ESRCH)
+		return 0;
+	if (found == -EPERM)
+		share->busy = pid;
+	share->found += found > 0 ? found : 0;
+	return found < 0 ? found : 0;
+}
+
+/* Those that have executed another program before they stopped have other memory now. */
+static void drop_leavers(struct tracee *tracee)
+{
+	for (uint32_t i = tracee->cnt; i-- > 1;) {
+		const struct tracee_thread *thread = &tracee->threads[i];
+
+		if (thread->pid == tracee->pid ||
+		    sys_same_memory(thread->tid, tracee->threads[0].tid))
+			continue;
+		if (thread->stopped)
+			ptrace(PTRACE_DETACH, thread->tid, NULL, 0);
+		forget_thread(tracee, i);
+	}
+}
+
+/*
+ * Other processes whose memory this is run the same code. They may make more of their kind until
+ * they are stopped, so look until nobody new is there. A parent asleep in vfork() stops before it
+ * is back in its code, and is passed over as every such thread is.
+ */
+static int stop_sharers(struct tracee *tracee, int cgroup_fd, int64_t deadline, pid_t *ret_busy,
+			struct reason *reason)
+{
+	struct share share = {.tracee = tracee, .found = 1};
+	int r = 0;
+
+	for (int round = 0; r == 0 && share.found > 0 && cgroup_fd >= 0; round++) {
+		if (round == ROUNDS)
+			return reason_set(reason, -EAGAIN,
+					  "processes that share its memory keep coming");
+		share.found = 0;
+		r = targets_sharing(cgroup_fd, tracee->pid, tracee->threads[0].tid, seize_sharer,
+				    &share);
+		if (r == 0 && share.found > 0)
+			r = wait_all(tracee, deadline, false);
+		if (r == 0)
+			drop_leavers(tracee);
+	}
+	if (share.busy) {
+		*ret_busy = share.busy;
+		return reason_set(
+			reason, -EBUSY,
+			"process %d, which shares its memory, is traced by another process",
+			share.busy);
+	}
+	/* Killed meanwhile: nobody was found by it, and its memory may live on in others. */
+	if (r == 0 && !sys_same_memory(tracee->threads[0].tid, tracee->threads[0].tid))
+		return -ESRCH;
+	return r;
 }
 
 static int open_mem(struct tracee *tracee)
 {
 	char path[40];
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", tracee->pid);
+	snprintf(path, sizeof(path), "/proc/%d/mem", targets_living(tracee->pid));
 	tracee->mem_fd = open(path, O_RDWR | O_CLOEXEC);
 	return tracee->mem_fd < 0 ? -errno : 0;
 }
 
-int tracee_stop(pid_t pid, int armed_fd, struct tracee *ret_tracee, struct reason *reason)
+int tracee_stop(pid_t pid, int cgroup_fd, int armed_fd, struct tracee *ret_tracee, pid_t *ret_busy,
+		struct reason *reason)
 {
 	struct tracee tracee = {.pid = pid, .mem_fd = -1};
 	int64_t deadline = now_ms() + STOP_MS;
 	int r, found;
 
 	do {
-		found = seize_new(&tracee);
+		found = seize_new(&tracee, pid);
 		if (found > 0 && armed_fd >= 0)
 			(void)!write(armed_fd, "x", 1);
 		r = found < 0 ? found : wait_all(&tracee, deadline, armed_fd >= 0);
 	} while (r == 0 && found > 0);
+	if (r == 0)
+		r = stop_sharers(&tracee, cgroup_fd, deadline, ret_busy, reason);
 	/* All asleep in the kernel is as good as stopped while nobody has to make a call: they stop
 	 * before they are back in their own code. */
 	if (r == 0 && pick_caller(&tracee) < 0)
@@ -235,19 +358,24 @@ int tracee_stop(pid_t pid, int armed_fd, struct tracee *ret_tracee, struct reaso
 }
 
 /*
- * Run to the next system call stop. Stops of a group stop that began meanwhile are passed over: the
- * kernel keeps it pending until we let go.
+ * Run to the next system call stop.
+ *
+ * SIGSTOP, which nobody can block, is handed over as it comes: the kernel then begins the group
+ * stop, which a SIGCONT ends in time, and keeps the thread's part of it until we let go; its stop
+ * is passed over. Any other signal was forced upon our call and means nothing to the program.
  *
  * Without a time limit: the thread has our registers, and giving up would leave it with them. A
  * call that waits for the daemon returns at the latest when that ends.
  */
 static int run_to_syscall_stop(pid_t tid)
 {
+	long signal = 0;
+
 	for (;;) {
 		int status;
 		pid_t r;
 
-		if (ptrace(PTRACE_SYSCALL, tid, NULL, 0) < 0)
+		if (ptrace(PTRACE_SYSCALL, tid, NULL, signal) < 0)
 			return -ESRCH;
 		do
 			r = waitpid(tid, &status, __WALL);
@@ -256,6 +384,7 @@ static int run_to_syscall_stop(pid_t tid)
 			return -ESRCH;
 		if (WSTOPSIG(status) == SYSGOOD)
 			return 0;
+		signal = status >> 16 == 0 && WSTOPSIG(status) == SIGSTOP ? SIGSTOP : 0;
 	}
 }
 
@@ -276,22 +405,52 @@ static int leave_exec(pid_t tid)
 	return run_to_syscall_stop(tid);
 }
 
-int tracee_borrow(pid_t pid, pid_t tid, struct tracee *ret_tracee)
+/* Threads of the process that our caller holds, too: registers can be had of no others. */
+static int add_held(struct tracee *tracee)
 {
-	struct tracee tracee = {.pid = pid, .mem_fd = -1, .borrowed = true, .cnt = 1, .cap = 1};
+	struct dirent *entry;
+	char path[40];
+	DIR *dir;
 	int r = 0;
 
-	tracee.threads = calloc(1, sizeof(*tracee.threads));
-	if (!tracee.threads)
-		return -ENOMEM;
-	tracee.threads[0] = (struct tracee_thread){.tid = tid, .stopped = true};
-	r = leave_exec(tid);
-	if (r == 0 && ptrace(PTRACE_GETREGS, tid, NULL, &tracee.threads[0].regs) < 0)
-		r = -ESRCH;
+	snprintf(path, sizeof(path), "/proc/%d/task", tracee->pid);
+	dir = opendir(path);
+	if (!dir)
+		return -ESRCH;
+	while (r == 0 && (entry = readdir(dir))) {
+		struct tracee_thread thread = {.tid = atoi(entry->d_name),
+					       .pid = tracee->pid,
+					       .stopped = true,
+					       .borrowed = true};
+
+		if (thread.tid > 0 && !known(tracee, thread.tid) && get_regs(&thread) == 0)
+			r = add_thread(tracee, &thread);
+	}
+	closedir(dir);
+	return r;
+}
+
+int tracee_borrow(pid_t pid, pid_t tid, int cgroup_fd, struct tracee *ret_tracee, pid_t *ret_busy,
+		  struct reason *reason)
+{
+	struct tracee tracee = {.pid = pid, .mem_fd = -1};
+	struct tracee_thread caller = {.tid = tid, .pid = pid, .stopped = true, .borrowed = true};
+	int r = leave_exec(tid);
+
+	if (r == 0)
+		r = get_regs(&caller);
+	if (r == 0)
+		r = add_thread(&tracee, &caller);
+	if (r == 0)
+		r = add_held(&tracee);
+	if (r == 0)
+		r = stop_sharers(&tracee, cgroup_fd, now_ms() + STOP_MS, ret_busy, reason);
 	if (r == 0)
 		r = open_mem(&tracee);
+	if (r == -ETIMEDOUT)
+		reason_set(reason, r, "processes that share its memory did not stop in time");
 	if (r < 0) {
-		free(tracee.threads);
+		tracee_release(&tracee);
 		return r;
 	}
 	*ret_tracee = tracee;
@@ -303,30 +462,78 @@ static int set_mask(pid_t tid, uint64_t mask)
 	return ptrace(PTRACE_SETSIGMASK, tid, sizeof(mask), &mask) < 0 ? -errno : 0;
 }
 
-/* From now on no signal but those that cannot be blocked gets between us and the thread. */
+/* What a sleeper shows in /proc: "NR ARGS... SP PC", or "-1 SP PC" outside of system calls. */
+static int read_syscall(const struct tracee_thread *thread, char **ret_text)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", thread->pid, thread->tid);
+	return read_file(AT_FDCWD, path, 4096, ret_text, NULL);
+}
+
+/* Whether somebody sleeps in execve(): perhaps until a catcher of late targets may trace him. */
+static bool is_executing(const struct tracee *tracee)
+{
+	for (uint32_t i = 0; i < tracee->cnt; i++) {
+		cleanup_free char *text = NULL;
+		long nr;
+
+		if (tracee->threads[i].stopped || read_syscall(&tracee->threads[i], &text) < 0)
+			continue;
+		nr = strtol(text, NULL, 10);
+		if (nr == SYS_execve || nr == SYS_execveat)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A thread that stopped inside a restartable sequence (rseq(2)) goes on at its abort handler: the
+ * kernel would have led it there now, but sees our registers instead and takes the sequence for
+ * done.
+ */
+static void abort_sequence(const struct tracee *tracee, struct tracee_thread *thread)
+{
+	struct __ptrace_rseq_configuration rseq;
+	struct {
+		uint32_t version, flags;
+		uint64_t start, len, abort;
+	} sequence;
+	uint64_t address;
+	uint32_t signature;
+
+	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, thread->tid, sizeof(rseq), &rseq) < 0 ||
+	    !rseq.rseq_abi_pointer ||
+	    tracee_read(tracee, rseq.rseq_abi_pointer + 8, &address, sizeof(address)) < 0 ||
+	    !address || tracee_read(tracee, address, &sequence, sizeof(sequence)) < 0)
+		return;
+	if (thread->regs.rip - sequence.start < sequence.len &&
+	    tracee_read(tracee, sequence.abort - 4, &signature, sizeof(signature)) == 0 &&
+	    signature == rseq.signature)
+		thread->regs.rip = sequence.abort;
+}
+
+/* From now on the thread has registers of ours. */
 static int begin_calls(struct tracee *tracee)
 {
-	pid_t tid;
-	int r;
+	struct tracee_thread *thread = &tracee->threads[tracee->caller];
 
 	if (tracee->calling)
 		return 0;
-	if (tracee->caller == NO_CALLER) {
-		r = wait_all(tracee, now_ms() + ANSWER_MS, true);
-		if (r == 0)
-			r = pick_caller(tracee);
-		if (r < 0)
-			return r;
-	}
-	tid = tracee->threads[tracee->caller].tid;
-	if (ptrace(PTRACE_GETSIGMASK, tid, sizeof(tracee->sigmask), &tracee->sigmask) < 0)
+	if (ptrace(PTRACE_GETSIGMASK, thread->tid, sizeof(tracee->sigmask), &tracee->sigmask) < 0)
 		return -errno;
-	r = set_mask(tid, ~(1ull << (SIGTRAP - 1)));
-	tracee->calling = r == 0;
-	return r;
+	abort_sequence(tracee, thread);
+	if (tracee->rescue.syscall_at)
+		rescue_arm(&tracee->rescue, tracee->mem_fd, thread->tid, &thread->regs,
+			   tracee->sigmask);
+	tracee->calling = true;
+	return 0;
 }
 
-/* Back into a stop of signal delivery, where registers can be restored without loss. */
+/*
+ * Back into a stop of signal delivery, where registers can be restored without loss. Signals come
+ * first and the frame goes last, so that the thread could go on by itself at any time.
+ */
 static void end_calls(struct tracee *tracee)
 {
 	struct tracee_thread *thread;
@@ -338,60 +545,45 @@ static void end_calls(struct tracee *tracee)
 	ptrace(PTRACE_INTERRUPT, thread->tid, NULL, NULL);
 	ptrace(PTRACE_CONT, thread->tid, NULL, 0);
 	wait_event_stop(thread->tid, INT64_MAX);
-	ptrace(PTRACE_SETREGS, thread->tid, NULL, &thread->regs);
 	set_mask(thread->tid, tracee->sigmask);
-}
-
-/* Calls that show EINTR after a stop although the kernel would never have ended them for it. */
-static bool never_restarted(uint64_t nr)
-{
-	switch (nr) {
-	case SYS_epoll_wait:
-	case SYS_epoll_pwait:
-	case SYS_epoll_pwait2:
-	case SYS_rt_sigtimedwait:
-	case SYS_semop:
-	case SYS_semtimedop:
-	case SYS_recvfrom:
-	case SYS_recvmsg:
-	case SYS_recvmmsg:
-	case SYS_sendto:
-	case SYS_sendmsg:
-	case SYS_accept:
-	case SYS_accept4:
-	case SYS_connect:
-	case SYS_io_getevents:
-	case SYS_msgrcv:
-	case SYS_msgsnd:
-		return true;
-	default:
-		return false;
-	}
-}
-
-static void repair_call(struct tracee_thread *thread)
-{
-	if ((int64_t)thread->regs.orig_rax < 0 || (int64_t)thread->regs.rax != -EINTR ||
-	    !never_restarted(thread->regs.orig_rax))
-		return;
-	thread->regs.rax = (uint64_t)-ERESTARTNOHAND;
 	ptrace(PTRACE_SETREGS, thread->tid, NULL, &thread->regs);
+	rescue_disarm(&tracee->rescue, tracee->mem_fd);
 }
 
 void tracee_release(struct tracee *tracee)
 {
 	end_calls(tracee);
-	for (uint32_t i = 0; i < tracee->cnt && !tracee->borrowed; i++) {
+	for (uint32_t i = 0; i < tracee->cnt; i++) {
 		struct tracee_thread *thread = &tracee->threads[i];
 
-		if (!thread->stopped)
-			continue; /* let go of by the tracer's end */
-		repair_call(thread);
-		ptrace(PTRACE_DETACH, thread->tid, NULL, 0);
+		/* What has not stopped is let go of by the tracer's end. */
+		if (thread->stopped && !thread->borrowed)
+			ptrace(PTRACE_DETACH, thread->tid, NULL, 0);
 	}
 	close_fd(tracee->mem_fd);
 	free(tracee->threads);
 	*tracee = (struct tracee){.mem_fd = -1};
+}
+
+uint64_t tracee_thread_ip(const struct tracee *tracee, uint32_t index)
+{
+	const struct tracee_thread *thread = &tracee->threads[index];
+	int64_t deadline = now_ms() + SLEEPER_MS;
+	uint64_t ip = 0;
+
+	if (thread->stopped)
+		return thread->regs.rip;
+	do {
+		cleanup_free char *text = NULL;
+		const char *last;
+
+		if (read_syscall(thread, &text) < 0)
+			return 0;
+		/* "running": it has just woken up, and is on its way to the stop. */
+		last = strrchr(text, ' ');
+		ip = last ? strtoull(last, NULL, 16) : 0;
+	} while (!ip && now_ms() < deadline);
+	return ip;
 }
 
 int tracee_set_ip(struct tracee *tracee, uint32_t index, uint64_t ip)
@@ -399,8 +591,10 @@ int tracee_set_ip(struct tracee *tracee, uint32_t index, uint64_t ip)
 	struct tracee_thread *thread = &tracee->threads[index];
 
 	thread->regs.rip = ip;
-	if (tracee->calling && index == tracee->caller)
-		return 0; /* restored with the rest */
+	if (tracee->calling && index == tracee->caller) /* restored with the rest */
+		return tracee->rescue.sp ? rescue_update(&tracee->rescue, tracee->mem_fd,
+							 &thread->regs, tracee->sigmask)
+					 : 0;
 	return ptrace(PTRACE_SETREGS, thread->tid, NULL, &thread->regs) < 0 ? -errno : 0;
 }
 
@@ -424,16 +618,12 @@ static int run_through_syscall(pid_t tid)
 	}
 }
 
-int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t *ret_result)
+static int call_once(struct tracee *tracee, long nr, const uint64_t *args, int64_t *ret_result)
 {
-	struct tracee_thread *thread;
-	struct user_regs_struct regs;
-	int r = begin_calls(tracee);
+	struct tracee_thread *thread = &tracee->threads[tracee->caller];
+	struct user_regs_struct regs = thread->regs;
+	int r;
 
-	if (r < 0)
-		return r;
-	thread = &tracee->threads[tracee->caller];
-	regs = thread->regs;
 	regs.rip = tracee->syscall_at;
 	/* Not a call in progress: nothing for the kernel to restart. */
 	regs.orig_rax = (uint64_t)-1;
@@ -445,14 +635,45 @@ int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t
 	regs.r8 = args[4];
 	regs.r9 = args[5];
 	regs.eflags &= ~0x100ull;
+	if (tracee->rescue.sp && rescue_holds(&tracee->rescue, tracee->mem_fd)) {
+		regs.rip = tracee->rescue.syscall_at;
+		regs.rsp = tracee->rescue.sp;
+	}
 	if (ptrace(PTRACE_SETREGS, thread->tid, NULL, &regs) < 0)
 		return -ESRCH;
+	/* From now on no signal but those that cannot be blocked gets between us and the thread. */
+	if (!tracee->masked && set_mask(thread->tid, ~0ull) < 0)
+		return -ESRCH;
+	tracee->masked = true;
+	__atomic_store_n(&calling, thread->tid, __ATOMIC_SEQ_CST);
 	r = run_through_syscall(thread->tid);
+	__atomic_store_n(&calling, 0, __ATOMIC_SEQ_CST);
 	if (r == 0 && ptrace(PTRACE_GETREGS, thread->tid, NULL, &regs) < 0)
 		r = -ESRCH;
 	if (r == 0)
 		*ret_result = (int64_t)regs.rax;
 	return r;
+}
+
+int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t *ret_result)
+{
+	int r = begin_calls(tracee);
+
+	/* A stop interrupts what waits, and the kernel would make it again. */
+	do
+		r = r < 0 ? r : call_once(tracee, nr, args, ret_result);
+	while (r == 0 && *ret_result <= -RESTART_FIRST && *ret_result >= -RESTART_LAST);
+	return r;
+}
+
+bool tracee_is_calling(pid_t tracer, pid_t tid)
+{
+	pid_t found;
+
+	return tid > 0 &&
+	       sys_process_read(tracer, (uint64_t)&calling, &found, sizeof(found)) ==
+		       sizeof(found) &&
+	       found == tid;
 }
 
 /* Look for the instruction in one mapping. */
@@ -471,7 +692,7 @@ static uint64_t find_in(const struct tracee *tracee, const struct map_entry *ent
 	return 0;
 }
 
-int tracee_find_syscall(struct tracee *tracee, const struct maps *maps)
+static int find_syscall(struct tracee *tracee, const struct maps *maps)
 {
 	/* The vDSO has one and nobody unmaps it; failing that, any executable mapping. */
 	for (int pass = 0; pass < 2; pass++)
@@ -485,6 +706,53 @@ int tracee_find_syscall(struct tracee *tracee, const struct maps *maps)
 				return 0;
 		}
 	return -EOPNOTSUPP;
+}
+
+/*
+ * How good a thread is for calls. One that sleeps in a call of its own is in the middle of nothing.
+ * One whose sleep the kernel continues for the second time comes last: if that had to be done by
+ * the thread itself, nothing would tell which call it was.
+ */
+static int fitness(const struct tracee_thread *thread)
+{
+	if ((int64_t)thread->regs.orig_rax < 0)
+		return 2;
+	return thread->regs.orig_rax == SYS_restart_syscall ? 1 : 3;
+}
+
+/* A thread that can be rescued, of the process that was picked. Return: whether there is one. */
+static bool choose_caller(struct tracee *tracee, const struct maps *maps)
+{
+	const pid_t pid = tracee->threads[tracee->caller].pid;
+	uint32_t end = tracee->threads[0].borrowed ? 1 : tracee->cnt;
+	int best = 0;
+
+	for (uint32_t i = 0; i < end && i < CHOICE_MAX; i++) {
+		const struct tracee_thread *thread = &tracee->threads[i];
+
+		if (!thread->stopped || thread->pid != pid || fitness(thread) <= best ||
+		    !rescue_fits(maps, &thread->regs))
+			continue;
+		best = fitness(thread);
+		tracee->caller = i;
+	}
+	return best > 0;
+}
+
+int tracee_prepare(struct tracee *tracee, const struct maps *maps)
+{
+	if (tracee->caller == NO_CALLER && is_executing(tracee))
+		return -ERESTART;
+	if (tracee->caller == NO_CALLER) {
+		int r = wait_all(tracee, now_ms() + ANSWER_MS, true);
+		if (r == 0)
+			r = pick_caller(tracee);
+		if (r < 0)
+			return r;
+	}
+	if (choose_caller(tracee, maps))
+		rescue_find(&tracee->rescue, tracee->mem_fd, maps);
+	return find_syscall(tracee, maps);
 }
 
 int tracee_read(const struct tracee *tracee, uint64_t address, void *buf, size_t len)

@@ -12,15 +12,18 @@
 
 #include "base/reason.h"
 #include "shim/maps.h"
+#include "shim/rescue.h"
 
 /**
  * struct tracee_thread
+ * @pid: its process: the tracee's, or one that shares its memory
  * @regs: as it stopped
  * @stopped: in a stop of ours, else asleep in the kernel where no stop reaches it (vfork)
+ * @borrowed: stopped by our caller, who also lets go of it
  */
 struct tracee_thread {
-	pid_t tid;
-	bool stopped;
+	pid_t tid, pid;
+	bool stopped, borrowed;
 	struct user_regs_struct regs;
 };
 
@@ -29,32 +32,48 @@ struct tracee_thread {
  * @threads: owned
  * @caller: index of the thread that makes system calls
  * @syscall_at: address of a syscall instruction in the process
+ * @rescue: of that thread, to be used for its calls while it lies there
  * @mem_fd: /proc/PID/mem; owned
- * @borrowed: stopped by our caller, who also lets go of it
  */
 struct tracee {
 	pid_t pid;
 	struct tracee_thread *threads;
 	uint32_t cnt, cap, caller;
 	uint64_t syscall_at, sigmask;
+	struct rescue rescue;
 	int mem_fd;
-	bool borrowed, calling;
+	bool calling, masked;
 };
 
 /**
- * tracee_stop() - stop all threads of @pid
+ * tracee_stop() - stop all threads of @pid, and of other processes that share its memory
+ * @cgroup_fd: where those are looked for (targets.h), borrowed; -1 for none
  * @armed_fd: -1, or: a thread waits in a system call for an answer of ours, and stops on its way
  *out of it. One byte is written here when that is certain, and the answer may be given.
  *
- * Errors: -ESRCH, -EPERM somebody else traces it, -ETIMEDOUT with a reason; nothing is held then.
+ * @ret_busy: with -EBUSY, one that shares the memory and is traced by somebody else
+ *
+ * Errors: -ESRCH, -EPERM somebody else traces it, -ETIMEDOUT, -EBUSY and -EAGAIN with a reason;
+ * nothing is held then.
  */
-int tracee_stop(pid_t pid, int armed_fd, struct tracee *ret_tracee, struct reason *reason);
+int tracee_stop(pid_t pid, int cgroup_fd, int armed_fd, struct tracee *ret_tracee, pid_t *ret_busy,
+		struct reason *reason);
 
-/** tracee_borrow() - the same for a process whose one thread @tid the caller holds in a ptrace stop
+/** tracee_borrow() - the same for a process whose threads all are in ptrace stops of the caller's,
+ * who goes on to have them; @tid makes the calls */
+int tracee_borrow(pid_t pid, pid_t tid, int cgroup_fd, struct tracee *ret_tracee, pid_t *ret_busy,
+		  struct reason *reason);
+
+/** tracee_thread_ip() - where thread @index goes on in its own code; 0 unknown */
+uint64_t tracee_thread_ip(const struct tracee *tracee, uint32_t index);
+
+/**
+ * tracee_let_go() - detach a thread that was interrupted, for others than those of a struct tracee
+ * @signal: it stopped in front of, or 0
  */
-int tracee_borrow(pid_t pid, pid_t tid, struct tracee *ret_tracee);
+void tracee_let_go(pid_t tid, int signal);
 
-/** tracee_release() - registers and signals as they were, threads run on (unless borrowed) */
+/** tracee_release() - registers and signals as they were, threads run on but for borrowed ones */
 void tracee_release(struct tracee *tracee);
 
 /** tracee_set_ip() - where thread @index continues */
@@ -69,9 +88,22 @@ int tracee_set_ip(struct tracee *tracee, uint32_t index, uint64_t ip);
  */
 int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t *ret_result);
 
-/** tracee_find_syscall() - find the instruction; once, before the first call. @maps: of the process
+/**
+ * tracee_is_calling() - whether thread @tid is in a system call that it makes for @tracer
+ * @tracer: a fork of the caller
+ *
+ * Not so for a thread that @tracer follows or has stopped, whatever that one is doing.
  */
-int tracee_find_syscall(struct tracee *tracee, const struct maps *maps);
+bool tracee_is_calling(pid_t tracer, pid_t tid);
+
+/**
+ * tracee_prepare() - choose a thread and an instruction to make calls with; once, before the first
+ * @maps: of the process
+ *
+ * Errors: -EOPNOTSUPP there is no such instruction, -ETIMEDOUT all threads sleep on, -ERESTART likewise and
+ * one in execve(), perhaps for as long as the caller traces it, -ESRCH.
+ */
+int tracee_prepare(struct tracee *tracee, const struct maps *maps);
 
 /* Memory. Return: 0 or -EFAULT. Writing goes through protections, copy-on-write. */
 int tracee_read(const struct tracee *tracee, uint64_t address, void *buf, size_t len);

@@ -12,9 +12,9 @@
 
 /**
  * shim_unwind_check() - where the unwinder in a file is to be entered
- * @file_fd: readable
+ * @file: what is read goes off its budget
  * @ret_want: @offset, @original, @original_len and @displaced are filled in, the rest left alone
  *
  * Errors: -ENOENT it defines no _Unwind_Find_FDE, and those of shim_site_check().
  */
-int shim_unwind_check(int file_fd, struct shim_want *ret_want, struct reason *reason);
+int shim_unwind_check(struct elf_file *file, struct shim_want *ret_want, struct reason *reason);

@@ -46,7 +46,8 @@ static int pointer_add(struct walk *walk, uint32_t regno, struct reg pointer,
 		return walk_fail(walk, -EACCES,
 				 "R%u pointer arithmetic on %s prohibited, null-check it first\n",
 				 regno, reg_type_name(pointer.type));
-	if (pointer.type == REG_MAP || pointer.type == REG_FUNC)
+	if ((pointer.type == REG_MAP || pointer.type == REG_FUNC) &&
+	    (subtract || !reg_is_const(scalar) || scalar->r64.umin))
 		return walk_fail(walk, -EACCES, "R%u pointer arithmetic on %s prohibited\n", regno,
 				 reg_type_name(pointer.type));
 	need_value(walk, scalar);
@@ -89,6 +90,16 @@ static int pointer_alu(struct walk *walk, const struct bpf_insn *insn, const str
 {
 	uint8_t op = BPF_OP(insn->code);
 
+	/* Source: check_alu_op(), adjust_ptr_min_max_vals(), Linux 6.12, of who may know addresses. */
+	if (op == BPF_NEG) {
+		reg_set_bounded(walk_reg(walk, insn->dst_reg),
+				BPF_CLASS(insn->code) == BPF_ALU64 ? 8 : 4, false);
+		return 0;
+	}
+	if (BPF_CLASS(insn->code) == BPF_ALU && op == BPF_SUB) {
+		reg_set_bounded(walk_reg(walk, insn->dst_reg), 4, false);
+		return 0;
+	}
 	if (BPF_CLASS(insn->code) == BPF_ALU)
 		return walk_fail(walk, -EACCES, "R%d 32-bit pointer arithmetic prohibited\n",
 				 insn->dst_reg);
@@ -129,9 +140,11 @@ static int mov_insn(struct walk *walk, const struct bpf_insn *insn)
 		src = *walk_reg(walk, insn->src_reg);
 	}
 	if (reg_is_pointer(&src)) {
-		if (!wide || bits)
-			return walk_fail(walk, -EACCES, "R%d partial copy of pointer\n",
-					 insn->src_reg);
+		/* Half of an address is a number; who may trace may know it. */
+		if (!wide || bits) {
+			reg_set_bounded(dst, wide ? 8 : 4, false);
+			return 0;
+		}
 		*dst = src;
 		return 0;
 	}
@@ -162,9 +175,6 @@ static int end_insn(struct walk *walk, const struct bpf_insn *insn)
 		return r;
 	if (insn->src_reg || insn->off || (insn->imm != 16 && insn->imm != 32 && insn->imm != 64))
 		return walk_fail(walk, -EINVAL, "BPF_END uses reserved fields\n");
-	if (reg_is_pointer(dst))
-		return walk_fail(walk, -EACCES, "R%d pointer arithmetic prohibited\n",
-				 insn->dst_reg);
 	/* Of the number that it was nothing is left to depend on. */
 	reg_set_bounded(dst, (unsigned int)insn->imm / 8, false);
 	return 0;

@@ -267,9 +267,6 @@ int branch_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_ne
 		return r;
 	if (dst->type == REG_SCALAR && src.type == REG_SCALAR)
 		return branch_scalars(walk, insn, &src, taken, ret_next);
-	if (BPF_CLASS(insn->code) == BPF_JMP32)
-		return walk_fail(walk, -EACCES, "R%d pointer comparison prohibited\n",
-				 insn->dst_reg);
 	if ((dst->type == REG_VALUE_OR_NULL || dst->type == REG_RECORD_OR_NULL) &&
 	    is_null_check(insn))
 		return branch_null(walk, insn, taken, ret_next);

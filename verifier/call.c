@@ -135,8 +135,13 @@ static int check_arg(struct walk *walk, struct call_check *check, int index)
 		return memory_range(walk, regno, walk->prog->maps[check->map].key_size,
 				    walk->prog->maps[check->map].key_size, false);
 	case ARG_VALUE:
+	case ARG_VALUE_OUT:
+		/* A bloom filter is asked about the value. */
 		return memory_range(walk, regno, walk->prog->maps[check->map].value_size,
-				    walk->prog->maps[check->map].value_size, false);
+				    walk->prog->maps[check->map].value_size,
+				    args[index] == ARG_VALUE_OUT &&
+					    walk->prog->maps[check->map].type !=
+						    BPF_MAP_TYPE_BLOOM_FILTER);
 	case ARG_SIZE:
 	case ARG_SIZE_OR_0:
 		return check_size(walk, check, regno, args[index] == ARG_SIZE_OR_0,
@@ -162,7 +167,8 @@ static void note_map(struct walk *walk, uint32_t map)
 	uint32_t type = walk->prog->maps[map].type;
 
 	walk->facts->maps |= 1ull << map;
-	if (type == BPF_MAP_TYPE_PERCPU_ARRAY || type == BPF_MAP_TYPE_PERCPU_HASH)
+	if (type == BPF_MAP_TYPE_PERCPU_ARRAY || type == BPF_MAP_TYPE_PERCPU_HASH ||
+	    type == BPF_MAP_TYPE_LRU_PERCPU_HASH)
 		walk->facts->uses_percpu = true;
 }
 
@@ -171,8 +177,11 @@ static int check_map_flags(struct walk *walk, const struct call_check *check)
 {
 	uint32_t flags = walk->prog->maps[check->map].flags;
 
-	if ((check->id == BPF_FUNC_map_update_elem || check->id == BPF_FUNC_map_delete_elem) &&
-	    (flags & BPF_F_RDONLY_PROG))
+	bool writes = check->id == BPF_FUNC_map_update_elem ||
+		      check->id == BPF_FUNC_map_delete_elem ||
+		      check->id == BPF_FUNC_map_push_elem || check->id == BPF_FUNC_map_pop_elem;
+
+	if (writes && (flags & BPF_F_RDONLY_PROG))
 		return walk_fail(walk, -EACCES, "write into map forbidden\n");
 	return 0;
 }
@@ -194,7 +203,7 @@ static int acquire(struct walk *walk, uint32_t id)
 static void drop_reg(struct reg *reg, void *data)
 {
 	(void)data;
-	reg_set_none(reg);
+	reg_set_unknown(reg);
 }
 
 /* Nobody has it any more. */

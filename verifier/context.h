@@ -8,18 +8,12 @@
 #include <stdint.h>
 
 /**
- * struct context_row - of a program type the verifier covers
- * @first, @end: bytes that may be read, at any size that is aligned
- * @words: only eight at a time
- * @narrow: bytes from which on smaller pieces may be read all the same
+ * enum context_access - whether bytes of it may be read, or written
+ * @CONTEXT_POINTER: they are an address of a kind that the verifier does not know
  */
-struct context_row {
-	uint32_t first, end;
-	bool words;
-	uint32_t narrow;
-};
+enum context_access { CONTEXT_NO, CONTEXT_YES, CONTEXT_POINTER };
 
-/** context_row() - of programs of @type; NULL for a type that is not covered */
-const struct context_row *context_row(uint32_t type);
-/** context_reads() - that @size bytes at @off may be read */
-bool context_reads(const struct context_row *row, int64_t off, unsigned int size);
+/** context_is_covered() - whether the verifier knows what programs of @type are handed */
+bool context_is_covered(uint32_t type);
+/** context_access() - @size bytes at @off of what programs of @type are handed */
+enum context_access context_access(uint32_t type, int64_t off, unsigned int size, bool write);

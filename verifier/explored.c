@@ -335,10 +335,46 @@ static int name_all(struct walk *walk)
 	return 0;
 }
 
+#define ID_COUNTS 512u /* ids that fall together count together: then both stay */
+
+static void count_ids(const struct frame *frame, uint8_t *counts)
+{
+	for (uint32_t i = 0; i < REGS; i++)
+		counts[frame->regs[i].id % ID_COUNTS] += counts[frame->regs[i].id % ID_COUNTS] < 2;
+	for (uint32_t i = 0; i < frame->slot_cnt; i++) {
+		uint8_t *cnt = &counts[frame->slots[i].spilled.id % ID_COUNTS];
+
+		if (frame->slots[i].bytes[0] == BYTE_SPILL)
+			*cnt += *cnt < 2;
+	}
+}
+
+static void drop_lonely(struct reg *reg, const uint8_t *counts)
+{
+	if (reg->type == REG_SCALAR && counts[reg->id % ID_COUNTS] < 2)
+		reg->id = 0;
+}
+
+/* A number that is equal to no other is not linked: nobody needs to be in its place. */
+static void drop_lonely_ids(struct walk *walk)
+{
+	struct frame *top = &walk->state.top;
+	uint8_t counts[ID_COUNTS] = {0};
+
+	for (uint32_t i = 0; i <= walk->state.caller_cnt; i++)
+		count_ids(state_frame(&walk->state, i), counts);
+	for (uint32_t i = 0; i < REGS; i++)
+		drop_lonely(&top->regs[i], counts);
+	for (uint32_t i = 0; i < top->slot_cnt; i++)
+		if (top->slots[i].bytes[0] == BYTE_SPILL)
+			drop_lonely(&top->slots[i].spilled, counts);
+}
+
 static int remember(struct walk *walk)
 {
 	struct explored *known;
 
+	drop_lonely_ids(walk);
 	if (name_all(walk) < 0)
 		return -ENOMEM;
 	known = calloc(1, sizeof(*known));

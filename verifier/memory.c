@@ -103,19 +103,26 @@ static int block_access(struct walk *walk, const struct reg *reg, uint32_t regno
 	return 0;
 }
 
-static int context_load(struct walk *walk, const struct reg *reg, int insn_off, unsigned int size,
-			struct reg *ret)
+static int context_reach(struct walk *walk, const struct reg *reg, int insn_off, unsigned int size,
+			 bool write)
 {
 	int64_t off = (int64_t)reg->off + insn_off;
 
 	if (reg->off)
 		return walk_fail(walk, -EACCES,
 				 "dereference of modified ctx ptr off=%d disallowed\n", reg->off);
-	if (!context_reads(context_row(walk->prog->type), off, size))
+	switch (context_access(walk->prog->type, off, size, write)) {
+	case CONTEXT_YES:
+		return 0;
+	case CONTEXT_POINTER:
+		return walk_fail(
+			walk, -EOPNOTSUPP,
+			"not supported by this verifier: address in the context, off=%lld\n",
+			(long long)off);
+	default:
 		return walk_fail(walk, -EACCES, "invalid bpf_context access off=%lld size=%u\n",
 				 (long long)off, size);
-	reg_set_bounded(ret, size, false);
-	return 0;
+	}
 }
 
 static int bad_access(struct walk *walk, uint32_t regno, uint8_t type)
@@ -135,6 +142,22 @@ static int touch(struct walk *walk, uint8_t type)
 				 "same insn cannot be used with different pointers\n");
 	walk->insns[walk->at].touched = what;
 	return 0;
+}
+
+/* What stands in a map that nobody changes any more. Return: whether it is known. */
+static bool read_contents(const struct walk *walk, const struct reg *reg, int insn_off,
+			  unsigned int size, bool is_signed, struct reg *ret)
+{
+	const struct verifier_map *map = &walk->prog->maps[reg->map];
+	uint64_t value = 0;
+
+	if (reg->type != REG_VALUE || !map->contents || !range_is_const(&reg->r64))
+		return false;
+	memcpy(&value, map->contents + reg->off + insn_off + reg->r64.smin, size);
+	if (is_signed)
+		value = (uint64_t)((int64_t)(value << (64 - 8 * size)) >> (64 - 8 * size));
+	reg_set_const(ret, value);
+	return true;
 }
 
 int memory_load(struct walk *walk, const struct bpf_insn *insn)
@@ -158,14 +181,17 @@ int memory_load(struct walk *walk, const struct bpf_insn *insn)
 			return walk_fail(walk, -EACCES,
 					 "invalid bpf_context access off=%d size=%u\n", insn->off,
 					 size);
-		return context_load(walk, &reg, insn->off, size, dst);
+		r = context_reach(walk, &reg, insn->off, size, false);
+		if (r == 0)
+			reg_set_bounded(dst, size, false);
+		return r;
 	case REG_STACK:
 		return stack_load(walk, &reg, insn->src_reg, insn->off, size, is_signed, dst);
 	case REG_KEY:
 	case REG_VALUE:
 	case REG_RECORD:
 		r = block_access(walk, &reg, insn->src_reg, insn->off, size, false);
-		if (r == 0)
+		if (r == 0 && !read_contents(walk, &reg, insn->off, size, is_signed, dst))
 			reg_set_bounded(dst, size, is_signed);
 		return r;
 	default:
@@ -201,8 +227,7 @@ int memory_store(struct walk *walk, const struct bpf_insn *insn)
 	case REG_RECORD:
 		return block_access(walk, &reg, insn->dst_reg, insn->off, size, true);
 	case REG_CTX:
-		return walk_fail(walk, -EACCES, "invalid bpf_context access off=%d size=%u\n",
-				 insn->off, size);
+		return context_reach(walk, &reg, insn->off, size, true);
 	default:
 		return bad_access(walk, insn->dst_reg, reg.type);
 	}
@@ -284,9 +309,9 @@ int memory_atomic(struct walk *walk, const struct bpf_insn *insn)
 		r = read_reg(walk, 0);
 	if (r < 0)
 		return r;
-	if (reg_is_pointer(walk_reg(walk, insn->src_reg)) ||
-	    (exchange && reg_is_pointer(walk_reg(walk, 0))))
-		return walk_fail(walk, -EACCES, "R%d leaks addr into mem\n", insn->src_reg);
+	/* What it fetches would take the address's place before it is used. */
+	if (fetch && insn->dst_reg == (exchange ? 0 : insn->src_reg))
+		return walk_fail(walk, -EACCES, "R%d invalid mem access 'scalar'\n", insn->dst_reg);
 	if (fetch && !exchange && insn->src_reg == 10)
 		return walk_fail(walk, -EACCES, "frame pointer is read only\n");
 	r = atomic_place(walk, insn, size);

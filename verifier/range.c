@@ -79,6 +79,20 @@ static bool sync_once(struct range *r, unsigned int width)
 				 (uint64_t)r->smax & width_mask(width));
 	if (r->umin > r->umax || r->smin > r->smax)
 		return false;
+	/*
+	 * Signed bounds on both sides of zero are two unsigned stretches, one at either end. Where the
+	 * unsigned bounds reach only one of them, that is it.
+	 */
+	if (r->smin < 0 && r->smax >= 0) {
+		uint64_t below_zero = (uint64_t)r->smin & width_mask(width);
+
+		if (r->umin > (uint64_t)r->smax)
+			tighten_unsigned(r, below_zero, width_mask(width));
+		else if (r->umax < below_zero)
+			tighten_unsigned(r, 0, (uint64_t)r->smax);
+		if (r->umin > r->umax)
+			return false;
+	}
 	return tnum_meet(r->t, tnum_range(r->umin, r->umax), &r->t);
 }
 

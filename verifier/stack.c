@@ -188,31 +188,32 @@ int stack_store(struct walk *walk, const struct reg *at, uint32_t regno, int ins
 	return r;
 }
 
-static void fill(const struct slot *slot, unsigned int size, bool is_signed, struct reg *ret)
+/* Part of a register that was spilled: @size bytes from byte @from on, all of them its own. */
+static void fill(const struct reg *spilled, unsigned int stored, unsigned int from,
+		 unsigned int size, bool is_signed, struct reg *ret)
 {
-	const struct reg *from = &slot->spilled;
-	unsigned int stored = slot->bytes[7] == BYTE_SPILL ? 8 : 4;
-	uint32_t origin = from->origin;
-	struct range narrow;
+	struct range part;
+	uint32_t id = 0;
 
-	if (size == 8 && stored == 8) {
-		*ret = *from;
+	if (size == 8) {
+		*ret = *spilled;
 		return;
 	}
-	narrow = size == 4 ? from->r32 : range_truncate(&from->r64, 64, size * 8);
-	if (is_signed) {
-		narrow = range_extend_signed(&narrow, size * 8, 64);
-		reg_set_r64(ret, &narrow);
-	} else if (size == 4) {
-		uint32_t id = stored == 4 || from->r64.umax <= UINT32_MAX ? from->id : 0;
-
-		reg_set_r32(ret, &narrow);
-		ret->id = id;
+	if (reg_is_const(spilled)) {
+		part = range_const(spilled->r64.umin >> (8 * from), size * 8);
+	} else if (from) {
+		reg_set_bounded(ret, size, is_signed);
+		return;
 	} else {
-		narrow = range_extend(&narrow, 64);
-		reg_set_r64(ret, &narrow);
+		part = size == 4 ? spilled->r32 : range_truncate(&spilled->r64, 64, size * 8);
 	}
-	ret->origin = origin;
+	/* A number that fits is still the same number. */
+	if (size == 4 && !from && !is_signed && (stored == 4 || spilled->r64.umax <= UINT32_MAX))
+		id = spilled->id;
+	part = is_signed ? range_extend_signed(&part, size * 8, 64) : range_extend(&part, 64);
+	reg_set_r64(ret, &part);
+	ret->id = id;
+	ret->origin = spilled->origin;
 }
 
 int stack_load(struct walk *walk, const struct reg *at, uint32_t regno, int insn_off,
@@ -227,12 +228,13 @@ int stack_load(struct walk *walk, const struct reg *at, uint32_t regno, int insn
 	note_read(walk, place.frame, place.min, (unsigned int)(place.max - place.min) + size);
 	slot = frame_peek(state_frame(&walk->state, place.frame), place.min);
 	if (place.min == place.max && slot->bytes[0] == BYTE_SPILL) {
-		bool is_low = place.min % 8 == 0;
+		unsigned int from = byte_of(place.min),
+			     stored = slot->bytes[7] == BYTE_SPILL ? 8 : 4;
 
-		if (reg_is_pointer(&slot->spilled) && !(is_low && size == 8))
+		if (reg_is_pointer(&slot->spilled) && size != 8)
 			return walk_fail(walk, -EACCES, "invalid size of register fill\n");
-		if (is_low && size <= (slot->bytes[7] == BYTE_SPILL ? 8u : 4u)) {
-			fill(slot, size, is_signed, ret);
+		if (from + size <= stored) {
+			fill(&slot->spilled, stored, from, size, is_signed, ret);
 			return 0;
 		}
 	}

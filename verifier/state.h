@@ -18,7 +18,11 @@
 #define SLOTS	    (STACK_MAX / 8)
 #define FRAMES	    8u /* MAX_CALL_FRAMES, include/linux/bpf_verifier.h, Linux 6.12 */
 #define REFS_MAX    16u
-#define INSNS_MAX   1000000u  /* processed; BPF_COMPLEXITY_LIMIT_INSNS, Linux 6.12 */
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+#define INSNS_MAX 20000u /* a fuzzer has better things to do than to count to a million */
+#else
+#define INSNS_MAX 1000000u /* processed; BPF_COMPLEXITY_LIMIT_INSNS, Linux 6.12 */
+#endif
 #define JUMPS_MAX   8192u     /* BPF_COMPLEXITY_LIMIT_JMP_SEQ */
 #define VAR_OFF_MAX (1 << 29) /* BPF_MAX_VAR_OFF */
 

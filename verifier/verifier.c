@@ -241,7 +241,7 @@ static int check_kind(struct walk *walk)
 		return -E2BIG;
 	if (prog->cnt > INSNS_MAX)
 		return -E2BIG;
-	if (!context_row(prog->type))
+	if (!context_is_covered(prog->type))
 		return walk_fail(walk, -EOPNOTSUPP,
 				 "not supported by this verifier: program type %u\n", prog->type);
 	if (prog->map_cnt > VERIFIER_MAPS_MAX)

@@ -35,12 +35,14 @@ struct worker_request {
  * struct worker_answer - owned by the caller, worker_answer_deinit()
  * @verdict: of verifier_check()
  * @facts: when it is 0
+ * @verify_ns: what the verifier took, without compiling and without the way to the worker
  * @log: terminated, at most @log_size bytes; @log_true_size as the kernel would report it
  * @code, @code_len: NULL when not compiled; then @no_code says why
  */
 struct worker_answer {
 	int verdict;
 	struct verifier_facts facts;
+	uint64_t verify_ns;
 	char *log;
 	uint32_t log_true_size;
 	unsigned char *code;

@@ -121,6 +121,36 @@ static int make_file(size_t size)
 	return take_fd(&fd);
 }
 
+static size_t contents_size(const struct verifier_map *map)
+{
+	return map->contents ? ((size_t)map->value_size + 7) / 8 * 8 : 0;
+}
+
+/* The maps, with the places of their contents, and these. */
+static int write_maps(const struct talk *t)
+{
+	const struct verifier_prog *prog = &t->request->prog;
+	struct verifier_map maps[VERIFIER_MAPS_MAX];
+	size_t at = 0;
+	int r = 0;
+
+	for (uint32_t i = 0; i < prog->map_cnt && r == 0; i++) {
+		size_t size = contents_size(&prog->maps[i]);
+
+		maps[i] = prog->maps[i];
+		maps[i].contents = NULL;
+		if (!size || at + size > t->wire.contents_size)
+			continue;
+		maps[i].contents = (const unsigned char *)(uintptr_t)(at + 1);
+		r = write_at(t->files[0], prog->maps[i].contents, prog->maps[i].value_size,
+			     t->layout.contents + at);
+		at += size;
+	}
+	if (r == 0)
+		r = write_at(t->files[0], maps, prog->map_cnt * sizeof(*maps), t->layout.maps);
+	return r;
+}
+
 static int write_request(const struct talk *t)
 {
 	const struct verifier_prog *prog = &t->request->prog;
@@ -130,7 +160,7 @@ static int write_request(const struct talk *t)
 
 	r = write_at(fd, prog->insns, prog->cnt * sizeof(*prog->insns), at->insns);
 	if (r == 0)
-		r = write_at(fd, prog->maps, prog->map_cnt * sizeof(*prog->maps), at->maps);
+		r = write_maps(t);
 	if (r == 0 && t->request->maps)
 		r = write_at(fd, t->request->maps, prog->map_cnt * sizeof(*t->request->maps),
 			     at->records);
@@ -260,7 +290,7 @@ static const char *find_fault(const struct talk *t)
 	if (a->code_len > WORKER_CODE_MAX ||
 	    (a->code_len && (a->verdict != 0 || !t->wire.code_offset)))
 		return "there is code where none belongs";
-	if (a->uses_percpu > 1 || a->stack_depth > STACK_MAX || a->processed > PROCESSED_MAX ||
+	if (a->uses_percpu > 1 || a->reads_unwritten > 1 || a->stack_depth > STACK_MAX || a->processed > PROCESSED_MAX ||
 	    (map_cnt < 64 && a->maps >> map_cnt))
 		return "the facts are none";
 	if (!memchr(a->no_code, '\0', sizeof(a->no_code)))
@@ -297,6 +327,7 @@ static void copy_facts(const struct talk *t, struct worker_answer *answer)
 
 	answer->verdict = a->verdict;
 	answer->log_true_size = a->log_true_size;
+	answer->verify_ns = a->verify_ns;
 	memcpy(answer->no_code.text, a->no_code, sizeof(a->no_code));
 	if (a->verdict != 0)
 		return;
@@ -305,6 +336,7 @@ static void copy_facts(const struct talk *t, struct worker_answer *answer)
 	answer->facts.stack_depth = a->stack_depth;
 	answer->facts.processed = a->processed;
 	answer->facts.uses_percpu = a->uses_percpu;
+	answer->facts.reads_unwritten = a->reads_unwritten;
 	answer->facts.kernel_only = a->kernel_only;
 }
 
@@ -363,6 +395,23 @@ static int ask(struct talk *t, int timeout_ms, struct worker_answer *ret_answer)
 	return r;
 }
 
+/* Of as many maps as there is room for. */
+static uint32_t all_contents(const struct verifier_prog *prog)
+{
+	size_t sum = 0;
+
+	/* That is refused in a moment. */
+	if (prog->map_cnt > VERIFIER_MAPS_MAX)
+		return 0;
+	for (uint32_t i = 0; i < prog->map_cnt; i++) {
+		size_t size = contents_size(&prog->maps[i]);
+
+		if (sum + size <= WORKER_CONTENTS_MAX)
+			sum += size;
+	}
+	return (uint32_t)sum;
+}
+
 static void describe_request(struct talk *t)
 {
 	const struct worker_request *request = t->request;
@@ -378,6 +427,7 @@ static void describe_request(struct talk *t)
 		.log_level = request->log_level,
 		/* A longer one would be cut anyway: the kernel's own limits keep it far below. */
 		.log_size = log_size < WORKER_LOG_MAX ? log_size : WORKER_LOG_MAX,
+		.contents_size = all_contents(&request->prog),
 		.code_offset = request->code_offset,
 	};
 }

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -119,15 +120,41 @@ static void finish(struct job *job)
 	munmap(job->answer, job->layout.answer_size);
 }
 
+/* Maps with their contents where they are here. Return: false for places that are none. */
+static bool find_contents(const struct job *job, struct verifier_map *maps)
+{
+	memcpy(maps, job->request + job->layout.maps, job->wire.map_cnt * sizeof(*maps));
+	for (uint32_t i = 0; i < job->wire.map_cnt; i++) {
+		uint64_t place = (uintptr_t)maps[i].contents;
+
+		if (!place)
+			continue;
+		if (place > job->wire.contents_size ||
+		    maps[i].value_size > job->wire.contents_size - (place - 1))
+			return false;
+		maps[i].contents = job->request + job->layout.contents + place - 1;
+	}
+	return true;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
 static void verify(struct job *job)
 {
+	struct verifier_map maps[VERIFIER_MAPS_MAX];
 	const struct verifier_prog prog = {
 		.insns = (const void *)(job->request + job->layout.insns),
 		.cnt = job->wire.insn_cnt,
 		.type = job->wire.type,
 		.attach_type = job->wire.attach_type,
 		.gpl = job->wire.gpl,
-		.maps = (const void *)(job->request + job->layout.maps),
+		.maps = maps,
 		.map_cnt = job->wire.map_cnt,
 	};
 	struct verifier_log log = {
@@ -137,13 +164,21 @@ static void verify(struct job *job)
 	};
 	struct worker_wire_answer *reply = &job->reply;
 	struct verifier_facts facts = {0};
+	uint64_t from;
 
+	if (!find_contents(job, maps)) {
+		reply->verdict = -EINVAL;
+		return;
+	}
+	from = now_ns();
 	reply->verdict = verifier_check(&prog, &log, &facts);
+	reply->verify_ns = now_ns() - from;
 	memcpy(reply->helpers, facts.helpers, sizeof(reply->helpers));
 	reply->maps = facts.maps;
 	reply->stack_depth = facts.stack_depth;
 	reply->processed = facts.processed;
 	reply->uses_percpu = facts.uses_percpu;
+	reply->reads_unwritten = facts.reads_unwritten;
 	reply->kernel_only = facts.kernel_only;
 	job->zero_stack = facts.reads_unwritten ? facts.stack_depth : 0;
 	reply->log_true_size = log.len;

@@ -22,12 +22,13 @@ int worker_layout(const struct worker_wire_request *wire, struct worker_layout *
 	size_t at = 0;
 
 	if (wire->insn_cnt > WORKER_INSNS_MAX || wire->map_cnt > VERIFIER_MAPS_MAX ||
-	    wire->log_size > WORKER_LOG_MAX)
+	    wire->log_size > WORKER_LOG_MAX || wire->contents_size > WORKER_CONTENTS_MAX)
 		return -E2BIG;
 	layout.insns = take(&at, wire->insn_cnt * sizeof(struct bpf_insn));
 	layout.maps = take(&at, wire->map_cnt * sizeof(struct verifier_map));
 	layout.records = take(&at, wire->map_cnt * sizeof(struct region_map));
 	layout.places = take(&at, wire->map_cnt * sizeof(uint64_t));
+	layout.contents = take(&at, wire->contents_size);
 	layout.request_size = at;
 	layout.log = 0;
 	layout.code = (wire->log_size + PAGE - 1) / PAGE * PAGE;

@@ -28,32 +28,41 @@
 #define WORKER_INSNS_MAX 1000000u
 #define WORKER_LOG_MAX	 (16u << 20)
 #define WORKER_CODE_MAX	 (8u << 20)
+#define WORKER_CONTENTS_MAX (1u << 20) /* of all maps; what is beyond is not known to the verifier */
 
 /**
  * struct worker_wire_request - the message
  * @sequence: comes back in the answer
  * @insn_cnt, @map_cnt: what file 0 holds
  * @log_size: bytes of the log in file 1
+ * @contents_size: bytes of maps' contents behind all else in file 0; a map's pointer to them is one more than
+ *	the offset among these bytes, 0 for none
  */
 struct worker_wire_request {
 	uint32_t magic, sequence;
 	uint32_t insn_cnt, map_cnt;
 	uint32_t type, attach_type, gpl;
-	uint32_t log_level, log_size, pad;
+	uint32_t log_level, log_size, contents_size;
 	uint64_t code_offset;
 };
 static_assert(sizeof(struct worker_wire_request) == 48, "no holes");
 
-/** struct worker_wire_answer - @log_len, @code_len: bytes in file 1; the log's with its end */
+/**
+ * struct worker_wire_answer
+ * @log_len, @code_len: bytes in file 1; the log's with its end
+ * @verify_ns: what the verifier took
+ */
 struct worker_wire_answer {
 	uint32_t magic, sequence;
 	int32_t verdict;
 	uint32_t log_len, log_true_size, code_len;
 	uint64_t helpers[4], maps;
 	uint32_t stack_depth, processed, uses_percpu, kernel_only;
+	uint32_t reads_unwritten, pad;
+	uint64_t verify_ns;
 	char no_code[REASON_MAX];
 };
-static_assert(sizeof(struct worker_wire_answer) == 80 + REASON_MAX, "no holes");
+static_assert(sizeof(struct worker_wire_answer) == 96 + REASON_MAX, "no holes");
 
 /**
  * struct worker_layout - where things are in the two files (bytes)
@@ -61,7 +70,7 @@ static_assert(sizeof(struct worker_wire_answer) == 80 + REASON_MAX, "no holes");
  * @log, @code, @answer_size: of file 1
  */
 struct worker_layout {
-	size_t insns, maps, records, places, request_size;
+	size_t insns, maps, records, places, contents, request_size;
 	size_t log, code, answer_size;
 };
 

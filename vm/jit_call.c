@@ -39,6 +39,11 @@ static const uint8_t argument_cnts[] = {
 	[BPF_FUNC_get_current_comm] = ARGUMENTS(2),
 	[BPF_FUNC_get_current_cgroup_id] = ARGUMENTS(0),
 	[BPF_FUNC_get_stackid] = ARGUMENTS(3),
+	[BPF_FUNC_loop] = ARGUMENTS(4),
+	[BPF_FUNC_for_each_map_elem] = ARGUMENTS(4),
+	[BPF_FUNC_map_push_elem] = ARGUMENTS(3),
+	[BPF_FUNC_map_pop_elem] = ARGUMENTS(2),
+	[BPF_FUNC_map_peek_elem] = ARGUMENTS(2),
 };
 
 static unsigned argument_cnt(uint32_t helper)

@@ -11,7 +11,8 @@
 #include "base/cleanup.h"
 #include "vm/jit_unit.h"
 
-#define LD_IMM64 (BPF_LD | BPF_IMM | BPF_DW)
+#define LD_IMM64  (BPF_LD | BPF_IMM | BPF_DW)
+#define TURNS_MAX (8u << 20) /* BPF_MAX_LOOPS, include/linux/bpf.h, Linux 6.18 */
 
 LLVMValueRef jit_const(struct jit_unit *unit, uint64_t value)
 {
@@ -124,9 +125,11 @@ int64_t jit_call_target(const struct jit_unit *unit, uint32_t at)
 	return (int64_t)at + 1 + unit->prog->insns[at].imm;
 }
 
-static bool calls_function(const struct bpf_insn *insn)
+/* By a call, or by its address, which a helper calls. */
+static bool names_function(const struct bpf_insn *insn)
 {
-	return insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == BPF_PSEUDO_CALL;
+	return (insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == BPF_PSEUDO_CALL) ||
+	       (insn->code == LD_IMM64 && insn->src_reg == BPF_PSEUDO_FUNC);
 }
 
 /* uint64_t f(r1, r2, r3, r4, r5, run), to be filled later; hidden inside of the module. */
@@ -147,14 +150,12 @@ static LLVMValueRef declare_function(struct jit_unit *unit, uint32_t at)
 /* Functions begin where calls lead, and go to where the next one begins. */
 static int find_functions(struct jit_unit *unit)
 {
-	for (uint32_t i = 0; i < unit->prog->cnt; i++) {
+	const struct bpf_insn *insns = unit->prog->insns;
+
+	for (uint32_t i = 0; i < unit->prog->cnt; i += insns[i].code == LD_IMM64 ? 2 : 1) {
 		int64_t target;
 
-		if (unit->prog->insns[i].code == LD_IMM64) {
-			i++;
-			continue;
-		}
-		if (!calls_function(&unit->prog->insns[i]))
+		if (!names_function(&insns[i]))
 			continue;
 		target = jit_call_target(unit, i);
 		if (target <= 0 || target >= unit->prog->cnt)
@@ -245,7 +246,10 @@ static int load_constant(struct jit_unit *unit, uint32_t at)
 	case BPF_PSEUDO_BTF_ID:
 		return jit_refuse(unit, at, "the address of a kernel variable");
 	case BPF_PSEUDO_FUNC:
-		return jit_refuse(unit, at, "the address of a subprogram");
+		jit_set(unit, insn->dst_reg,
+			LLVMBuildPtrToInt(unit->builder, unit->functions[jit_call_target(unit, at)],
+					  unit->i64, ""));
+		return 0;
 	default:
 		return jit_refuse(unit, at, "a kind of constant");
 	}
@@ -286,6 +290,18 @@ static LLVMValueRef condition(struct jit_unit *unit, const struct bpf_insn *insn
 	return LLVMBuildICmp(b, predicate, dst, src, "");
 }
 
+/* may_goto: whether this run of the function has passed it as often as it may. */
+static LLVMValueRef turns_are_spent(struct jit_unit *unit)
+{
+	LLVMBuilderRef b = unit->builder;
+	LLVMValueRef left = LLVMBuildLoad2(b, unit->i64, unit->turns, ""), spent;
+
+	spent = LLVMBuildICmp(b, LLVMIntEQ, left, jit_const(unit, 0), "");
+	left = LLVMBuildSub(b, left, jit_const(unit, 1), "");
+	LLVMBuildStore(b, LLVMBuildSelect(b, spent, jit_const(unit, 0), left, ""), unit->turns);
+	return spent;
+}
+
 /* The block of the instruction behind a conditional jump; made when nobody else jumps there. */
 static LLVMBasicBlockRef fall_through(struct jit_unit *unit, uint32_t at)
 {
@@ -309,7 +325,7 @@ static int jump(struct jit_unit *unit, uint32_t at)
 	}
 	if (at + 1 == unit->end)
 		return malformed(unit, at, "the program has no end");
-	test = condition(unit, insn);
+	test = insn->code == (BPF_JMP | JIT_JCOND) ? turns_are_spent(unit) : condition(unit, insn);
 	if (!test)
 		return jit_refuse(unit, at, "a condition of a jump");
 	LLVMBuildCondBr(unit->builder, test, target, fall_through(unit, at));
@@ -409,6 +425,8 @@ static void begin_function(struct jit_unit *unit)
 		unit->regs[i] = LLVMBuildAlloca(b, unit->i64, "");
 		jit_set(unit, i, jit_const(unit, 0));
 	}
+	unit->turns = LLVMBuildAlloca(b, unit->i64, "");
+	LLVMBuildStore(b, jit_const(unit, TURNS_MAX), unit->turns);
 	unit->stack = LLVMBuildAlloca(b, stack, "");
 	LLVMSetAlignment(unit->stack, 8);
 	zero_stack(unit);

@@ -48,6 +48,7 @@ struct jit_tag {
  * @end: behind the last instruction of the function at hand
  * @blocks: by instruction; NULL where no jump leads
  * @regs: r0 to r9, memory that LLVM turns into values
+ * @turns: how often may_goto may still be passed
  * @stack, @frame: the program's 512 bytes; their end, which is r10
  * @tags: of r0 to r10; true within a block
  * @resolve: place of a runtime function in the region by name, 0 unknown
@@ -58,7 +59,7 @@ struct jit_unit {
 	LLVMModuleRef module;
 	LLVMBuilderRef builder;
 	LLVMTypeRef i8, i32, i64, pointer;
-	LLVMValueRef function, run, stack, frame;
+	LLVMValueRef function, run, turns, stack, frame;
 	LLVMValueRef regs[JIT_REGS - 1];
 	LLVMValueRef *functions;
 	uint32_t end;

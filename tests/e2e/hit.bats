@@ -384,6 +384,30 @@ EOF
 	touch "$DIR/end"
 }
 
+@test "usdt with a semaphore: lowered again when the daemon is killed" {
+	local daemon
+	gated
+	cat >"$DIR/tree" <<EOF
+$DIR/sample-static -g -n 50 <$DIR/gate >$DIR/sums & target=\$!
+exec 3>$DIR/gate
+bpftrace -e 'usdt:$DIR/sample-static:sample:guarded { @ = count(); }' >$DIR/bt 2>&1 &
+while [ ! -e $DIR/end ]; do sleep 0.05; done
+echo go >&3
+wait \$target
+echo "status \$?" >>$DIR/sums
+EOF
+	"$BPFSHIMD" --run --unprivileged --policy <(echo '{"kernel": "deny"}') -- sh "$DIR/tree" 2>"$DIR/err" 3>&- &
+	daemon=$!
+	started $daemon
+	wait_for 10 target_waits
+	wait_for 10 semaphore_is 1
+	kill -9 $daemon
+	wait_for 5 semaphore_is 0
+	touch "$DIR/end"
+	wait_for 10 grep -qx 'status 0' "$DIR/sums"
+	wait_for 10 nothing_left $daemon
+}
+
 @test "usdt with a semaphore in a library that is loaded by dlopen after the attach" {
 	cp "$PROGRAMS/libguarded.so" "$DIR/lib.so"
 	touch "$DIR/bt"
@@ -449,7 +473,122 @@ EOF
 	chmod 666 "$DIR/bt"
 	inside sh "$DIR/tree" >"$DIR/out" 2>"$DIR/err"
 	cat "$DIR/out"
-	grep -q '^13 kinds of calls, 0 failures, sum as it should be$' "$DIR/out"
+	grep -q '^20 kinds of calls, 0 failures, sum as it should be$' "$DIR/out"
 	grep -q '^status 0$' "$DIR/out"
 	[ "$(grep -c '^counted$' "$DIR/out")" -ge 3 ]
+}
+
+# shims TREE: pids of the processes that change targets for the daemon of a tree, now
+shims()
+{
+	local daemon
+	for daemon in $(pgrep -f "^$BPFSHIMD --run .*$1"); do
+		pgrep -P "$daemon" -x bpfshim-shim
+	done
+}
+
+@test "who changes the targets is killed on its way: one of them is told as failed, the others have the probe" {
+	cat >"$DIR/several.c" <<'EOF'
+#include <unistd.h>
+__attribute__((noinline)) int several(volatile int n) { n *= 3; n += 1; return n; }
+int main(int argc, char **argv)
+{
+	/* It waits where no stop reaches it, so that it takes a while to give it up. */
+	if (argc > 1 && vfork() == 0) {
+		sleep(8);
+		_exit(0);
+	}
+	for (int i = 0; i < 60000; i++) {
+		several(i);
+		usleep(1000);
+	}
+	return 0;
+}
+EOF
+	gcc -O1 -o "$DIR/several" "$DIR/several.c"
+	cat >"$DIR/tree" <<EOF
+$DIR/several vfork & all=\$!
+sleep 0.3
+for i in 1 2 3 4; do $DIR/several & all="\$all \$!"; done
+sleep 0.3
+bpftrace -e 'uprobe:$DIR/several:several { @[pid] = count(); }' >$DIR/bt 2>&1 & tool=\$!
+while ! grep -q Attaching $DIR/bt; do sleep 0.05; done
+sleep 2.5
+$STOP_TOOL
+kill -9 \$all
+EOF
+	touch "$DIR/bt"
+	chmod 666 "$DIR/bt"
+	inside sh "$DIR/tree" >"$DIR/out" 2>"$DIR/err" & local tree=$!
+	started $tree
+	for i in $(seq 2000); do
+		shims=$(shims "$DIR/tree") || true
+		[ -z "$shims" ] || break
+		sleep 0.005
+	done
+	kill -9 $shims
+	wait $tree || true
+	cat "$DIR/err" "$DIR/bt"
+	grep -q ': 1 processes run on without the probe: process .*: who was to change it was killed' "$DIR/err"
+	[ "$(grep -cE '^@\[[0-9]+\]: [0-9]{3,}$' "$DIR/bt")" -ge 4 ]
+}
+
+# attach_often TIMES: a script that starts its arguments, and attaches to sharing_work and detaches so often; what is
+# slow on a busy machine comes first
+attach_often()
+{
+	cp "$PROGRAMS/sharing" "$BATS_TEST_DIRNAME/bpf.py" "$DIR/"
+	cat >"$DIR/attach" <<PY
+import bpf, ctypes, os, struct, subprocess, sys, time
+path, prog = sys.argv[1], bpf.prog_load(bpf.KPROBE)
+assert isinstance(prog, int), prog
+name = ctypes.create_string_buffer(path.encode())
+kind = int(open("/sys/bus/event_source/devices/uprobe/type").read())
+attr = bytearray(bpf.perf_attr(kind=kind, period=1))
+struct.pack_into("2Q", attr, 56, ctypes.addressof(name), bpf.elf_offset(path, "sharing_work"))
+target = subprocess.Popen(sys.argv[1:])
+time.sleep(0.3)
+for turn in range($1):
+    event = bpf.perf_event_open(bytes(attr))
+    result = bpf.ioctl(event, bpf.IOC_SET_BPF, prog)
+    assert event > 2 and result == 0, (turn, event, result)
+    os.close(event)
+print("attached", flush=True)
+print("status", target.wait(), flush=True)
+PY
+}
+
+@test "processes that share their memory: probes come and go under both, and are counted exactly" {
+	attach_often 60
+	cat >"$DIR/tree" <<EOF
+python3 -B $DIR/attach $DIR/sharing -s 12
+mkfifo $DIR/gate2
+$DIR/sharing -g -n 20000 <$DIR/gate2 & target=\$!
+exec 3>$DIR/gate2
+bpftrace -e 'uprobe:$DIR/sharing:sharing_work { @ = count(); }' >$DIR/bt 2>&1 & tool=\$!
+while ! grep -q Attaching $DIR/bt; do sleep 0.05; done
+sleep 1.5
+echo go >&3
+wait \$target
+echo "status \$?"
+$STOP_TOOL
+EOF
+	touch "$DIR/bt"
+	chmod 777 "$DIR" "$DIR/bt"
+	inside sh "$DIR/tree" >"$DIR/out" 2>"$DIR/err"
+	cat "$DIR/out" "$DIR/bt" "$DIR/err"
+	grep -qx attached "$DIR/out"
+	[ "$(grep -cx 'status 0' "$DIR/out")" -eq 2 ]
+	grep -qx 'calls 40200' "$DIR/out"
+	grep -qx '@: 40200' "$DIR/bt"
+	refute grep -q 'without the probe' "$DIR/err"
+}
+
+@test "a target that spawns others all the time, while probes come and go: none is lost or missed" {
+	attach_often 30
+	inside python3 -B "$DIR/attach" "$DIR/sharing" -p 20 >"$DIR/out" 2>"$DIR/err"
+	cat "$DIR/out" "$DIR/err"
+	grep -qx attached "$DIR/out"
+	grep -qx 'status 0' "$DIR/out"
+	refute grep -q 'without the probe' "$DIR/err"
 }

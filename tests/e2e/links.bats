@@ -190,3 +190,28 @@ PY
 	[ "$(grep -c ' opened$' "$DIR/real")" -ge 5 ]
 	diff "$DIR/real" "$DIR/ours"
 }
+
+@test "one instruction with two semaphores, or with and without one, is EINVAL as to real root" {
+	cat >"$DIR/semaphores" <<'PY'
+import bpf, sys
+path = sys.argv[1]
+work, outer, counter = (bpf.elf_offset(path, name) for name in ("work", "outer", "sample_guarded_semaphore"))
+prog = bpf.prog_load(bpf.KPROBE, attach_type=bpf.UPROBE_MULTI)
+assert isinstance(prog, int), prog
+def attach(offset, counter):
+    print(bpf.said(bpf.uprobe_multi(prog, path, [offset], [counter] if counter else None)), flush=True)
+attach(work, counter)
+attach(work, counter)
+attach(work, 0)
+attach(outer, 0)
+attach(outer, counter)
+PY
+	real python3 -B "$DIR/semaphores" "$DIR/sample" >"$DIR/real"
+	ours python3 -B "$DIR/semaphores" "$DIR/sample" >"$DIR/ours"
+	echo '{"kernel": "deny"}' >"$DIR/inside.json"
+	inside python3 -B "$DIR/semaphores" "$DIR/sample" >"$DIR/inside" 2>"$DIR/err"
+	cat "$DIR/err"
+	diff "$DIR/real" "$DIR/ours"
+	diff "$DIR/real" "$DIR/inside"
+	[ "$(grep -c EINVAL "$DIR/real")" -eq 2 ]
+}

@@ -26,7 +26,8 @@ teardown() { common_teardown; }
 			cat "$DIR/out"
 			grep -q '^0 hung, 0 lost$' "$DIR/out"
 			grep -qE '^bpf: [0-9]+ calls, [1-9][0-9]* ENOSYS$' "$DIR/out"
-			nothing_left $daemon
+			wait_for 3 no_cgroups $daemon
+			[ ! -e "/run/bpfshim/daemons/$daemon.sock" ]
 		done
 	done
 }

@@ -21,6 +21,16 @@ PROGRAM="71 10 02 00 00 00 00 00  0f 20 00 00 00 00 00 00  95 00 00 00 00 00 00 
 	[ "$output" = 102 ]
 }
 
+@test "may_goto ends after as many passes as in Linux 6.12" {
+	# r0 = 0; while (may_goto) r0++
+	local loop="b7 00 00 00 00 00 00 00  e5 00 02 00 00 00 00 00  07 00 00 00 01 00 00 00  05 00 fd ff 00 00 00 00  95 00 00 00 00 00 00 00"
+	for engine in interp jit; do
+		run timeout 60 "$BPFSHIMCTL" vm --engine $engine <<<"$loop"
+		echo "$output"
+		[ "$output" = 800000 ]
+	done
+}
+
 @test "without privilege" {
 	cp "$BPFSHIMCTL" "${BPFSHIMCTL%ctl}-vm" "$DIR/"
 	for engine in interp jit; do

@@ -3,10 +3,14 @@
  * Threads that sleep in every kind of system call while their process is probed: each call must end
  * as it would have, with its own result and not before its time.
  *
- * usage: blocked SECONDS
+ * usage: blocked SECONDS [LIBRARY]
+ *   LIBRARY  late_lib.c, to be loaded and unloaded all the time
  */
+#include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/io_uring.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -16,11 +20,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/inotify.h>
 #include <sys/select.h>
 #include <sys/sem.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,7 +38,7 @@ __attribute__((noinline, noipa)) long blocked_work(long n)
 	return n * 3 + 1;
 }
 
-static int pipes[2], pair[2], epoll_fd, timer_fd, sem_id;
+static int pipes[2], pair[2], full[2], epoll_fd, timer_fd, sem_id, ring_fd;
 static uint32_t word;
 static long milliseconds;
 static volatile bool stop;
@@ -158,6 +164,75 @@ static long call_sem(void)
 	return sem_timedwait(&sem, &t);
 }
 
+static long call_read(void)
+{
+	char byte;
+
+	return read(pair[0], &byte, 1);
+}
+
+static long call_readv(void)
+{
+	char byte;
+	struct iovec iov = {&byte, 1};
+
+	return readv(pair[0], &iov, 1);
+}
+
+static long call_write(void)
+{
+	static char bytes[1 << 20];
+
+	return write(full[0], bytes, sizeof(bytes));
+}
+
+static long call_writev(void)
+{
+	static char bytes[1 << 20];
+	struct iovec iov = {bytes, sizeof(bytes)};
+
+	return writev(full[0], &iov, 1);
+}
+
+/* Nothing to read there either. */
+static long call_splice(void)
+{
+	return splice(pair[0], NULL, pipes[1], NULL, 1, 0);
+}
+
+static long call_read_inotify(void)
+{
+	int fd = inotify_init1(0);
+	struct inotify_event event;
+	pid_t child;
+	long result;
+
+	inotify_add_watch(fd, ".", IN_OPEN | IN_ONLYDIR);
+	child = fork();
+	if (child == 0) {
+		call_nanosleep();
+		_exit(open(".", O_RDONLY | O_DIRECTORY) < 0);
+	}
+	result = read(fd, &event, sizeof(event));
+	waitpid(child, NULL, 0);
+	close(fd);
+	return result;
+}
+
+static long call_io_uring(void)
+{
+	struct __kernel_timespec t = {milliseconds / 1000, milliseconds % 1000 * 1000000};
+	struct io_uring_getevents_arg arg = {.ts = (uint64_t)(uintptr_t)&t};
+
+	if (ring_fd < 0) { /* not everywhere */
+		call_nanosleep();
+		errno = ETIME;
+		return -1;
+	}
+	return syscall(SYS_io_uring_enter, ring_fd, 0, 1,
+		       IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, &arg, sizeof(arg));
+}
+
 static const struct {
 	const char *name;
 	long (*call)(void);
@@ -177,6 +252,13 @@ static const struct {
 	{"read of a timer", call_read_timer, sizeof(uint64_t), 0},
 	{"waitpid", call_wait, 0, 0},
 	{"sem_timedwait", call_sem, -1, ETIMEDOUT},
+	{"read", call_read, -1, EAGAIN},
+	{"readv", call_readv, -1, EAGAIN},
+	{"write", call_write, -1, EAGAIN},
+	{"writev", call_writev, -1, EAGAIN},
+	{"splice", call_splice, -1, EAGAIN},
+	{"read of inotify", call_read_inotify, sizeof(struct inotify_event), 0},
+	{"io_uring_enter", call_io_uring, -1, ETIME},
 };
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 
@@ -209,23 +291,52 @@ static void *sleeper(void *arg)
 	return NULL;
 }
 
-int main(int argc, char **argv)
+/* Open what the calls need; those with a socket have their time limit from it. */
+static int prepare(void)
 {
-	long seconds = argc > 1 ? atol(argv[1]) : 5, end = now_ms() + seconds * 1000, sum = 0;
-	pthread_t threads[CALLS];
-	struct timeval timeout;
+	struct timeval timeout = {milliseconds / 1000, milliseconds % 1000 * 1000};
+	struct io_uring_params params = {0};
+	char bytes[1 << 16] = {0};
 	sigset_t set;
 
-	milliseconds = 700;
-	timeout = (struct timeval){milliseconds / 1000, milliseconds % 1000 * 1000};
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR2);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	epoll_fd = epoll_create1(0);
 	timer_fd = timerfd_create(CLOCK_MONOTONIC, 0);
 	sem_id = semget(IPC_PRIVATE, 1, 0600);
-	if (pipe(pipes) < 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0 || sem_id < 0 ||
-	    setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0)
+	ring_fd = (int)syscall(SYS_io_uring_setup, 4, &params);
+	if (pipe(pipes) < 0 || sem_id < 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0 ||
+	    setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0 ||
+	    socketpair(AF_UNIX, SOCK_STREAM, 0, full) < 0 ||
+	    setsockopt(full[0], SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
+		return -1;
+	while (send(full[0], bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;
+	while (send(full[0], bytes, 1, MSG_DONTWAIT) > 0)
+		;
+	return 0;
+}
+
+static long work_in_library(const char *path)
+{
+	void *library = dlopen(path, RTLD_NOW);
+	int (*status)(void) = library ? (int (*)(void))dlsym(library, "late_lib_status") : NULL;
+	long failed = !status || (status(), 0);
+
+	if (library)
+		dlclose(library);
+	return failed;
+}
+
+int main(int argc, char **argv)
+{
+	long seconds = argc > 1 ? atol(argv[1]) : 5, end, sum = 0;
+	pthread_t threads[CALLS];
+
+	milliseconds = 700;
+	end = now_ms() + seconds * 1000;
+	if (prepare() < 0)
 		return 2;
 	for (size_t i = 0; i < CALLS; i++)
 		if (pthread_create(&threads[i], NULL, sleeper, (void *)i))
@@ -233,6 +344,10 @@ int main(int argc, char **argv)
 	while (now_ms() < end) {
 		for (long i = 0; i < 1000; i++)
 			sum += blocked_work(i);
+		if (argc > 2) {
+			failures += (int)work_in_library(argv[2]);
+			usleep(20000);
+		}
 		usleep(200);
 	}
 	stop = true;

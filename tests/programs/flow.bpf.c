@@ -74,4 +74,55 @@ int on_number(struct pt_regs *ctx)
 	return 0;
 }
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, FLOW_KEYS);
+	__type(key, __u64);
+	__type(value, __u64);
+} table SEC(".maps");
+
+struct turns {
+	__u64 number, sum;
+};
+
+/* Until the sum is large enough. */
+static long add_turn(__u64 turn, void *data)
+{
+	struct turns *turns = data;
+
+	turns->sum += turn * turns->number;
+	return turns->sum > 1000;
+}
+
+static long add_element(void *map, const void *key, void *value, void *data)
+{
+	struct turns *turns = data;
+
+	turns->sum += *(const __u64 *)key * *(__u64 *)value;
+	return 0;
+}
+
+static long first_element(void *map, const void *key, void *value, void *data)
+{
+	return 1;
+}
+
+/* flow_turns(number) */
+SEC("uprobe")
+int on_turns(struct pt_regs *ctx)
+{
+	struct turns turns = {.number = PT_REGS_PARM1(ctx) & 255};
+	__u64 key = turns.number % FLOW_KEYS;
+	long cnt = bpf_loop(100, add_turn, &turns, 0);
+
+	add(FLOW_TURNS, (__u64)cnt * 1000000 + turns.sum);
+	turns.sum = 0;
+	bpf_map_update_elem(&table, &key, &turns.number, BPF_ANY);
+	cnt = bpf_for_each_map_elem(&table, add_element, &turns, 0);
+	add(FLOW_EACH, (__u64)cnt * 1000000 + turns.sum);
+	cnt = bpf_for_each_map_elem(&table, first_element, 0, 0);
+	add(FLOW_STOPPED, (__u64)cnt);
+	return 0;
+}
+
 char _license[] SEC("license") = "GPL";

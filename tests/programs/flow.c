@@ -18,6 +18,7 @@
 
 void flow_text(const char *text, unsigned int len);
 void flow_number(uint64_t number);
+void flow_turns(uint64_t number);
 
 __attribute__((noinline)) void flow_text(const char *text, unsigned int len)
 {
@@ -25,6 +26,11 @@ __attribute__((noinline)) void flow_text(const char *text, unsigned int len)
 }
 
 __attribute__((noinline)) void flow_number(uint64_t number)
+{
+	__asm__ volatile("nop; nop; nop; nop; nop" : : "r"(number) : "memory");
+}
+
+__attribute__((noinline)) void flow_turns(uint64_t number)
 {
 	__asm__ volatile("nop; nop; nop; nop; nop" : : "r"(number) : "memory");
 }
@@ -48,6 +54,31 @@ static uint64_t digits_of(uint64_t number)
 	for (int i = 0; i < 16; i++)
 		code = code * 17 + counts[i];
 	return code;
+}
+
+static uint64_t turns_of(uint64_t number)
+{
+	uint64_t sum = 0, cnt = 0;
+
+	while (cnt < 100 && sum <= 1000)
+		sum += cnt++ * number;
+	return cnt * 1000000 + sum;
+}
+
+/* What the table holds after @number was put into it. */
+static uint64_t each_of(uint64_t number)
+{
+	static uint64_t values[FLOW_KEYS];
+	static int there[FLOW_KEYS];
+	uint64_t sum = 0, cnt = 0;
+
+	values[number % FLOW_KEYS] = number;
+	there[number % FLOW_KEYS] = 1;
+	for (uint64_t i = 0; i < FLOW_KEYS; i++) {
+		sum += i * values[i];
+		cnt += (uint64_t)there[i];
+	}
+	return cnt * 1000000 + sum;
 }
 
 static int attach(struct bpf_object *object, const char *program, const char *function)
@@ -77,7 +108,7 @@ static int compare(struct bpf_object *object, uint32_t which, const char *name, 
 int main(int argc, char **argv)
 {
 	uint32_t calls = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 0) : 1000;
-	uint64_t hash = 0, digits = 0, number = 0x9e3779b97f4a7c15ull;
+	uint64_t hash = 0, digits = 0, turns = 0, each = 0, number = 0x9e3779b97f4a7c15ull;
 	struct bpf_object *object;
 	char path[4096], text[FLOW_TEXT];
 
@@ -88,7 +119,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	if (attach(object, "on_text", "flow_text") < 0 ||
-	    attach(object, "on_number", "flow_number") < 0)
+	    attach(object, "on_number", "flow_number") < 0 ||
+	    attach(object, "on_turns", "flow_turns") < 0)
 		return 1;
 	for (uint32_t i = 0; i < calls; i++) {
 		number ^= number << 13;
@@ -100,7 +132,13 @@ int main(int argc, char **argv)
 		flow_number(number);
 		hash += hash_of(text, i % FLOW_TEXT);
 		digits += digits_of(number);
+		flow_turns(number);
+		turns += turns_of(number & 255);
+		each += each_of(number & 255);
 	}
 	return compare(object, FLOW_HASH, "hash", hash) |
-	       compare(object, FLOW_DIGITS, "digits", digits);
+	       compare(object, FLOW_DIGITS, "digits", digits) |
+	       compare(object, FLOW_TURNS, "turns", turns) |
+	       compare(object, FLOW_EACH, "each", each) |
+	       compare(object, FLOW_STOPPED, "stopped", calls);
 }

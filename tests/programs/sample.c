@@ -3,14 +3,16 @@
  * A small program to trace. Everything it does is counted, so whatever a tool reports can be
  * checked exactly; its own output shows whether being traced changed anything.
  *
- * usage: sample [-n CALLS] [-t THREADS] [-f CHILDREN] [-g] [-s MILLISECONDS]
+ * usage: sample [-n CALLS] [-t THREADS] [-f CHILDREN] [-g] [-s MILLISECONDS] [-e]
  *   -n  calls of work() per thread and process (default 100)
  *   -t  threads (default 1)
  *   -f  forked children, each doing the same
  *   -g  wait for a line on standard input first
  *   -s  sleep before it ends
+ *   -e  the main thread ends at once, and another one does all that
  */
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +30,8 @@
 static const char *const words[] = {"alpha", "beta", "gamma", "delta"};
 
 static unsigned long calls = 100;
+static long threads = 1, children, nap;
+static bool gate, main_ends;
 
 void sample_guarded(long n); /* sample_guarded.c */
 long work(long n, long scale, const char *word);
@@ -56,7 +60,7 @@ OPAQUE static void *loop(void *arg)
 	return (void *)(intptr_t)sum;
 }
 
-static long run_threads(long threads)
+static long run_threads(void)
 {
 	pthread_t *handles = calloc((size_t)threads, sizeof(*handles));
 	long sum = 0;
@@ -75,12 +79,33 @@ static long run_threads(long threads)
 	return sum;
 }
 
+static int run(void)
+{
+	if (gate)
+		while (getchar() != '\n')
+			if (feof(stdin))
+				return 3;
+	for (long i = 0; i < children; i++)
+		if (fork() == 0)
+			return run_threads() < 0;
+	printf("sum %ld\n", run_threads());
+	while (wait(NULL) > 0)
+		;
+	usleep((useconds_t)nap * 1000);
+	return 0;
+}
+
+static void *run_and_exit(void *arg)
+{
+	exit(run());
+}
+
 int main(int argc, char **argv)
 {
-	long threads = 1, children = 0, nap = 0;
-	int opt, gate = 0;
+	pthread_t other;
+	int opt;
 
-	while ((opt = getopt(argc, argv, "n:t:f:gs:")) != -1) {
+	while ((opt = getopt(argc, argv, "n:t:f:gs:e")) != -1) {
 		if (opt == 'n')
 			calls = strtoul(optarg, NULL, 10);
 		else if (opt == 't')
@@ -88,22 +113,17 @@ int main(int argc, char **argv)
 		else if (opt == 'f')
 			children = atol(optarg);
 		else if (opt == 'g')
-			gate = 1;
+			gate = true;
 		else if (opt == 's')
 			nap = atol(optarg);
+		else if (opt == 'e')
+			main_ends = true;
 		else
 			return 2;
 	}
-	if (gate)
-		while (getchar() != '\n')
-			if (feof(stdin))
-				return 3;
-	for (long i = 0; i < children; i++)
-		if (fork() == 0)
-			return run_threads(threads) < 0;
-	printf("sum %ld\n", run_threads(threads));
-	while (wait(NULL) > 0)
-		;
-	usleep((useconds_t)nap * 1000);
-	return 0;
+	if (!main_ends)
+		return run();
+	if (pthread_create(&other, NULL, run_and_exit, NULL))
+		return 4;
+	pthread_exit(NULL);
 }

@@ -91,6 +91,12 @@ static void misbehave(uint32_t mode)
 	}
 }
 
+/* Of what a map holds for ever; -1 if that is not known. */
+static int first_byte(const struct verifier_prog *prog, uint32_t map)
+{
+	return map < prog->map_cnt && prog->maps[map].contents ? prog->maps[map].contents[0] : -1;
+}
+
 int verifier_check(const struct verifier_prog *prog, struct verifier_log *log,
 		   struct verifier_facts *ret_facts)
 {
@@ -98,10 +104,11 @@ int verifier_check(const struct verifier_prog *prog, struct verifier_log *log,
 	if (log->size)
 		log->len = 1 + (uint32_t)snprintf(log->buf, log->size,
 						  "type %u attach %u gpl %d insns %u maps %u "
-						  "value %u\n",
+						  "value %u holds %d %d\n",
 						  prog->type, prog->attach_type, prog->gpl,
 						  prog->cnt, prog->map_cnt,
-						  prog->map_cnt ? prog->maps[0].value_size : 0);
+						  prog->map_cnt ? prog->maps[0].value_size : 0,
+						  first_byte(prog, 0), first_byte(prog, 1));
 	if (prog->type == STUB_EAT)
 		return eat();
 	if (prog->type != STUB_ACCEPT)

@@ -26,7 +26,7 @@
  */
 struct jit_region {
 	unsigned char *base;
-	struct jit_map maps[12];
+	struct jit_map maps[16];
 	uint32_t map_cnt;
 	const char *names[JIT_REGION_HELPERS];
 	uint32_t helper_cnt;

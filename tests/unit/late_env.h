@@ -53,6 +53,7 @@ static struct late_env_file env_files[8];
 static uint32_t env_file_cnt;
 static struct late_env_counts *env_counts;
 static struct late *env_late;
+static pid_t env_session; /* of the test and what it starts; helpers have their own */
 
 static inline int64_t env_now_ms(void)
 {
@@ -68,7 +69,7 @@ static inline bool env_wanted(pid_t tid, dev_t dev, ino_t ino, void *data)
 
 	if (hang)
 		usleep((useconds_t)hang * 1000);
-	return getsid(tid) == getsid(0);
+	return getsid(tid) == env_session;
 }
 
 /* Address of a place in a file, in a process; 0: not mapped executable. */
@@ -286,6 +287,7 @@ static inline int env_run(const char *a, const char *b, const char *c, const cha
 static inline int env_setup(void **state)
 {
 	env_file_cnt = 0;
+	env_session = getsid(0);
 	strcpy(env_dir + sizeof(env_dir) - 7, "XXXXXX");
 	assert_non_null(mkdtemp(env_dir));
 	env_counts = mmap(NULL, sizeof(*env_counts), PROT_READ | PROT_WRITE,

@@ -14,6 +14,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <gelf.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,7 +26,7 @@ struct tally {
 };
 
 /* One symbol table against the descriptions. */
-static void compare(Elf *elf, Elf_Scn *scn, const GElf_Shdr *shdr, struct tally *tally)
+static void compare(struct elf_file *file, Elf_Scn *scn, const GElf_Shdr *shdr, struct tally *tally)
 {
 	Elf_Data *data = elf_getdata(scn, NULL);
 
@@ -36,7 +37,7 @@ static void compare(Elf *elf, Elf_Scn *scn, const GElf_Shdr *shdr, struct tally 
 		if (!gelf_getsym(data, (int)i, &sym) || GELF_ST_TYPE(sym.st_info) != STT_FUNC ||
 		    !sym.st_value || !sym.st_size || sym.st_shndx == SHN_UNDEF)
 			continue;
-		if (frames_find(elf, sym.st_value, &start, &end, &next) < 0) {
+		if (frames_find(file, sym.st_value, &start, &end, &next) < 0) {
 			tally->none++;
 			continue;
 		}
@@ -51,20 +52,23 @@ static struct tally compare_file(const char *path)
 	struct tally tally = {0};
 	Elf_Scn *scn = NULL;
 	int fd = open(path, O_RDONLY);
+	struct elf_file file;
 	Elf *elf;
 
 	assert_true(fd >= 0);
 	elf_version(EV_CURRENT);
 	elf = elf_begin(fd, ELF_C_READ, NULL);
 	assert_non_null(elf);
+	assert_int_equal(elf_file_open(&file, fd, ELF_FILE_BUDGET), 0);
 	while ((scn = elf_nextscn(elf, scn))) {
 		GElf_Shdr shdr;
 
 		if (gelf_getshdr(scn, &shdr) &&
 		    (shdr.sh_type == SHT_SYMTAB || shdr.sh_type == SHT_DYNSYM))
-			compare(elf, scn, &shdr, &tally);
+			compare(&file, scn, &shdr, &tally);
 	}
 	elf_end(elf);
+	elf_file_close(&file);
 	close(fd);
 	print_message("%s: %u as the symbol says, %u of other extent, %u without\n", path,
 		      tally.same, tally.inside - tally.same, tally.none);
@@ -99,32 +103,38 @@ static unsigned char *load(size_t *ret_size)
 	return bytes;
 }
 
-static void look(unsigned char *bytes, size_t size, uint64_t vaddr)
+static void look(int fd, const unsigned char *bytes, size_t size, uint64_t vaddr)
 {
-	Elf *elf = elf_memory((char *)bytes, size);
 	uint64_t start, end, next;
+	struct elf_file file;
 
-	if (elf && elf_kind(elf) == ELF_K_ELF && frames_find(elf, vaddr, &start, &end, &next) == 0)
+	assert_int_equal(pwrite(fd, bytes, size, 0), size);
+	assert_int_equal(ftruncate(fd, (off_t)size), 0);
+	if (elf_file_open(&file, fd, ELF_FILE_BUDGET) < 0)
+		return;
+	if (frames_find(&file, vaddr, &start, &end, &next) == 0)
 		assert_true(vaddr >= start && vaddr < end);
-	elf_end(elf);
+	elf_file_close(&file);
 }
 
 static void test_hostile(void **state)
 {
+	int fd = memfd_create("hostile", MFD_CLOEXEC);
 	uint64_t seed = 7;
 	size_t size;
 	unsigned char *bytes = load(&size), *copy = malloc(size);
 
+	assert_true(fd >= 0);
 	assert_non_null(copy);
-	elf_version(EV_CURRENT);
 	for (int i = 0; i < 3000; i++) {
 		memcpy(copy, bytes, size);
 		for (int k = 0; k < 200; k++) {
 			seed = seed * 6364136223846793005ull + 1442695040888963407ull;
 			copy[(seed >> 20) % size] = (unsigned char)(seed >> 12);
 		}
-		look(copy, i % 3 ? size : (seed >> 30) % size, (seed >> 40) % size);
+		look(fd, copy, i % 3 ? size : (seed >> 30) % size, (seed >> 40) % size);
 	}
+	close(fd);
 	free(copy);
 	free(bytes);
 }

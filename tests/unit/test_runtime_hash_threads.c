@@ -117,19 +117,26 @@ static int delete_all(struct shared *shared, uint32_t slot)
 	return 0;
 }
 
-static void test_each_key_once(void **state)
+static void each_key_once(uint32_t type)
 {
 	struct shared shared;
 
-	shared_init(&shared, BPF_MAP_TYPE_HASH, 2000);
+	shared_init(&shared, type, 2000);
 	for (int round = 0; round < 10; round++) {
 		run_threads(&shared, insert_all);
 		assert_int_equal(atomic_load(&shared.wins), 2000);
 		run_threads(&shared, delete_all);
 		assert_int_equal(atomic_load(&shared.wins), 0);
 	}
-	assert_int_equal(capacity(&shared), 2000);
+	if (type == BPF_MAP_TYPE_HASH)
+		assert_int_equal(capacity(&shared), 2000);
 	fake_free(shared.base);
+}
+
+static void test_each_key_once(void **state)
+{
+	each_key_once(BPF_MAP_TYPE_HASH);
+	each_key_once(BPF_MAP_TYPE_LRU_HASH);
 }
 
 /* Keys that are always there are always found, whatever happens around them in their buckets. */
@@ -180,11 +187,11 @@ static int count_keys(struct shared *shared, uint32_t slot)
 	return 0;
 }
 
-static void percpu_counts(bool threads_known)
+static void percpu_counts(uint32_t type, bool threads_known)
 {
 	struct shared shared;
 
-	shared_init(&shared, BPF_MAP_TYPE_PERCPU_HASH, 10);
+	shared_init(&shared, type, 10);
 	for (uint32_t i = 0; !threads_known && i < THREADS; i++)
 		fake_shared(shared.base)->slots[i].owner = (uint64_t)getpid() << 32 | 1;
 	run_threads(&shared, count_keys);
@@ -201,14 +208,15 @@ static void percpu_counts(bool threads_known)
 
 static void test_percpu_counts(void **state)
 {
-	percpu_counts(true);
+	percpu_counts(BPF_MAP_TYPE_PERCPU_HASH, true);
+	percpu_counts(BPF_MAP_TYPE_LRU_PERCPU_HASH, true);
 }
 
 /* Where a processor does not tell threads apart, nobody is taken for himself. */
 static void test_percpu_counts_unknown_threads(void **state)
 {
 	for (int i = 0; i < 5; i++)
-		percpu_counts(false);
+		percpu_counts(BPF_MAP_TYPE_PERCPU_HASH, false);
 }
 
 static double seconds(void)
@@ -286,6 +294,73 @@ static void test_lock_of_nobody(void **state)
 	fake_free(shared.base);
 }
 
+static struct region_cache *cache_of(const struct shared *shared)
+{
+	return (void *)(shared->base + REGION_CACHE);
+}
+
+/* Somebody writes to the locks all the time: it costs a process half a second once, then little. */
+static void test_lock_that_always_changes(void **state)
+{
+	struct shared shared;
+	uint64_t *buckets;
+	double start;
+	pid_t writer;
+	int busy = 0;
+
+	shared_init(&shared, BPF_MAP_TYPE_HASH, 2);
+	buckets = (uint64_t *)(shared.base + shared.map.data + 64);
+	writer = fork();
+	if (writer == 0) {
+		alarm(20);
+		for (uint32_t i = 0;; i++)
+			for (int k = 0; k < 2; k++)
+				__atomic_store_n(&buckets[k],
+						 (0xc0000000ull | (i & 0x3fffffff)) << 32,
+						 __ATOMIC_RELAXED);
+	}
+	usleep(20000);
+	start = seconds();
+	for (uint64_t key = 0; key < 100; key++)
+		busy += put(&shared, key % 2, 1, BPF_ANY, 0) == -EBUSY;
+	/* A hundred full waits are fifty seconds. */
+	assert_true(seconds() - start < 10);
+	assert_true(busy > 50);
+	kill(writer, SIGKILL);
+	waitpid(writer, NULL, 0);
+	buckets[0] = buckets[1] = 0;
+	assert_int_equal(put(&shared, 1, 1, BPF_ANY, 0), 0);
+	/* With time, patience comes back. */
+	cache_of(&shared)->lock_debt = 0;
+	start = seconds();
+	buckets[0] = buckets[1] = 0xc0004321ull << 32;
+	assert_int_equal(put(&shared, 1, 1, BPF_ANY, 0), 0);
+	assert_true(seconds() - start > 0.05);
+	fake_free(shared.base);
+}
+
+/* A stopped holder's lock is taken over also by a process that waits for milliseconds at a time. */
+static void test_lock_of_nobody_in_debt(void **state)
+{
+	struct shared shared;
+	struct timespec now;
+	uint64_t *buckets;
+	double start;
+	int tries = 0;
+
+	shared_init(&shared, BPF_MAP_TYPE_HASH, 2);
+	buckets = (uint64_t *)(shared.base + shared.map.data + 64);
+	buckets[0] = buckets[1] = 0xc0001234ull << 32;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	cache_of(&shared)->lock_debt = ((uint64_t)now.tv_sec + 1000) * 1000000000ull;
+	start = seconds();
+	while (put(&shared, 1, 1, BPF_ANY, 0) == -EBUSY)
+		tries++;
+	assert_true(tries > 0);
+	assert_true(seconds() - start > 0.05 && seconds() - start < 2);
+	fake_free(shared.base);
+}
+
 /* A signal handler on top of the holder: waiting would be for ever. */
 static void test_lock_of_own_thread(void **state)
 {
@@ -320,6 +395,8 @@ int main(void)
 		cmocka_unit_test(test_percpu_counts_unknown_threads),
 		cmocka_unit_test(test_killed_in_the_middle),
 		cmocka_unit_test(test_lock_of_nobody),
+		cmocka_unit_test(test_lock_that_always_changes),
+		cmocka_unit_test(test_lock_of_nobody_in_debt),
 		cmocka_unit_test(test_lock_of_own_thread),
 	};
 

@@ -45,6 +45,7 @@ struct pair {
 	struct region_map map;
 	int fd;
 	size_t value_len; /* as tools see it */
+	uint32_t keys;	  /* how many different ones are used */
 };
 
 static uint32_t possible_cpus(void)
@@ -80,7 +81,8 @@ static int kernel_elem(int fd, int cmd, const void *key, void *value, uint64_t f
 
 static bool is_percpu(const struct region_map *map)
 {
-	return map->type == BPF_MAP_TYPE_PERCPU_HASH || map->type == BPF_MAP_TYPE_PERCPU_ARRAY;
+	return map->type == BPF_MAP_TYPE_PERCPU_HASH || map->type == BPF_MAP_TYPE_PERCPU_ARRAY ||
+	       map->type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
 }
 
 static void pair_open(struct pair *pair, uint32_t type, uint32_t key, uint32_t value,
@@ -88,6 +90,10 @@ static void pair_open(struct pair *pair, uint32_t type, uint32_t key, uint32_t v
 {
 	uint32_t slots = possible_cpus();
 
+	pair->keys = entries * 2;
+	/* When the kernel evicts is its own business, but not as long as there is plenty. */
+	if (type == BPF_MAP_TYPE_LRU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH)
+		pair->keys = entries / 32;
 	pair->map = (struct region_map){
 		.type = type,
 		.key_size = key,
@@ -114,7 +120,7 @@ static void pair_close(struct pair *pair)
  * end. */
 static void pair_key(const struct pair *pair, unsigned char *key)
 {
-	uint32_t number = random_below(pair->map.max_entries * 2);
+	uint32_t number = random_below(pair->keys);
 
 	memset(key, 0xa5, pair->map.key_size);
 	memcpy(key, &number, pair->map.key_size < 4 ? pair->map.key_size : 4);
@@ -228,6 +234,14 @@ static void test_percpu_hash_like_kernel(void **state)
 		compare_with_kernel(BPF_MAP_TYPE_PERCPU_HASH, keys[i], values[i], 16 + i);
 }
 
+static void test_lru_like_kernel(void **state)
+{
+	compare_with_kernel(BPF_MAP_TYPE_LRU_HASH, 4, 8, 2048);
+	compare_with_kernel(BPF_MAP_TYPE_LRU_HASH, 13, 21, 3000);
+	compare_with_kernel(BPF_MAP_TYPE_LRU_PERCPU_HASH, 4, 8, 2048);
+	compare_with_kernel(BPF_MAP_TYPE_LRU_PERCPU_HASH, 9, 12, 3000);
+}
+
 static void test_array_like_kernel(void **state)
 {
 	compare_with_kernel(BPF_MAP_TYPE_ARRAY, 4, 1, 1);
@@ -240,16 +254,17 @@ static void test_array_like_kernel(void **state)
 /* Shapes the kernel refuses are refused, and with the same error. */
 static void test_shapes_like_kernel(void **state)
 {
-	static const uint32_t types[] = {BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_ARRAY,
-					 BPF_MAP_TYPE_PERCPU_HASH, BPF_MAP_TYPE_PERCPU_ARRAY};
+	static const uint32_t types[] = {BPF_MAP_TYPE_HASH,	   BPF_MAP_TYPE_ARRAY,
+					 BPF_MAP_TYPE_PERCPU_HASH, BPF_MAP_TYPE_PERCPU_ARRAY,
+					 BPF_MAP_TYPE_LRU_HASH,	   BPF_MAP_TYPE_LRU_PERCPU_HASH};
 	static const uint32_t sizes[] = {0, 1, 4, 8, 32768, 32769, 40000};
 
 	for (uint32_t i = 0; i < ARRAY_SIZE(types) * 7 * 7 * 2; i++) {
 		struct region_map map = {
-			.type = types[i % 4],
-			.key_size = sizes[i / 4 % 7],
-			.value_size = sizes[i / 28 % 7],
-			.max_entries = i / 196,
+			.type = types[i % 6],
+			.key_size = sizes[i / 6 % 7],
+			.value_size = sizes[i / 42 % 7],
+			.max_entries = i / 294,
 		};
 		int fd, r;
 
@@ -266,7 +281,7 @@ static void test_shapes_like_kernel(void **state)
 static void test_shapes_of_ours(void **state)
 {
 	struct region_map huge = {.type = BPF_MAP_TYPE_HASH, .key_size = 8, .value_size = 8};
-	struct region_map other = {.type = BPF_MAP_TYPE_LPM_TRIE, .key_size = 8, .value_size = 8};
+	struct region_map other = {.type = BPF_MAP_TYPE_CPUMAP, .key_size = 4, .value_size = 8};
 	struct region_map array = {.type = BPF_MAP_TYPE_ARRAY, .key_size = 4};
 
 	other.max_entries = 1;
@@ -388,6 +403,8 @@ static void test_hostile_memory(void **state)
 	seed = 5;
 	hostile_memory(BPF_MAP_TYPE_HASH, 8, 8);
 	hostile_memory(BPF_MAP_TYPE_PERCPU_HASH, 5, 24);
+	hostile_memory(BPF_MAP_TYPE_LRU_HASH, 8, 8);
+	hostile_memory(BPF_MAP_TYPE_LRU_PERCPU_HASH, 5, 24);
 }
 
 int main(void)
@@ -395,6 +412,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hash_like_kernel),
 		cmocka_unit_test(test_percpu_hash_like_kernel),
+		cmocka_unit_test(test_lru_like_kernel),
 		cmocka_unit_test(test_array_like_kernel),
 		cmocka_unit_test(test_shapes_like_kernel),
 		cmocka_unit_test(test_shapes_of_ours),

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <linux/bpf.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -199,6 +200,61 @@ static void test_hostile(void **state)
 	assert_int_equal(value[DEPTH], 0x5a5a);
 }
 
+/* What happens to a bucket between its head and its addresses, which are on a page of their own:
+ * the first access to them ends up here. */
+static void (*meanwhile)(void);
+static unsigned char *page;
+
+static void on_access(int signal)
+{
+	mprotect(page, 4096, PROT_READ | PROT_WRITE);
+	meanwhile();
+}
+
+static void delete_it(void)
+{
+	uint32_t key = 0;
+
+	assert_int_equal(rt_map_delete(base, &map, &key, RT_ALL_SLOTS), 0);
+}
+
+static void replace_it(void)
+{
+	assert_int_equal(stackid(0x9999, BPF_F_USER_STACK | BPF_F_REUSE_STACKID), 0);
+}
+
+static int64_t interrupted(uint64_t ip, void (*by)(void))
+{
+	meanwhile = by;
+	assert_int_equal(mprotect(page, 4096, PROT_NONE), 0);
+	return stackid(ip, BPF_F_USER_STACK | BPF_F_REUSE_STACKID);
+}
+
+/* A trace whose bucket is taken away while it is written stays away, and that of whoever took it is
+ * not seen with addresses of the other. */
+static void test_interrupted(void **state)
+{
+	struct sigaction action = {.sa_handler = on_access}, old;
+	const uint64_t deep[] = {0x9999, 0x2000, 0x2001, 0x2002, 0x2003, 0x2004, 0x2005, 0x2006};
+	uint64_t value[DEPTH];
+	uint32_t key = 0;
+
+	page = base + REGION_MAPS + 4096;
+	map.max_entries = 1;
+	map.data = REGION_MAPS + 4096 - 16; /* bits, head */
+	assert_int_equal(rt_map_layout(&map, 2), 0);
+	sigaction(SIGSEGV, &action, &old);
+	assert_int_equal(stackid(0x8888, BPF_F_USER_STACK), 0);
+	assert_int_equal(interrupted(0x7777, delete_it), 0);
+	assert_int_equal(rt_map_read(base, &map, &key, value), -ENOENT);
+	assert_int_equal(interrupted(0x7777, replace_it), 0);
+	assert_int_equal(rt_map_read(base, &map, &key, value), -ENOENT);
+	/* The next one puts it right. */
+	replace_it();
+	expect_trace(0, deep, DEPTH);
+	sigaction(SIGSEGV, &old, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -206,6 +262,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_traces, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_commands, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_collision, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_interrupted, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hostile, setup, teardown),
 	};
 

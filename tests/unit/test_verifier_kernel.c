@@ -92,6 +92,18 @@ static uint32_t find_funcs(const struct bpf_insn *insns, uint32_t cnt, struct bp
 	return found;
 }
 
+static void fill_and_freeze(int fd, const unsigned char *contents)
+{
+	uint32_t zero = 0;
+	union bpf_attr attr = {.map_fd = (uint32_t)fd,
+			       .key = (uintptr_t)&zero,
+			       .value = (uintptr_t)contents};
+
+	assert_int_equal(sys_bpf(BPF_MAP_UPDATE_ELEM, &attr, sizeof(attr)), 0);
+	attr = (union bpf_attr){.map_fd = (uint32_t)fd};
+	assert_int_equal(sys_bpf(BPF_MAP_FREEZE, &attr, sizeof(attr)), 0);
+}
+
 static int make_maps(void **state)
 {
 	(void)state;
@@ -107,6 +119,8 @@ static int make_maps(void **state)
 
 		map_fds[i] = sys_bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
 		assert_true(map_fds[i] >= 0);
+		if (map->contents)
+			fill_and_freeze(map_fds[i], map->contents);
 	}
 	btf_fd = make_btf();
 	assert_true(btf_fd >= 0);

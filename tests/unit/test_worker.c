@@ -121,7 +121,9 @@ static pid_t worker_pid(void)
 static void test_accept(void **state)
 {
 	struct region_map records[2] = {{.data_size = 16}, {.data_size = 16}};
-	const struct verifier_map maps[2] = {{.value_size = 44}, {.value_size = 55}};
+	const unsigned char held[55] = {77};
+	const struct verifier_map maps[2] = {{.value_size = 44},
+					     {.value_size = 55, .contents = held}};
 	const uint64_t offsets[2] = {REGION_CODE + 64, REGION_CODE + 128};
 	const struct worker_request request = {
 		.prog = {.insns = return_7,
@@ -142,7 +144,7 @@ static void test_accept(void **state)
 
 	assert_int_equal(worker_ask(worker, &request, SECONDS_10, &answer, &reason), 0);
 	assert_int_equal(answer.verdict, 0);
-	assert_string_equal(answer.log, "type 0 attach 9 gpl 1 insns 2 maps 2 value 44\n");
+	assert_string_equal(answer.log, "type 0 attach 9 gpl 1 insns 2 maps 2 value 44 holds -1 77\n");
 	assert_int_equal(answer.log_true_size, strlen(answer.log) + 1);
 	assert_int_equal(answer.facts.helpers[3], 4);
 	assert_int_equal(answer.facts.maps, 1);

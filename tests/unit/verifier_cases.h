@@ -12,9 +12,27 @@
 #include "kernel-bridge/insn_build.h"
 #include "verifier/verifier.h"
 
-enum { DATA, HASH, PERCPU, EVENTS, FIXED, SINK, PERCPU_HASH, TABLE, STACKS, RECORDS, CASE_MAPS };
+enum {
+	DATA,
+	HASH,
+	PERCPU,
+	EVENTS,
+	FIXED,
+	SINK,
+	PERCPU_HASH,
+	TABLE,
+	STACKS,
+	RECORDS,
+	QUEUE,
+	FILTER,
+	CONSTANTS,
+	CASE_MAPS
+};
+
+static const unsigned char case_constants[16] = {5, 0, 0, 0, 0xff, 70};
 
 static const struct verifier_map case_maps[CASE_MAPS] = {
+	[CONSTANTS] = {BPF_MAP_TYPE_ARRAY, 4, 16, 1, BPF_F_RDONLY_PROG, case_constants},
 	[DATA] = {BPF_MAP_TYPE_ARRAY, 4, 64, 1, 0},
 	[HASH] = {BPF_MAP_TYPE_HASH, 8, 48, 16, 0},
 	[PERCPU] = {BPF_MAP_TYPE_PERCPU_ARRAY, 4, 16, 4, 0},
@@ -25,6 +43,8 @@ static const struct verifier_map case_maps[CASE_MAPS] = {
 	[TABLE] = {BPF_MAP_TYPE_ARRAY, 4, 24, 8, 0},
 	[STACKS] = {BPF_MAP_TYPE_STACK_TRACE, 4, 80, 16, 0},
 	[RECORDS] = {BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0},
+	[QUEUE] = {BPF_MAP_TYPE_QUEUE, 0, 8, 4, 0},
+	[FILTER] = {BPF_MAP_TYPE_BLOOM_FILTER, 0, 8, 4, 0},
 };
 
 #define CASE_INSNS 48

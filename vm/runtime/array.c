@@ -42,3 +42,16 @@ int array_next_key(const struct region_map *map, const void *key, void *ret_key)
 	rt_copy(ret_key, &next, sizeof(next));
 	return 0;
 }
+
+uint64_t array_each(unsigned char *base, const struct region_map *map, map_each_fn act, void *data)
+{
+	const uint64_t stride = (uint64_t)map->value_stride * map->slots;
+
+	for (uint32_t i = 0; i < map->max_entries; i++) {
+		uint32_t key = i;
+
+		if (!act(&key, base + map->data + i * stride, data))
+			return i + 1;
+	}
+	return map->max_entries;
+}

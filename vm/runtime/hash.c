@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * HASH and PERCPU_HASH with all elements allocated beforehand.
+ * HASH and PERCPU_HASH with all elements allocated beforehand, and their LRU kinds.
  *
- *	64 bytes	list of elements that were given back, number of those never used
+ *	64 bytes	struct hash_header
  *	buckets		lock and first element (lock.h)
  *	elements	struct hash_elem, key, value or a value per slot
+ *	marks		LRU: a byte per element, 1 when it was used since the hand last came by
  *
  * Elements are named by number + 1; 0 ends a chain. Lookups take no lock. An element that is given
  * back loses its mark, and one that is used again gets it after its contents: a walk that meets an
@@ -13,6 +14,10 @@
  * All of this is hostile memory: numbers are compared with the map's size before they are used, and
  * no walk is longer than CHAIN_MAX. The order of the stores is such that a process killed between
  * any two of them leaves a usable map; at worst an element is lost to it.
+ *
+ * A full LRU map evicts as a clock does: a hand goes round all elements, passes over those that
+ * were used, taking their marks, and stops at one that was not. Nobody holds two locks: an element
+ * is evicted, then the bucket of the new key is locked again.
  */
 #include <errno.h>
 
@@ -24,6 +29,9 @@
 #define UPDATE_TRIES 8
 #define POP_TRIES    4096
 #define ENTRIES_MAX  (1u << 26)
+#define EVICT_PASS   128u  /* used elements in a row that are passed over, as in the kernel */
+#define EVICT_STEPS  4096u /* elements looked at, when they all are in the hands of others */
+#define EVICT_YIELD  64u
 #define LINE	     64u
 #define LIVE	     0x80000000u
 #define HEADER_SIZE  64u
@@ -37,6 +45,7 @@ struct hash_elem {
 struct hash_header {
 	uint64_t free;	/* first free element, and a counter above that changes with each use */
 	uint64_t fresh; /* elements below have been used at some time */
+	uint64_t hand;	/* LRU: counts elements looked at; place modulo their number */
 };
 
 /** struct table - a map's parts @in_chain: bits of an element's hash that its bucket decides */
@@ -73,6 +82,8 @@ int hash_layout(struct region_map *map, uint64_t *ret_size)
 	while (map->buckets < map->max_entries)
 		map->buckets *= 2;
 	*ret_size = HEADER_SIZE + buckets_size(map) + stride * map->max_entries;
+	if (map_is_lru(map))
+		*ret_size += rt_align8(map->max_entries);
 	return 0;
 }
 
@@ -152,22 +163,22 @@ rt_inline struct place chain_find(const struct table *table, const void *key, ui
 }
 
 /* Under the bucket's lock, where nothing moves. */
-static __attribute__((noinline)) struct hash_elem *
+static __attribute__((noinline)) struct place
 find_locked(unsigned char *base, const struct table *table, const void *key, uint32_t hash)
 {
 	uint64_t *bucket = &table->buckets[hash & table->mask];
-	struct place place;
+	struct place place = {0};
 	uint64_t word;
 
 	if (!lock_take(base, bucket, lock_holder(base, RT_ALL_SLOTS), &word))
-		return NULL;
+		return place;
 	place = chain_find(table, key, hash, (uint32_t)word);
 	lock_give(bucket, word, (uint32_t)word);
-	return place.elem;
+	return place;
 }
 
-rt_inline struct hash_elem *find(unsigned char *base, const struct table *table, const void *key,
-				 uint32_t hash)
+rt_inline struct place find(unsigned char *base, const struct table *table, const void *key,
+			    uint32_t hash)
 {
 	const uint64_t *bucket = &table->buckets[hash & table->mask];
 
@@ -176,17 +187,36 @@ rt_inline struct hash_elem *find(unsigned char *base, const struct table *table,
 		struct place place = chain_find(table, key, hash, head);
 
 		if (rt_likely(!place.moved))
-			return place.elem;
+			return place;
 	}
 	return find_locked(base, table, key, hash);
+}
+
+rt_inline unsigned char *mark_of(const struct table *table, uint32_t number)
+{
+	return table->elems + (uint64_t)table->map->elem_stride * table->map->max_entries + number -
+	       1;
+}
+
+/* Stored only when it changes: the line is shared by 64 elements. */
+rt_inline void mark(const struct table *table, uint32_t number)
+{
+	unsigned char *at = mark_of(table, number);
+
+	if (!rt_load(at))
+		rt_store(at, 1);
 }
 
 unsigned char *hash_lookup(unsigned char *base, const struct region_map *map, const void *key)
 {
 	struct table table = table_of(base, map);
-	struct hash_elem *elem = find(base, &table, key, key_hash(map, key));
+	struct place place = find(base, &table, key, key_hash(map, key));
 
-	return elem ? elem_value(&table, elem) : NULL;
+	if (!place.elem)
+		return NULL;
+	if (map_is_lru(map))
+		mark(&table, place.number);
+	return elem_value(&table, place.elem);
 }
 
 /* The counter in the upper half keeps a pop from succeeding whose next pointer is out of date. */
@@ -231,18 +261,24 @@ static void elem_push(const struct table *table, uint32_t number)
 					      __ATOMIC_RELEASE, __ATOMIC_RELAXED));
 }
 
-/* Adds an element at the head and gives the lock back. -EAGAIN: it was taken over. */
+/*
+ * Adds an element at the head, @spare if there is one, and gives the lock back. -EAGAIN: it was
+ * taken over.
+ */
 static int insert_locked(const struct table *table, const void *key, uint32_t hash,
-			 const struct map_values *values, uint64_t word)
+			 const struct map_values *values, uint64_t word, uint32_t *spare)
 {
 	uint64_t *bucket = &table->buckets[hash & table->mask];
-	uint32_t number = elem_pop(table);
+	uint32_t number = *spare ? *spare : elem_pop(table);
 	struct hash_elem *elem = elem_at(table, number);
 
 	if (!elem) {
 		lock_give(bucket, word, (uint32_t)word);
 		return -E2BIG;
 	}
+	*spare = 0;
+	if (map_is_lru(table->map))
+		rt_store(mark_of(table, number), 0);
 	rt_copy(elem->key, key, table->map->key_size);
 	map_put(table->map, elem_value(table, elem), values, true);
 	rt_store(&elem->next, (uint32_t)word);
@@ -255,7 +291,8 @@ static int insert_locked(const struct table *table, const void *key, uint32_t ha
 
 /* Existing elements are changed in place; the lock keeps them from being given to another key. */
 static int update_once(unsigned char *base, const struct table *table, const void *key,
-		       const struct map_values *values, uint64_t flags, uint32_t holder)
+		       const struct map_values *values, uint64_t flags, uint32_t holder,
+		       uint32_t *spare)
 {
 	uint32_t hash = key_hash(table->map, key);
 	uint64_t *bucket = &table->buckets[hash & table->mask];
@@ -267,28 +304,95 @@ static int update_once(unsigned char *base, const struct table *table, const voi
 		return -EBUSY;
 	place = chain_find(table, key, hash, (uint32_t)word);
 	if (!place.elem && flags != MAP_EXIST)
-		return insert_locked(table, key, hash, values, word);
+		return insert_locked(table, key, hash, values, word, spare);
 	if (!place.elem)
 		r = -ENOENT;
 	else if (flags == MAP_NOEXIST)
 		r = -EEXIST;
 	else
 		map_put(table->map, elem_value(table, place.elem), values, false);
+	if (r == 0 && map_is_lru(table->map))
+		mark(table, place.number);
 	lock_give(bucket, word, (uint32_t)word);
 	return r;
+}
+
+/* Takes an element out of its chain and gives the lock back. Return: false, it was taken over. */
+static bool unlink_locked(uint64_t *bucket, uint64_t word, const struct place *place)
+{
+	uint32_t next = rt_load(&place->elem->next);
+
+	if (!place->prev)
+		return lock_give(bucket, word, next);
+	__atomic_store_n(&place->prev->next, next, __ATOMIC_RELEASE);
+	lock_give(bucket, word, (uint32_t)word);
+	return true;
+}
+
+/* Return: whether the element stood in a chain and now is the caller's. */
+static bool evict_elem(unsigned char *base, const struct table *table, uint32_t number,
+		       uint32_t holder)
+{
+	struct place place = {.elem = elem_at(table, number), .number = number};
+	uint32_t hash = __atomic_load_n(&place.elem->hash, __ATOMIC_ACQUIRE);
+	uint64_t *bucket = &table->buckets[hash & table->mask];
+	uint64_t word;
+	uint32_t at;
+
+	if (!(hash & LIVE) || !lock_take(base, bucket, holder, &word))
+		return false;
+	at = (uint32_t)word;
+	for (uint32_t steps = 0; at && at != number && steps < CHAIN_MAX; steps++) {
+		place.prev = elem_at(table, at);
+		at = place.prev ? rt_load(&place.prev->next) : 0;
+	}
+	if (at != number) {
+		lock_give(bucket, word, (uint32_t)word);
+		return false;
+	}
+	if (!unlink_locked(bucket, word, &place))
+		return false;
+	__atomic_store_n(&place.elem->hash, 0, __ATOMIC_RELEASE);
+	return true;
+}
+
+/* Return: number of an element that is the caller's, 0 if there was none to be had. */
+static uint32_t evict(unsigned char *base, const struct table *table, uint32_t holder)
+{
+	for (uint32_t steps = 0; steps < EVICT_STEPS; steps++) {
+		uint64_t hand = __atomic_fetch_add(&table->header->hand, 1, __ATOMIC_RELAXED);
+		uint32_t number = (uint32_t)(hand % table->map->max_entries) + 1;
+
+		if (steps < EVICT_PASS && rt_load(mark_of(table, number))) {
+			rt_store(mark_of(table, number), 0);
+			continue;
+		}
+		if (evict_elem(base, table, number, holder))
+			return number;
+		if (steps % EVICT_YIELD == EVICT_YIELD - 1)
+			rt_syscall4(__NR_sched_yield, 0, 0, 0, 0);
+	}
+	return 0;
 }
 
 int hash_update(unsigned char *base, const struct region_map *map, const void *key,
 		const struct map_values *values, uint64_t flags, uint32_t slot)
 {
 	struct table table = table_of(base, map);
-	uint32_t holder = lock_holder(base, slot);
+	uint32_t holder = lock_holder(base, slot), spare = 0;
 	int r = -EAGAIN;
 
 	if (flags > MAP_EXIST)
 		return -EINVAL;
-	for (int i = 0; i < UPDATE_TRIES && r == -EAGAIN; i++)
-		r = update_once(base, &table, key, values, flags, holder);
+	for (int i = 0; i < UPDATE_TRIES && r == -EAGAIN; i++) {
+		r = update_once(base, &table, key, values, flags, holder, &spare);
+		if (r != -E2BIG || !map_is_lru(map))
+			continue;
+		spare = evict(base, &table, holder);
+		r = spare ? -EAGAIN : -ENOMEM;
+	}
+	if (spare)
+		elem_push(&table, spare);
 	return r == -EAGAIN ? -EBUSY : r;
 }
 
@@ -299,7 +403,6 @@ static int delete_once(unsigned char *base, const struct table *table, const voi
 	uint64_t *bucket = &table->buckets[hash & table->mask];
 	struct place place;
 	uint64_t word;
-	uint32_t next;
 
 	if (!lock_take(base, bucket, holder, &word))
 		return -EBUSY;
@@ -308,13 +411,8 @@ static int delete_once(unsigned char *base, const struct table *table, const voi
 		lock_give(bucket, word, (uint32_t)word);
 		return -ENOENT;
 	}
-	next = rt_load(&place.elem->next);
-	if (place.prev) {
-		__atomic_store_n(&place.prev->next, next, __ATOMIC_RELEASE);
-		lock_give(bucket, word, (uint32_t)word);
-	} else if (!lock_give(bucket, word, next)) {
+	if (!unlink_locked(bucket, word, &place))
 		return -EAGAIN;
-	}
 	elem_push(table, place.number);
 	return 0;
 }
@@ -350,7 +448,7 @@ int hash_next_key(unsigned char *base, const struct region_map *map, const void 
 {
 	struct table table = table_of(base, map);
 	uint32_t hash = key ? key_hash(map, key) : 0;
-	struct hash_elem *elem = key ? find(base, &table, key, hash) : NULL;
+	struct hash_elem *elem = key ? find(base, &table, key, hash).elem : NULL;
 	uint32_t bucket = 0;
 
 	if (elem) {
@@ -374,7 +472,7 @@ int hash_read(unsigned char *base, const struct region_map *map, const void *key
 	uint32_t hash = key_hash(map, key);
 
 	for (int i = 0; i < LOOKUP_TRIES; i++) {
-		struct hash_elem *elem = find(base, &table, key, hash);
+		struct hash_elem *elem = find(base, &table, key, hash).elem;
 
 		if (!elem)
 			return -ENOENT;
@@ -384,4 +482,36 @@ int hash_read(unsigned char *base, const struct region_map *map, const void *key
 			return 0;
 	}
 	return -ENOENT;
+}
+
+/* Whether element @number is in bucket @bucket now. */
+static struct hash_elem *elem_in(const struct table *table, uint32_t number, uint32_t bucket)
+{
+	struct hash_elem *elem = elem_at(table, number);
+
+	if (!elem || ((__atomic_load_n(&elem->hash, __ATOMIC_ACQUIRE) ^ (bucket | LIVE)) &
+		      table->in_chain))
+		return NULL;
+	return elem;
+}
+
+/* A chain that goes in circles has no more elements than the map. */
+uint64_t hash_each(unsigned char *base, const struct region_map *map, map_each_fn act, void *data)
+{
+	struct table table = table_of(base, map);
+	uint64_t cnt = 0;
+
+	for (uint32_t bucket = 0; bucket <= table.mask; bucket++) {
+		uint32_t number =
+			(uint32_t)__atomic_load_n(&table.buckets[bucket], __ATOMIC_ACQUIRE);
+		struct hash_elem *elem;
+
+		while (cnt < map->max_entries && (elem = elem_in(&table, number, bucket))) {
+			number = rt_load(&elem->next);
+			cnt++;
+			if (!act(elem->key, elem_value(&table, elem), data))
+				return cnt;
+		}
+	}
+	return cnt;
 }

@@ -4,11 +4,23 @@
  */
 #include "vm/runtime/helpers.h"
 
+#include <errno.h>
+
 #include "vm/runtime/bytes.h"
 #include "vm/runtime/slot.h"
 
 #define COMM_LEN    16u
 #define PR_GET_NAME 16
+
+/* A change of a map that could not be made, because others had its lock all the time, is a hit that
+ * was missed as far as the tool can see. */
+static uint64_t changed(const struct rt_run *run, int result)
+{
+	if (rt_unlikely(result == -EBUSY))
+		__atomic_fetch_add(&region_counter(run->base, 0, run->counter)->missed, 1,
+				   __ATOMIC_RELAXED);
+	return (uint64_t)(int64_t)result;
+}
 
 uint64_t rt_map_lookup_elem(RT_HELPER_ARGS)
 {
@@ -27,14 +39,30 @@ uint64_t rt_map_lookup_percpu_elem(RT_HELPER_ARGS)
 
 uint64_t rt_map_update_elem(RT_HELPER_ARGS)
 {
-	return (uint64_t)(int64_t)rt_map_update(run->base, (const void *)r1, (const void *)r2,
-						(const void *)r3, r4, run->slot);
+	return changed(run, rt_map_update(run->base, (const void *)r1, (const void *)r2,
+					  (const void *)r3, r4, run->slot));
 }
 
 uint64_t rt_map_delete_elem(RT_HELPER_ARGS)
 {
-	return (uint64_t)(int64_t)rt_map_delete(run->base, (const void *)r1, (const void *)r2,
-						run->slot);
+	return changed(run,
+		       rt_map_delete(run->base, (const void *)r1, (const void *)r2, run->slot));
+}
+
+uint64_t rt_map_push_elem(RT_HELPER_ARGS)
+{
+	return (uint64_t)(int64_t)rt_map_push(run->base, (const void *)r1, (const void *)r2, r3,
+					      run->slot);
+}
+
+uint64_t rt_map_pop_elem(RT_HELPER_ARGS)
+{
+	return (uint64_t)(int64_t)rt_map_pop(run->base, (const void *)r1, (void *)r2, run->slot);
+}
+
+uint64_t rt_map_peek_elem(RT_HELPER_ARGS)
+{
+	return (uint64_t)(int64_t)rt_map_peek(run->base, (const void *)r1, (void *)r2, run->slot);
 }
 
 /* The slot is what per-CPU values are told apart by, so it is the processor a program sees. */

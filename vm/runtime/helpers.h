@@ -30,11 +30,16 @@
 	X(42, get_numa_node_id)                                                                    \
 	X(45, probe_read_str)                                                                      \
 	X(80, get_current_cgroup_id)                                                               \
+	X(87, map_push_elem)                                                                       \
+	X(88, map_pop_elem)                                                                        \
+	X(89, map_peek_elem)                                                                       \
 	X(112, probe_read_user)                                                                    \
 	X(114, probe_read_user_str)                                                                \
 	X(125, ktime_get_boot_ns)                                                                  \
+	X(164, for_each_map_elem)                                                                  \
 	X(173, get_func_ip)                                                                        \
 	X(174, get_attach_cookie)                                                                  \
+	X(181, loop)                                                                               \
 	X(195, map_lookup_percpu_elem)                                                             \
 	X(208, ktime_get_tai_ns)
 

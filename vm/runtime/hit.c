@@ -53,6 +53,7 @@ rt_inline void run_attach(unsigned char *base, struct pt_regs *regs, struct rt_r
 	prog_fn prog = (prog_fn)RT_PTR(base, attach->code);
 
 	run->cookie = attach->cookie;
+	run->counter = attach->counter;
 	region_counter(base, run->slot, attach->counter)->hits++;
 	prog(regs, run);
 }

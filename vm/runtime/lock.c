@@ -5,6 +5,11 @@
  * The owner of a CPU slot signs with the slot and the number of its episode: once the slot has been
  * given back or taken over, the run that held the lock is gone. Everybody else (the daemon) signs
  * with a time stamp, which only tells one holding from the next.
+ *
+ * Another process may write to a lock all the time. Waits that were in vain, or ended by taking the
+ * lock from whoever had it, are a debt of the process that is paid back many times over by time
+ * that passes; while it lasts, waits are shorter. Whoever waits its turn among honest users owes
+ * nothing and has all the patience there is.
  */
 #include "vm/runtime/lock.h"
 
@@ -16,18 +21,33 @@
 #define EPISODE_MASK 0x3fffffu
 #define STAMP_MASK   0x3fffffffu
 
-#define SPINS	    128u
-#define YIELDS	    64u
-#define HOLD_NS	    100000000ull /* far beyond what a preempted holder needs */
-#define LIMIT_NS    RT_NSEC_PER_SEC
-#define SLEEP_NS    50000
-#define CHANGES_MAX 1000000u /* lost races; hostile memory may lose them for ever */
+#define SPINS	     128u
+#define YIELDS	     64u
+#define HOLD_NS	     100000000ull /* far beyond what a preempted holder needs */
+#define LIMIT_NS     (RT_NSEC_PER_SEC / 2)
+#define FLOOR_NS     2000000ull /* of the limit, whatever is owed */
+#define PAY	     64		/* times the wait, until it is paid back */
+#define SLEEP_NS     50000
+#define CHANGES_LOOK 1024u /* lost races; hostile memory may lose them for ever */
+#define MS_NS	     1000000ull
 
+/**
+ * struct lock_wait
+ * @start: since when the word is the same
+ * @first: since when we wait, 0: not long enough to look at the clock
+ * @limit: ns, set with @first
+ */
 struct lock_wait {
-	uint64_t start; /* since when the word is the same */
-	uint64_t first; /* since when we wait */
-	uint64_t seen;
+	struct region_cache *cache;
+	const uint64_t *lock;
+	uint64_t start, first, limit, seen;
 	uint32_t round, changes;
+};
+
+enum turn {
+	TURN_WAIT,
+	TURN_FORCE, /* the word has been the same for long enough */
+	TURN_OVER,
 };
 
 static struct region_slot *holder_slot(unsigned char *base, uint32_t holder)
@@ -71,8 +91,50 @@ static bool holder_is_self(unsigned char *base, uint32_t holder, uint32_t mine)
 	       slot_near(rt_load(&theirs->sp), rt_load(&ours->sp));
 }
 
-/* Return: false when the word has been the same for long enough, or nothing helps any more. */
-static bool wait_turn(struct lock_wait *wait, uint64_t word)
+static uint64_t debt(const struct lock_wait *wait, uint64_t time)
+{
+	uint64_t until = rt_load(&wait->cache->lock_debt);
+
+	if (until <= time)
+		return 0;
+	return until - time < LIMIT_NS * PAY ? until - time : LIMIT_NS * PAY;
+}
+
+static void owe(const struct lock_wait *wait, uint64_t time)
+{
+	uint64_t more = debt(wait, time) + (time - wait->first) * PAY;
+
+	rt_store(&wait->cache->lock_debt, time + (more < LIMIT_NS * PAY ? more : LIMIT_NS * PAY));
+}
+
+static bool is_over(struct lock_wait *wait, uint64_t time)
+{
+	if (!wait->first) {
+		uint64_t less = debt(wait, time) / PAY;
+
+		wait->first = time;
+		wait->limit = less < LIMIT_NS - FLOOR_NS ? LIMIT_NS - less : FLOOR_NS;
+	}
+	return time - wait->first >= wait->limit;
+}
+
+/*
+ * Since when the lock holds @word, as far as this process knows: also from earlier waits that were
+ * too short to take it over. One word, so that threads cannot mix theirs.
+ */
+static uint64_t same_since(const struct lock_wait *wait, uint64_t word, uint64_t time)
+{
+	uint64_t mixed = (word ^ (uint64_t)wait->lock) * 0x9e3779b97f4a7c15ull;
+	uint64_t tag = mixed >> 32 | 1, known = rt_load(&wait->cache->lock_seen);
+	uint32_t now_ms = (uint32_t)(time / MS_NS);
+
+	if (known >> 32 == tag)
+		return time - (uint64_t)(now_ms - (uint32_t)known) * MS_NS;
+	rt_store(&wait->cache->lock_seen, tag << 32 | now_ms);
+	return time;
+}
+
+static enum turn wait_turn(struct lock_wait *wait, uint64_t word)
 {
 	uint64_t sleep[2] = {0, SLEEP_NS};
 	uint64_t time;
@@ -83,43 +145,60 @@ static bool wait_turn(struct lock_wait *wait, uint64_t word)
 	}
 	if (wait->round++ < SPINS) {
 		__builtin_ia32_pause();
-		return true;
-	}
-	if (wait->round < SPINS + YIELDS) {
-		rt_syscall4(__NR_sched_yield, 0, 0, 0, 0);
-		return true;
+		return TURN_WAIT;
 	}
 	time = rt_monotonic();
 	if (!wait->start)
-		wait->start = time;
-	if (!wait->first)
-		wait->first = time;
-	if (time - wait->start >= HOLD_NS || time - wait->first >= LIMIT_NS)
-		return false;
-	rt_syscall4(__NR_nanosleep, (long)sleep, 0, 0, 0);
-	return true;
+		wait->start = same_since(wait, word, time);
+	if (is_over(wait, time) || time - wait->start >= HOLD_NS) {
+		owe(wait, time);
+		return time - wait->start >= HOLD_NS ? TURN_FORCE : TURN_OVER;
+	}
+	/* On a busy machine, either may take longer than the limit. */
+	if (wait->round < SPINS + YIELDS)
+		rt_syscall4(__NR_sched_yield, 0, 0, 0, 0);
+	else
+		rt_syscall4(__NR_nanosleep, (long)sleep, 0, 0, 0);
+	return TURN_WAIT;
+}
+
+/* Somebody was faster. Return: false when that has gone on for too long. */
+static bool may_try_again(struct lock_wait *wait)
+{
+	uint64_t time;
+
+	if (++wait->changes % CHANGES_LOOK)
+		return true;
+	time = rt_monotonic();
+	if (!is_over(wait, time))
+		return true;
+	owe(wait, time);
+	return false;
 }
 
 bool lock_take_slow(unsigned char *base, uint64_t *lock, uint32_t holder, uint64_t *ret_word)
 {
-	struct lock_wait wait = {0};
-	bool force = false;
+	struct lock_wait wait = {.cache = region_cache(base), .lock = lock};
+	enum turn turn = TURN_WAIT;
 
-	while (wait.changes < CHANGES_MAX) {
+	for (;;) {
 		uint64_t word = rt_load(lock);
 		uint32_t other = word >> 32;
 
-		if (!other || (force && word == wait.seen) || holder_gone(base, other, holder)) {
+		if (!other || (turn == TURN_FORCE && word == wait.seen) ||
+		    holder_gone(base, other, holder)) {
 			*ret_word = (uint32_t)word | (uint64_t)holder << 32;
 			if (__atomic_compare_exchange_n(lock, &word, *ret_word, false,
 							__ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 				return true;
-			wait.changes++;
+			if (!may_try_again(&wait))
+				return false;
 			continue;
 		}
-		if (force || holder_is_self(base, other, holder))
+		if (holder_is_self(base, other, holder))
 			return false;
-		force = !wait_turn(&wait, word);
+		turn = wait_turn(&wait, word);
+		if (turn == TURN_OVER)
+			return false;
 	}
-	return false;
 }

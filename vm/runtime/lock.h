@@ -19,8 +19,8 @@ bool lock_take_slow(unsigned char *base, uint64_t *lock, uint32_t holder, uint64
 /**
  * lock_take() - take @lock
  * @ret_word: what it holds now; the lower half is the number
- * Return: false if this very thread holds it further up its stack (a signal handler), or after one
- *	second in which it changed hands all the time
+ * Return: false if this very thread holds it further up its stack (a signal handler), or after half
+ *	a second in which it changed hands all the time, less in a process that has waited in vain
  */
 rt_inline bool lock_take(unsigned char *base, uint64_t *lock, uint32_t holder, uint64_t *ret_word)
 {

@@ -6,7 +6,13 @@
 
 #include "vm/runtime/map.h"
 
-#define VALUE_MAX	 0x7fffffffu
+#define VALUE_MAX   0x7fffffffu
+#define KMALLOC_MAX 0x400000u /* KMALLOC_MAX_SIZE of x86-64 */
+/* LPM_KEY_SIZE_MIN and so on, kernel/bpf/lpm_trie.c, Linux 6.18 */
+#define LPM_KEY_MIN	 5u
+#define LPM_KEY_MAX	 260u
+#define LPM_VALUE_MAX	 (KMALLOC_MAX - 256u - 24u)
+#define BLOOM_EXTRA_MAX	 15u
 #define PERCPU_VALUE_MAX 0x8000u /* PCPU_MIN_UNIT_SIZE, include/linux/percpu.h, Linux 6.18 */
 
 static uint64_t array_size(const struct region_map *map)
@@ -14,42 +20,104 @@ static uint64_t array_size(const struct region_map *map)
 	return (uint64_t)map->value_stride * map->max_entries * map->slots;
 }
 
+/* Sizes that the kernel refuses for maps of the type, alloc_check() of each. */
+static int check_sizes(const struct region_map *map)
+{
+	/* Of filters the kernel looks at that first. */
+	if (map->type == MAP_TYPE_BLOOM && map->value_size > KMALLOC_MAX)
+		return -E2BIG;
+	if (!map->value_size || !map->max_entries)
+		return -EINVAL;
+	switch (map->type) {
+	case MAP_TYPE_QUEUE:
+	case MAP_TYPE_STACK:
+		if (map->key_size)
+			return -EINVAL;
+		return map->value_size > KMALLOC_MAX ? -E2BIG : 0;
+	case MAP_TYPE_BLOOM:
+		return map->key_size || map->extra > BLOOM_EXTRA_MAX ? -EINVAL : 0;
+	case MAP_TYPE_LPM_TRIE:
+		return map->key_size < LPM_KEY_MIN || map->key_size > LPM_KEY_MAX ||
+				       map->value_size > LPM_VALUE_MAX ||
+				       !(map->flags & MAP_NO_PREALLOC)
+			       ? -EINVAL
+			       : 0;
+	case MAP_TYPE_ARRAY:
+	case MAP_TYPE_PERCPU_ARRAY:
+		if (map->key_size != sizeof(uint32_t))
+			return -EINVAL;
+		break;
+	default:
+		if (!map->key_size)
+			return -EINVAL;
+	}
+	if (map->value_size > VALUE_MAX - 8 ||
+	    (map_is_percpu(map) && rt_align8(map->value_size) > PERCPU_VALUE_MAX))
+		return -E2BIG;
+	return 0;
+}
+
+/* The rest of @map, and how much memory it needs. */
+static int lay_out(struct region_map *map, uint32_t slots, uint64_t *ret_size)
+{
+	int r = slots ? check_sizes(map) : -EINVAL;
+
+	if (r < 0)
+		return r;
+	/* As in the kernel, where each processor has as large a part. */
+	if (map_is_lru(map) && (map->flags & MAP_NO_COMMON_LRU)) {
+		uint64_t rounded = (map->max_entries + slots - 1ull) / slots * slots;
+
+		map->max_entries = (uint32_t)(rounded > UINT32_MAX ? rounded - slots : rounded);
+	}
+	map->value_stride = (uint32_t)rt_align8(map->value_size);
+	map->slots = map_is_percpu(map) ? slots : 1;
+	if (map_is_hash(map))
+		return hash_layout(map, ret_size);
+	switch (map->type) {
+	case MAP_TYPE_QUEUE:
+	case MAP_TYPE_STACK:
+		return queue_layout(map, ret_size);
+	case MAP_TYPE_LPM_TRIE:
+		return lpm_layout(map, ret_size);
+	case MAP_TYPE_BLOOM:
+		return bloom_layout(map, ret_size);
+	default:
+		*ret_size = array_size(map);
+		return 0;
+	}
+}
+
 int rt_map_layout(struct region_map *map, uint32_t slots)
 {
 	uint64_t size = 0;
 	int r;
 
-	if (map->type == MAP_TYPE_PERF_ARRAY) {
-		map->value_stride = map->elem_stride = map->buckets = map->slots = 0;
-		map->data_size = 0;
+	map->value_stride = map->elem_stride = map->buckets = map->slots = 0;
+	map->data_size = 0;
+	switch (map->type) {
+	case MAP_TYPE_PERF_ARRAY:
 		return 0;
-	}
-	if (map->type == MAP_TYPE_STACK_TRACE && map->max_entries) {
-		map->value_stride = map->slots = 0;
-		r = stack_layout(map, &size);
-		if (r < 0 || size > REGION_MAPS_SIZE)
-			return r < 0 ? r : -E2BIG;
-		map->data_size = size;
-		return 0;
-	}
-	if (!map_is_hash(map) && map->type != MAP_TYPE_ARRAY && map->type != MAP_TYPE_PERCPU_ARRAY)
+	case MAP_TYPE_STACK_TRACE:
+		r = map->max_entries ? stack_layout(map, &size) : -EINVAL;
+		break;
+	case MAP_TYPE_HASH:
+	case MAP_TYPE_ARRAY:
+	case MAP_TYPE_PERCPU_HASH:
+	case MAP_TYPE_PERCPU_ARRAY:
+	case MAP_TYPE_LRU_HASH:
+	case MAP_TYPE_LRU_PERCPU:
+	case MAP_TYPE_LPM_TRIE:
+	case MAP_TYPE_QUEUE:
+	case MAP_TYPE_STACK:
+	case MAP_TYPE_BLOOM:
+		r = lay_out(map, slots, &size);
+		break;
+	default:
 		return -EOPNOTSUPP;
-	if (!map->key_size || !map->value_size || !map->max_entries || !slots ||
-	    (!map_is_hash(map) && map->key_size != sizeof(uint32_t)))
-		return -EINVAL;
-	if (map->value_size > VALUE_MAX - 8 ||
-	    (map_is_percpu(map) && rt_align8(map->value_size) > PERCPU_VALUE_MAX))
-		return -E2BIG;
-	map->value_stride = (uint32_t)rt_align8(map->value_size);
-	map->elem_stride = map->buckets = 0;
-	map->slots = map_is_percpu(map) ? slots : 1;
-	r = map_is_hash(map) ? hash_layout(map, &size) : 0;
-	if (r < 0)
-		return r;
-	if (!map_is_hash(map))
-		size = array_size(map);
-	if (size > REGION_MAPS_SIZE)
-		return -E2BIG;
+	}
+	if (r < 0 || size > REGION_MAPS_SIZE)
+		return r < 0 ? r : -E2BIG;
 	map->data_size = size;
 	return 0;
 }
@@ -98,9 +166,16 @@ void map_get(const struct region_map *map, const unsigned char *value, void *ret
 void *rt_map_lookup(unsigned char *base, const struct region_map *map, const void *key,
 		    uint32_t slot)
 {
-	unsigned char *value =
-		map_is_hash(map) ? hash_lookup(base, map, key) : array_lookup(base, map, key);
+	unsigned char *value;
 
+	if (map_is_hash(map))
+		value = hash_lookup(base, map, key);
+	else if (map->type == MAP_TYPE_ARRAY || map->type == MAP_TYPE_PERCPU_ARRAY)
+		value = array_lookup(base, map, key);
+	else if (map->type == MAP_TYPE_LPM_TRIE)
+		return lpm_lookup(base, map, key, slot);
+	else
+		return NULL;
 	if (!value || !map_is_percpu(map))
 		return value;
 	return value + (uint64_t)(slot < map->slots ? slot : 0) * map->value_stride;
@@ -115,27 +190,73 @@ int rt_map_update(unsigned char *base, const struct region_map *map, const void 
 		.all = slot == RT_ALL_SLOTS && map_is_percpu(map),
 	};
 
-	if (map->type == MAP_TYPE_STACK_TRACE)
-		return -EINVAL;
 	if (map_is_hash(map))
 		return hash_update(base, map, key, &values, flags, slot);
-	return array_update(base, map, key, &values, flags);
+	switch (map->type) {
+	case MAP_TYPE_ARRAY:
+	case MAP_TYPE_PERCPU_ARRAY:
+		return array_update(base, map, key, &values, flags);
+	case MAP_TYPE_LPM_TRIE:
+		return lpm_update(base, map, key, &values, flags, slot);
+	default:
+		return -EINVAL;
+	}
 }
 
 int rt_map_delete(unsigned char *base, const struct region_map *map, const void *key, uint32_t slot)
 {
-	if (map->type == MAP_TYPE_STACK_TRACE)
+	if (map_is_hash(map))
+		return hash_delete(base, map, key, slot);
+	switch (map->type) {
+	case MAP_TYPE_STACK_TRACE:
 		return stack_delete(base, map, key);
-	return map_is_hash(map) ? hash_delete(base, map, key, slot) : -EINVAL;
+	case MAP_TYPE_LPM_TRIE:
+		return lpm_delete(base, map, key, slot);
+	case MAP_TYPE_BLOOM:
+		return -EOPNOTSUPP;
+	default:
+		return -EINVAL;
+	}
+}
+
+int rt_map_push(unsigned char *base, const struct region_map *map, const void *value,
+		uint64_t flags, uint32_t slot)
+{
+	if (map->type == MAP_TYPE_BLOOM)
+		return bloom_push(base, map, value, flags);
+	return map_is_queue(map) ? queue_push(base, map, value, flags, slot) : -EOPNOTSUPP;
+}
+
+int rt_map_pop(unsigned char *base, const struct region_map *map, void *ret_value, uint32_t slot)
+{
+	return map_is_queue(map) ? queue_take(base, map, ret_value, true, slot) : -EOPNOTSUPP;
+}
+
+int rt_map_peek(unsigned char *base, const struct region_map *map, void *ret_value, uint32_t slot)
+{
+	if (map->type == MAP_TYPE_BLOOM)
+		return bloom_peek(base, map, ret_value);
+	return map_is_queue(map) ? queue_take(base, map, ret_value, false, slot) : -EOPNOTSUPP;
 }
 
 int rt_map_next_key(unsigned char *base, const struct region_map *map, const void *key,
 		    void *ret_key)
 {
-	if (map->type == MAP_TYPE_STACK_TRACE)
+	if (map_is_hash(map))
+		return hash_next_key(base, map, key, ret_key);
+	switch (map->type) {
+	case MAP_TYPE_STACK_TRACE:
 		return stack_next_key(base, map, key, ret_key);
-	return map_is_hash(map) ? hash_next_key(base, map, key, ret_key)
-				: array_next_key(map, key, ret_key);
+	case MAP_TYPE_LPM_TRIE:
+		return lpm_next_key(base, map, key, ret_key);
+	case MAP_TYPE_QUEUE:
+	case MAP_TYPE_STACK:
+		return -EINVAL;
+	case MAP_TYPE_BLOOM:
+		return -EOPNOTSUPP;
+	default:
+		return array_next_key(map, key, ret_key);
+	}
 }
 
 int rt_map_read(unsigned char *base, const struct region_map *map, const void *key, void *ret_value)
@@ -144,8 +265,18 @@ int rt_map_read(unsigned char *base, const struct region_map *map, const void *k
 
 	if (map_is_hash(map))
 		return hash_read(base, map, key, ret_value);
-	if (map->type == MAP_TYPE_STACK_TRACE)
+	switch (map->type) {
+	case MAP_TYPE_STACK_TRACE:
 		return stack_read(base, map, key, ret_value);
+	case MAP_TYPE_LPM_TRIE:
+		return lpm_read(base, map, key, ret_value);
+	case MAP_TYPE_QUEUE:
+	case MAP_TYPE_STACK:
+	case MAP_TYPE_BLOOM:
+		return rt_map_peek(base, map, ret_value, RT_ALL_SLOTS);
+	default:
+		break;
+	}
 	value = array_lookup(base, map, key);
 	if (!value)
 		return -ENOENT;
@@ -156,5 +287,7 @@ int rt_map_read(unsigned char *base, const struct region_map *map, const void *k
 int rt_map_write(unsigned char *base, const struct region_map *map, const void *key,
 		 const void *value, uint64_t flags)
 {
+	if (map_is_queue(map) || map->type == MAP_TYPE_BLOOM)
+		return rt_map_push(base, map, value, flags, RT_ALL_SLOTS);
 	return rt_map_update(base, map, key, value, flags, RT_ALL_SLOTS);
 }

@@ -18,10 +18,11 @@
 /**
  * struct rt_run - one run of one program; on the stack of rt_hit(), handed to every helper
  * @slot: CPU slot owned
+ * @counter: of the attachment
  */
 struct rt_run {
 	unsigned char *base;
-	uint32_t slot, pad;
+	uint32_t slot, counter;
 	uint64_t cookie;
 	uint64_t stack; /* target's stack pointer at the site: memory from here to the end of its
 			   page is mapped; 0: there is no target, and nothing to read */
@@ -54,6 +55,13 @@ int rt_map_delete(unsigned char *base, const struct region_map *map, const void 
 int rt_map_next_key(unsigned char *base, const struct region_map *map, const void *key,
 		    void *ret_key);
 
+/* Maps without keys. @flags: 0, or BPF_EXIST: the oldest value makes room in a full one. A peek into
+ * a bloom filter reads @ret_value and says whether it has been pushed. */
+int rt_map_push(unsigned char *base, const struct region_map *map, const void *value,
+		uint64_t flags, uint32_t slot);
+int rt_map_pop(unsigned char *base, const struct region_map *map, void *ret_value, uint32_t slot);
+int rt_map_peek(unsigned char *base, const struct region_map *map, void *ret_value, uint32_t slot);
+
 /**
  * rt_ring_read() - take one event out of slot @slot's ring; for the only consumer, the daemon
  * @ret_event: @size is at most REGION_EVENT_MAX
@@ -67,7 +75,8 @@ int rt_ring_read(unsigned char *base, uint32_t slot, struct region_event *ret_ev
 
 /*
  * The same as the tool's commands see them: per-CPU values are all slots' values, each rounded up
- * to 8 bytes (kernel/bpf/syscall.c bpf_map_value_size(), Linux 6.18).
+ * to 8 bytes (kernel/bpf/syscall.c bpf_map_value_size(), Linux 6.18); maps without keys are peeked
+ * into and pushed to.
  */
 int rt_map_read(unsigned char *base, const struct region_map *map, const void *key,
 		void *ret_value);

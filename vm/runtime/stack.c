@@ -7,7 +7,8 @@
  * touched, then the buckets: a head and the addresses. What a bucket gets is decided by one
  * exchange of its head. Whoever finds the head that he wanted to put there writes the addresses as
  * well: they are the same. So nobody ever waits, and a process that dies in between leaves a trace
- * that the next one completes.
+ * that the next one completes. Whoever lost the bucket while he wrote may have spoilt the trace of
+ * another: readers compare with the hash, and one that does not match is none.
  */
 #include <asm/ptrace.h>
 #include <errno.h>
@@ -88,6 +89,15 @@ static bool is_used(unsigned char *base, const struct region_map *map, uint32_t 
 	return rt_load(&bits_of(base, map)[id / 64]) >> (id % 64) & 1;
 }
 
+static uint32_t hash_of(const uint64_t *ips, uint32_t cnt)
+{
+	uint64_t hash = cnt;
+
+	for (uint32_t i = 0; i < cnt; i++)
+		hash = rt_mix(hash ^ rt_load(&ips[i]), 0x9e3779b97f4a7c15ull);
+	return (uint32_t)(hash >> 32 ^ hash);
+}
+
 int stack_read(unsigned char *base, const struct region_map *map, const void *key, void *ret_value)
 {
 	uint32_t id = rt_get32(key), cnt;
@@ -101,10 +111,10 @@ int stack_read(unsigned char *base, const struct region_map *map, const void *ke
 		return -ENOENT;
 	cnt = (uint32_t)(head >> 8) & 0xffffff;
 	if (cnt > map->value_size / 8)
-		cnt = map->value_size / 8;
+		return -ENOENT;
 	rt_zero(ret_value, map->value_size);
 	rt_copy(ret_value, bucket + 1, cnt * 8ull);
-	return 0;
+	return hash_of(ret_value, cnt) == head >> 32 ? 0 : -ENOENT;
 }
 
 int stack_delete(unsigned char *base, const struct region_map *map, const void *key)
@@ -203,15 +213,6 @@ static void walk(const struct rt_run *run, const struct pt_regs *regs, struct tr
 	}
 }
 
-static uint32_t hash_of(const uint64_t *ips, uint32_t cnt)
-{
-	uint64_t hash = cnt;
-
-	for (uint32_t i = 0; i < cnt; i++)
-		hash = rt_mix(hash ^ rt_load(&ips[i]), 0x9e3779b97f4a7c15ull);
-	return (uint32_t)(hash >> 32 ^ hash);
-}
-
 static bool same(const uint64_t *stored, const uint64_t *ips, uint32_t cnt)
 {
 	for (uint32_t i = 0; i < cnt; i++)
@@ -243,7 +244,11 @@ static int64_t store(unsigned char *base, const struct region_map *map, const ui
 	for (uint32_t i = 0; i < cnt; i++)
 		rt_store(&bucket[1 + i], rt_load(&ips[i]));
 	__atomic_fetch_or(&bits_of(base, map)[id / 64], 1ull << (id % 64), __ATOMIC_RELAXED);
-	__atomic_store_n(bucket, wanted | HEAD_READY, __ATOMIC_RELEASE);
+	/* Unless it was deleted or replaced meanwhile: then the addresses are not these any more.
+	 */
+	head = wanted;
+	__atomic_compare_exchange_n(bucket, &head, wanted | HEAD_READY, false, __ATOMIC_RELEASE,
+				    __ATOMIC_RELAXED);
 	return id;
 }
 
