@@ -14,6 +14,8 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "notifier/listener.h"
+#include "notifier/pending.h"
+#include "notifier/uspace.h"
 
 int call_reply_fd(struct call *call, int fd)
 {
@@ -32,6 +34,9 @@ static int call_dispatch(struct call *call)
 		return call_ioctl(call);
 	case SYS_prlimit64:
 		return call_prlimit(call);
+	case SYS_seccomp:
+	case SYS_prctl:
+		return call_seccomp(call);
 	default:
 		return reason_set(&call->reason, -ENOSYS, "system call %d is not ours",
 				  call->notif.data.nr);
@@ -49,6 +54,10 @@ static const char *call_name(const struct call *call)
 		return "perf_event_open";
 	case SYS_ioctl:
 		return "ioctl";
+	case SYS_seccomp:
+		return "seccomp";
+	case SYS_prctl:
+		return "prctl";
 	default:
 		return "prlimit64";
 	}
@@ -106,6 +115,7 @@ void call_run(struct call *call)
 	tenant_release(call->tenant, call->reserved);
 	tenant_uncharge(call->tenant, call->charged);
 	call_answer(call, result);
+	pending_done(call->tenant->pending, call->place);
 	/* Closing our copy of an anchor nobody received ends what it stood for. */
 	close_fd(call->reply_fd);
 	guest_deinit(&call->guest);
@@ -118,23 +128,32 @@ static bool call_is_native(const struct tenant *tenant, const struct seccomp_not
 	return notif->data.nr == SYS_bpf && command_is_native(tenant, (int)notif->data.args[0]);
 }
 
+bool call_is_urgent(const struct call *call)
+{
+	return call->notif.data.nr == SYS_bpf && (int)call->notif.data.args[0] == USPACE_FD_CMD;
+}
+
 struct call *call_receive(struct tenant *tenant)
 {
 	struct seccomp_notif notif;
 	struct call *call;
+	int place;
 
-	if (listener_receive(tenant->listener, &notif) < 0)
+	if (pending_receive(tenant->pending, tenant->listener, &notif, &place) < 0)
 		return NULL;
 	if (call_is_native(tenant, &notif)) {
 		listener_send_continue(tenant->listener, notif.id);
+		pending_done(tenant->pending, place);
 		return NULL;
 	}
 	call = calloc(1, sizeof(*call));
 	if (!call) {
 		listener_send_error(tenant->listener, notif.id, -ENOMEM);
+		pending_done(tenant->pending, place);
 		return NULL;
 	}
 	call->tenant = tenant;
+	call->place = place;
 	call->notif = notif;
 	call->reply_fd = -1;
 	call->reply_flags = O_CLOEXEC;

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/bpf_abi.h"
+#include "base/list.h"
 #include "base/reason.h"
 #include "notifier/guest.h"
 #include "notifier/tenant.h"
@@ -24,6 +25,8 @@
  * struct call
  * @attr: copy of the guest's union bpf_attr, zero behind @attr_size
  * @attr_size: bytes of @attr that the guest gave and this kernel would read
+ * @node: in the crew's backlog
+ * @place: see pending_receive()
  * @reply_fd: descriptor to hand over, owned until sent; -1 for none
  * @reply_flags: of that descriptor; O_CLOEXEC unless the call says otherwise
  * @reserved: what the call has asked quotas for; counts as used until it is answered
@@ -31,7 +34,9 @@
  * @reason: why we (not the kernel) refused; ends up in the log buffer and the journal
  */
 struct call {
+	struct list node;
 	struct tenant *tenant;
+	int place;
 	struct seccomp_notif notif;
 	struct guest guest;
 	union abi_attr attr;
@@ -51,6 +56,10 @@ struct call {
  * answered at once.
  */
 struct call *call_receive(struct tenant *tenant);
+
+/** call_is_urgent() - whether somebody who holds a lock waits for it: it must not wait for a thread
+ */
+bool call_is_urgent(const struct call *call);
 
 /** call_run() - carry out a call and answer it; frees @call */
 void call_run(struct call *call);
@@ -114,6 +123,7 @@ int call_bpf(struct call *call);
 int call_perf_event_open(struct call *call);
 int call_ioctl(struct call *call);
 int call_prlimit(struct call *call);
+int call_seccomp(struct call *call);
 
 /** command_is_native() - whether a bpf() command is left to the kernel without a look */
 bool command_is_native(const struct tenant *tenant, int cmd);

@@ -88,6 +88,17 @@ static json_object *describe_objects(struct tenant *tenant, enum kobject_kind ki
 	return list;
 }
 
+static void describe_reason(json_object *o, const char *reason, uint32_t filtered)
+{
+	char text[512];
+
+	if (filtered)
+		snprintf(text, sizeof(text),
+			 "%s; %u not traced any more: seccomp filters of their own", reason,
+			 filtered);
+	add_text(o, "reason", filtered ? text : reason);
+}
+
 static void describe_placement(json_object *o, const struct attachment *attachment)
 {
 	const char *reason = attachment->placement.text;
@@ -96,9 +107,10 @@ static void describe_placement(json_object *o, const struct attachment *attachme
 	if (attachment->user) {
 		uspace_link_stats(attachment->user, &stats);
 		add_text(o, "placement", "USER");
-		add_text(o, "reason", reason);
+		describe_reason(o, reason, stats.filtered);
 		add_int(o, "targets", stats.targets);
 		add_int(o, "unreached", stats.unreached);
+		add_int(o, "filtered", stats.filtered);
 		add_int(o, "hits", stats.hits);
 		add_int(o, "missed", stats.missed);
 		return;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/list.h"
 #include "base/sys.h"
 #include "notifier/call.h"
 #include "notifier/tenant.h"
@@ -25,12 +26,14 @@
  * @leader: held by the thread that waits for notifications
  * @lock: guards the counters
  * @waiting: threads in the queue for @leader
+ * @backlog: calls that nobody has the time for yet
  * @stop_fd: readable once crew_stop() was called
  */
 struct crew {
 	struct tenant *tenant;
 	pthread_mutex_t leader, lock;
 	pthread_cond_t gone;
+	struct list backlog;
 	unsigned int threads, waiting, max_threads;
 	int stop_fd;
 	bool stopped;
@@ -38,36 +41,63 @@ struct crew {
 
 static int crew_start_thread(struct crew *crew);
 
-/* Whoever is left is busy: see that somebody can lead next. The caller holds no lock but @leader.
+/*
+ * See that somebody can lead next while this thread carries out @call. When all others are busy it
+ * goes on leading and leaves the call to whoever is done first: they may be busy waiting for
+ * something that a call which has yet to be received would bring about.
+ *
+ * The caller holds no lock but @leader. Return: whether that is given up.
  */
-static void crew_promote(struct crew *crew)
+static bool crew_promote(struct crew *crew, struct call *call)
 {
-	bool start;
+	bool start, failed, found;
 
 	pthread_mutex_lock(&crew->lock);
 	start = crew->waiting == 0 && crew->threads < crew->max_threads;
 	crew->threads += start;
+	crew->waiting += start;
 	pthread_mutex_unlock(&crew->lock);
-	if (start && crew_start_thread(crew) < 0) {
-		pthread_mutex_lock(&crew->lock);
-		crew->threads--;
-		pthread_mutex_unlock(&crew->lock);
+	failed = start && crew_start_thread(crew) < 0;
+	pthread_mutex_lock(&crew->lock);
+	crew->threads -= failed;
+	crew->waiting -= failed;
+	/* A thread that is the only one has nobody to leave anything to. */
+	found = crew->waiting > 0 || crew->threads == 1;
+	if (!found)
+		list_append(&crew->backlog, &call->node);
+	pthread_mutex_unlock(&crew->lock);
+	if (found)
+		pthread_mutex_unlock(&crew->leader);
+	return found;
+}
+
+/* A call that waits for a thread, or NULL: then this one has queued up to lead. */
+static struct call *crew_take(struct crew *crew)
+{
+	struct call *call = NULL;
+
+	pthread_mutex_lock(&crew->lock);
+	if (list_empty(&crew->backlog)) {
+		crew->waiting++;
+	} else {
+		call = list_entry(crew->backlog.next, struct call, node);
+		list_remove(&call->node);
 	}
-	pthread_mutex_unlock(&crew->leader);
+	pthread_mutex_unlock(&crew->lock);
+	return call;
 }
 
 static void crew_lead(struct crew *crew)
 {
-	pthread_mutex_lock(&crew->lock);
-	crew->waiting++;
-	pthread_mutex_unlock(&crew->lock);
 	pthread_mutex_lock(&crew->leader);
 	pthread_mutex_lock(&crew->lock);
 	crew->waiting--;
 	pthread_mutex_unlock(&crew->lock);
 }
 
-/* As leader: the next call that needs a look, or NULL when it is over. */
+/* As leader: the next call that needs a look, the lead given up; or NULL, still leading, when it is
+ * over.
+ */
 static struct call *crew_next_call(struct crew *crew)
 {
 	struct pollfd fds[] = {
@@ -84,7 +114,9 @@ static struct call *crew_next_call(struct crew *crew)
 			return NULL;
 		if (fds[0].revents & POLLIN) {
 			call = call_receive(crew->tenant);
-			if (call)
+			if (call && call_is_urgent(call))
+				call_run(call);
+			else if (call && crew_promote(crew, call))
 				return call;
 		} else if (fds[0].revents) {
 			/* Nobody is left under the filter. */
@@ -97,13 +129,18 @@ static struct call *crew_next_call(struct crew *crew)
 static void *crew_thread(void *arg)
 {
 	struct crew *crew = arg;
-	struct call *call;
+	struct call *call = NULL;
 
-	crew_lead(crew);
-	while ((call = crew_next_call(crew))) {
-		crew_promote(crew);
+	/* It is counted as waiting from the start. */
+	for (;;) {
+		if (!call) {
+			crew_lead(crew);
+			call = crew_next_call(crew);
+		}
+		if (!call)
+			break;
 		call_run(call);
-		crew_lead(crew);
+		call = crew_take(crew);
 	}
 	pthread_mutex_unlock(&crew->leader);
 	pthread_mutex_lock(&crew->lock);
@@ -142,10 +179,11 @@ int crew_new(struct tenant *tenant, unsigned int max_threads, struct crew **ret_
 		return -ENOMEM;
 	crew->tenant = tenant;
 	crew->max_threads = max_threads;
-	crew->threads = 1;
+	crew->threads = crew->waiting = 1;
 	pthread_mutex_init(&crew->leader, NULL);
 	pthread_mutex_init(&crew->lock, NULL);
 	pthread_cond_init(&crew->gone, NULL);
+	list_init(&crew->backlog);
 	crew->stop_fd = eventfd(0, EFD_CLOEXEC);
 	r = crew->stop_fd < 0 ? -errno : crew_start_thread(crew);
 	if (r < 0) {

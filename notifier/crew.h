@@ -5,7 +5,8 @@
  * One of them, the leader, waits for the next notification. When a call is decided by its registers
  * alone the leader answers it and waits again; for any other it lets the next thread lead and
  * carries out the call itself. So a call never changes threads, which costs more than most calls
- * do, and a call that takes long, or never ends, holds up nobody.
+ * do, and a call that takes long, or never ends, holds up nobody. When all threads are busy the
+ * leader goes on leading: calls queue up, but those that threads may be waiting for are answered.
  */
 #pragma once
 
@@ -14,7 +15,7 @@ struct crew;
 
 /**
  * crew_new() - start serving @tenant's listener
- * @max_threads: calls under way at the same time; more wait, interruptibly, in the kernel
+ * @max_threads: calls under way at the same time
  *
  * Return: 0 or -errno.
  */

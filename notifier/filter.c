@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,6 +24,20 @@
 /* All perf ioctls share the type byte '$' (_IOC_TYPE); the kernel looks at the low 32 bits only. */
 #define PERF_IOCTL_MASK 0xff00
 #define PERF_IOCTL_TYPE 0x2400
+
+/* Before a process gets a filter of its own nothing of ours may make system calls in it any more;
+ * see cmd_seccomp.c. */
+static int filter_rules_filters(scmp_filter_ctx ctx)
+{
+	int r = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(seccomp), 1,
+				 SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, SECCOMP_SET_MODE_FILTER));
+
+	if (r < 0)
+		return r;
+	return seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(prctl), 2,
+				SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, PR_SET_SECCOMP),
+				SCMP_A1(SCMP_CMP_EQ, SECCOMP_MODE_FILTER));
+}
 
 static int filter_rules_native(scmp_filter_ctx ctx)
 {
@@ -39,9 +54,10 @@ static int filter_rules_native(scmp_filter_ctx ctx)
 	if (r < 0)
 		return r;
 	/* Tools raise RLIMIT_MEMLOCK and complain when they cannot; see cmd_prlimit.c. */
-	return seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(prlimit64), 2,
-				SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, RLIMIT_MEMLOCK),
-				SCMP_A2(SCMP_CMP_NE, 0));
+	r = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(prlimit64), 2,
+			     SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, RLIMIT_MEMLOCK),
+			     SCMP_A2(SCMP_CMP_NE, 0));
+	return r < 0 ? r : filter_rules_filters(ctx);
 }
 
 /*

@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "notifier/cgroup.h"
 #include "notifier/fdpass.h"
+#include "notifier/pending.h"
 #include "shim/apply.h"
 #include "shim/region.h"
 #include "shim/targets.h"
@@ -65,10 +66,11 @@ static void lower_semaphores(const struct cgroup *cgroup)
 	}
 }
 
-static _Noreturn void keeper_main(int pipe_fd, struct cgroup cgroup, const char *socket_path)
+static _Noreturn void keeper_main(int pipe_fd, struct cgroup cgroup, const char *socket_path,
+				  struct pending *pending)
 {
+	int listener = -1, code_fd = -1, r;
 	sigset_t all;
-	int code_fd = -1, r;
 
 	/* Not of the terminal's job: Ctrl-C must not end it together with the daemon. */
 	setsid();
@@ -77,19 +79,25 @@ static _Noreturn void keeper_main(int pipe_fd, struct cgroup cgroup, const char 
 	prctl(PR_SET_NAME, "bpfshim-keeper");
 	keep_fds(pipe_fd, &cgroup);
 	while ((r = fdpass_recv(0)) >= 0)
-		code_fd = r;
+		*(listener < 0 ? &listener : &code_fd) = r;
 	/* A byte without a descriptor: all is well. Anything else: the daemon is gone. */
 	if (r != -EPROTO) {
 		switch_off(code_fd);
-		lower_semaphores(&cgroup);
 		unlink(socket_path);
+		/* Processes whose memory is slow must not hold up calls. */
+		if (fork() == 0) {
+			lower_semaphores(&cgroup);
+			_exit(0);
+		}
+		if (listener >= 0)
+			pending_answer_orphans(pending, listener);
 		cgroup_wait_empty(&cgroup, -1);
 		cgroup_remove(&cgroup);
 	}
 	_exit(0);
 }
 
-int keeper_start(const struct cgroup *cgroup, const char *socket_path)
+int keeper_start(const struct cgroup *cgroup, const char *socket_path, struct pending *pending)
 {
 	int fds[2];
 	pid_t pid;
@@ -98,7 +106,7 @@ int keeper_start(const struct cgroup *cgroup, const char *socket_path)
 		return -errno;
 	pid = fork();
 	if (pid == 0)
-		keeper_main(fds[0], *cgroup, socket_path);
+		keeper_main(fds[0], *cgroup, socket_path, pending);
 	close_fd(fds[0]);
 	if (pid < 0) {
 		close_fd(fds[1]);
@@ -106,6 +114,11 @@ int keeper_start(const struct cgroup *cgroup, const char *socket_path)
 	}
 	keeper_pid = pid;
 	return fds[1];
+}
+
+int keeper_give_listener(int fd, int listener)
+{
+	return fdpass_send(fd, listener);
 }
 
 int keeper_give_region(int fd, int code_fd)

@@ -26,6 +26,7 @@
 #include "notifier/fdpass.h"
 #include "notifier/keeper.h"
 #include "notifier/mounts.h"
+#include "notifier/pending.h"
 #include "notifier/tenant.h"
 #include "notifier/uspace.h"
 
@@ -101,7 +102,10 @@ static int run_prepare(struct run *run, struct reason *reason)
 	if (r < 0 || !run->cgroup)
 		return r;
 	snprintf(socket_path, sizeof(socket_path), CONTROL_DIR "/%d.sock", getpid());
-	run->keeper = keeper_start(run->cgroup, socket_path);
+	r = pending_new(&run->tenant.pending);
+	if (r < 0)
+		return r;
+	run->keeper = keeper_start(run->cgroup, socket_path, run->tenant.pending);
 	if (run->keeper < 0)
 		return run->keeper;
 	r = mounts_private(reason);
@@ -175,6 +179,9 @@ static int run_serve(struct run *run, const sigset_t *signals)
 	if (r < 0)
 		return r;
 	run->serving = true;
+	r = keeper_give_listener(run->keeper, tenant->listener);
+	if (r < 0)
+		return r;
 	if (tenant->uspace)
 		keeper_give_region(run->keeper, tenant->uspace->code_rw_fd);
 	r = control_new(run->loop, run->pool, tenant, &run->control);

@@ -17,6 +17,7 @@
 
 struct cgroup;
 struct crew;
+struct pending;
 struct uspace;
 
 /**
@@ -25,6 +26,7 @@ struct uspace;
  * @pid: first process, in our numbering
  * @policy, @cgroup, @loop, @pool: not owned
  * @listener: seccomp listener; owned
+ * @pending: calls under way, or NULL: nobody would answer them in our place; not owned
  * @crew: threads serving it; owned
  * @uspace: programs in traced processes, or NULL where the policy or the host has none; owned
  * @ids_in_maps: set once the tenant made a map of maps or programs: lookups need ids translated
@@ -43,6 +45,7 @@ struct tenant {
 	struct loop *loop;
 	struct pool *pool;
 	int listener;
+	struct pending *pending;
 	struct crew *crew;
 	struct uspace *uspace;
 	struct loop_source sweep;

@@ -286,6 +286,7 @@ struct uspace_link *uspace_link_free(struct uspace_link *link);
 struct uspace_link_stats {
 	uint64_t hits, missed;
 	uint32_t targets, unreached; /* processes that have it; that run on without it */
+	uint32_t filtered; /* that had it, until they asked for seccomp filters of their own */
 };
 void uspace_link_stats(struct uspace_link *link, struct uspace_link_stats *ret_stats);
 

@@ -214,7 +214,9 @@ struct uspace_link *uspace_link_free(struct uspace_link *link)
 	if (r < 0 || reach.failed)
 		log_notice("tenant=%s: %u processes keep an idle probe: %s",
 			   link->uspace->tenant->name, reach.failed,
-			   r < 0 ? reason.text : reach.reason.text);
+			   r == 0	    ? reach.reason.text
+			   : reason.text[0] ? reason.text
+					    : strerrordesc_np(-r));
 	counter_give(link->uspace, link->counter);
 	close_fd(link->prog_fd);
 	uspace_prog_unref(link->prog);
@@ -225,8 +227,9 @@ struct uspace_link *uspace_link_free(struct uspace_link *link)
 void uspace_link_stats(struct uspace_link *link, struct uspace_link_stats *ret_stats)
 {
 	*ret_stats = (struct uspace_link_stats){
-		.targets = uspace_targets_count(link->uspace, link->points[0]),
 		.unreached = link->reach.failed + atomic_load(&link->uspace->missed)};
+	ret_stats->targets =
+		uspace_targets_count(link->uspace, link->points[0], &ret_stats->filtered);
 	for (uint32_t slot = 0; slot < slots_of(link->uspace); slot++) {
 		const struct region_counter *counter =
 			counter_of(link->uspace, slot, link->counter);

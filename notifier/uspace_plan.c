@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "kernel-bridge/kobject.h"
@@ -15,27 +16,99 @@
 #include "notifier/tenant.h"
 
 #define PAGE	       4096ull
-#define FIXED_SEGMENTS 5u
+#define FIXED_SEGMENTS 32u /* at most */
+/* First pieces of the parts that fill up; every other one doubles what there is. */
+#define CODE_PIECE 0x80000ull
+#define MAPS_PIECE 0x100000ull
 
-/* What every target maps, in the order of shim/region.h. */
-static void fixed_segments(const struct uspace *uspace, struct shim_segment *segments)
+static void add_segment(struct uspace_plan *plan, struct shim_segment segment)
 {
-	const int rw = PROT_READ | PROT_WRITE;
+	segment.size = (segment.size + PAGE - 1) & ~(PAGE - 1);
+	plan->segments[plan->segment_cnt++] = segment;
+}
 
-	segments[0] = (struct shim_segment){.offset = REGION_TEXT,
-					    .size = REGION_CODE_FILE_SIZE,
-					    .prot = PROT_READ | PROT_EXEC,
-					    .fd = uspace->code_fd};
-	segments[1] = (struct shim_segment){.offset = REGION_SHARED,
-					    .size = REGION_SHARED_FILE_SIZE,
-					    .prot = rw,
-					    .fd = uspace->shared_fd};
-	segments[2] =
-		(struct shim_segment){.offset = REGION_CONFIG, .size = PAGE, .prot = rw, .fd = -1};
-	segments[3] = (struct shim_segment){
-		.offset = REGION_CACHE, .size = PAGE, .prot = rw, .fd = -1, .wipe_on_fork = true};
-	segments[4] = (struct shim_segment){
-		.offset = REGION_SHADOW, .size = REGION_SHADOW_SIZE, .prot = rw, .fd = -1};
+/* Pieces of a part of @size bytes, as many as hold what is used of it. */
+static void add_pieces(struct uspace_plan *plan, struct shim_segment part, uint64_t used,
+		       uint64_t piece)
+{
+	const uint64_t start = part.offset, end = part.offset + part.size;
+
+	part.size = piece;
+	do {
+		if (part.size > end - part.offset)
+			part.size = end - part.offset;
+		add_segment(plan, part);
+		part.offset += part.size;
+		part.file_offset += part.size;
+		part.size = part.offset - start;
+	} while (part.offset < used && part.offset < end);
+}
+
+/* What slots have in the shared part. */
+static void add_shared(struct uspace_plan *plan, struct shim_segment part, uint64_t offset,
+		       uint64_t size)
+{
+	part.offset = REGION_SHARED + offset;
+	part.file_offset = offset;
+	part.size = size;
+	add_segment(plan, part);
+}
+
+static uint64_t used_of(struct uspace *uspace, const struct uspace_space *space)
+{
+	uint64_t used;
+
+	pthread_mutex_lock(&uspace->lock);
+	used = space->next;
+	pthread_mutex_unlock(&uspace->lock);
+	return used;
+}
+
+static ino_t ino_of(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) < 0 ? 0 : st.st_ino;
+}
+
+/* What every target maps, in the order of shim/region.h. After all that is sent to targets has been
+ * written: this is where it has to be found. */
+static void fixed_segments(struct uspace *uspace, struct uspace_plan *plan)
+{
+	const struct region_header *header = (void *)uspace->base;
+	const int rw = PROT_READ | PROT_WRITE;
+	struct shim_segment code = {.offset = REGION_TEXT,
+				    .size = REGION_CODE_FILE_SIZE,
+				    .prot = PROT_READ | PROT_EXEC,
+				    .fd = uspace->code_fd,
+				    .ino = ino_of(uspace->code_fd)};
+	struct shim_segment shared = {
+		.prot = rw, .fd = uspace->shared_fd, .ino = ino_of(uspace->shared_fd)};
+	struct shim_segment maps = shared;
+	uint64_t slots = header->slots;
+
+	add_pieces(plan, code, used_of(uspace, &uspace->code), CODE_PIECE);
+	add_shared(plan, shared, 0, sizeof(struct region_shared));
+	add_shared(plan, shared, REGION_COUNTERS,
+		   slots * REGION_ATTACH_MAX * sizeof(struct region_counter));
+	add_shared(plan, shared, REGION_SCRATCH, slots * REGION_SCRATCH_SIZE);
+	add_shared(plan, shared, REGION_RINGS, slots * REGION_RING_SIZE);
+	maps.offset = REGION_MAPS;
+	maps.size = REGION_MAPS_SIZE;
+	maps.file_offset = REGION_MAPS - REGION_SHARED;
+	add_pieces(plan, maps, used_of(uspace, &uspace->map_memory), MAPS_PIECE);
+	add_segment(plan, (struct shim_segment){
+				  .offset = REGION_CONFIG, .size = PAGE, .prot = rw, .fd = -1});
+	add_segment(plan, (struct shim_segment){.offset = REGION_CACHE,
+						.size = PAGE,
+						.prot = rw,
+						.fd = -1,
+						.wipe_on_fork = true});
+	add_segment(plan, (struct shim_segment){.offset = REGION_SHADOW,
+						.size = REGION_SHADOW_SIZE,
+						.prot = rw,
+						.fd = -1});
+	plan->fixed_segments = plan->segment_cnt;
 }
 
 static bool has_segment(const struct uspace_plan *plan, uint64_t offset)
@@ -67,6 +140,7 @@ static int add_array(struct uspace_plan *plan, const struct uspace_map *map)
 		.size = (record->data_size + PAGE - 1) & ~(PAGE - 1),
 		.prot = record->flags & BPF_F_RDONLY_PROG ? PROT_READ : PROT_READ | PROT_WRITE,
 		.fd = fd,
+		.ino = ino_of(fd),
 	};
 	return 0;
 }
@@ -278,9 +352,7 @@ static int add_site(struct uspace *uspace, struct uspace_plan *plan, struct uspa
 {
 	int r = site->changed || !site->records ? rewrite_site(uspace, site, reason) : 0;
 
-	if (r == 0)
-		r = copy_site(&plan->sites[plan->site_cnt++], site->records);
-	return r < 0 ? r : add_arrays(plan, site);
+	return r < 0 ? r : copy_site(&plan->sites[plan->site_cnt++], site->records);
 }
 
 static int add_sites(struct uspace *uspace, struct uspace_plan *plan, bool changed,
@@ -313,17 +385,19 @@ int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct
 		uspace_plan_free(plan);
 		return -ENOMEM;
 	}
-	fixed_segments(uspace, plan->segments);
-	plan->segment_cnt = plan->fixed_segments = FIXED_SEGMENTS;
 	plan->enter = header->enter;
 	plan->nonce = uspace->nonce;
 	plan->cgroup_fd = uspace->tenant->cgroup->fd;
 	plan->cgroup_id = uspace->tenant->scope.cgroup_id;
 	plan->seccomp_filters = uspace->seccomp_filters;
+	plan->own_filters = &header->own_filters;
 	r = add_sites(uspace, plan, true, reason);
 	plan->changed_cnt = plan->site_cnt;
 	if (r == 0)
 		r = add_sites(uspace, plan, false, reason);
+	if (r == 0)
+		fixed_segments(uspace, plan);
+	list_for_each(site, &uspace->sites, node) if (r == 0) r = add_arrays(plan, site);
 	if (r < 0) {
 		uspace_plan_free(plan);
 		return r;
@@ -385,6 +459,7 @@ int uspace_plan_run(const struct uspace_plan *plan, uint32_t cnt, pid_t pid, pid
 		.armed_fd = armed_fd,
 		.cgroup_fd = plan->cgroup_fd,
 		.seccomp_filters = plan->seccomp_filters,
+		.own_filters = plan->own_filters,
 	};
 	int r;
 

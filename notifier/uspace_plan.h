@@ -42,6 +42,7 @@ struct uspace_plan {
 	uint32_t segment_cnt, fixed_segments;
 	uint64_t enter, nonce, cgroup_id, generation;
 	uint32_t seccomp_filters;
+	const uint64_t *own_filters;
 	int cgroup_fd;
 	struct plan_site *sites;
 	uint32_t site_cnt, changed_cnt;

@@ -501,25 +501,37 @@ int uspace_targets_apply(struct uspace *uspace, pid_t caller, struct uspace_reac
 
 struct count {
 	struct stat code;
-	uint32_t cnt;
+	uint32_t limit; /* of seccomp filters; 0: nobody has any of its own */
+	uint32_t cnt, filtered;
 };
 
 static int count_one(pid_t pid, void *data)
 {
 	struct count *count = data;
 
-	count->cnt += targets_maps(pid, count->code.st_dev, count->code.st_ino, true) > 0;
+	if (targets_maps(pid, count->code.st_dev, count->code.st_ino, true) <= 0)
+		return 0;
+	if (shim_has_filters(pid, count->limit))
+		count->filtered++;
+	else
+		count->cnt++;
 	return 0;
 }
 
-uint32_t uspace_targets_count(struct uspace *uspace, const struct uspace_point *point)
+uint32_t uspace_targets_count(struct uspace *uspace, const struct uspace_point *point,
+			      uint32_t *ret_filtered)
 {
 	struct count count = {.cnt = 0};
+
+	*ret_filtered = 0;
+	if (__atomic_load_n(&generation_of(uspace)->own_filters, __ATOMIC_ACQUIRE))
+		count.limit = uspace->seccomp_filters;
 
 	if (fstat(uspace->code_fd, &count.code) < 0 ||
 	    targets_find(uspace->tenant->cgroup->fd, point->site->want.dev, point->site->want.ino,
 			 count_one, &count) < 0)
 		return 0;
+	*ret_filtered = count.filtered;
 	return count.cnt;
 }
 

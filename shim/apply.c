@@ -4,11 +4,15 @@
  */
 #include "shim/apply.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -46,11 +50,89 @@ static bool is_32bit(const struct maps *maps)
 	return maps->cnt && maps->entries[maps->cnt - 1].end <= 1ull << 32;
 }
 
+static unsigned int filters_in(const char *status)
+{
+	const char *line = strstr(status, "\nSeccomp_filters:");
+	unsigned int filters;
+
+	return line && sscanf(line, "\nSeccomp_filters: %u", &filters) == 1 ? filters : 0;
+}
+
+/* Whether a thread is inside of the call that gives it a filter. */
+static bool gets_filter(pid_t pid, const char *tid)
+{
+	cleanup_free char *text = NULL;
+	unsigned long op, mode;
+	char path[300];
+	long nr;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%s/syscall", pid, tid);
+	if (read_file(AT_FDCWD, path, 4096, &text, NULL) < 0 ||
+	    sscanf(text, "%ld %lx %lx", &nr, &op, &mode) != 3)
+		return false;
+	return (nr == SYS_seccomp && (uint32_t)op == SECCOMP_SET_MODE_FILTER) ||
+	       (nr == SYS_prctl && (uint32_t)op == PR_SET_SECCOMP && mode == SECCOMP_MODE_FILTER);
+}
+
+static bool thread_has_filters(pid_t pid, const char *tid, uint32_t limit)
+{
+	cleanup_free char *text = NULL;
+	char path[300];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%s/status", pid, tid);
+	if (read_file(AT_FDCWD, path, 65536, &text, NULL) < 0)
+		return false;
+	return filters_in(text) > limit || gets_filter(pid, tid);
+}
+
+bool shim_has_filters(pid_t pid, uint32_t limit)
+{
+	struct dirent *entry;
+	bool found = false;
+	char path[40];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = limit ? opendir(path) : NULL;
+	if (!dir)
+		return false;
+	while (!found && (entry = readdir(dir)))
+		found = entry->d_name[0] != '.' && thread_has_filters(pid, entry->d_name, limit);
+	closedir(dir);
+	return found;
+}
+
+static int refuse_filters(struct reason *reason)
+{
+	return reason_set(reason, -EOPNOTSUPP,
+			  "it has seccomp filters of its own, which may not let it make the "
+			  "calls that helpers need");
+}
+
+/*
+ * Once its threads are stopped: what was seen before may have changed meanwhile, and a process
+ * whose stubs were made idle because of its filters must not be woken.
+ */
+static int check_filters(const struct work *work, struct reason *reason)
+{
+	const struct shim_plan *plan = work->plan;
+	bool found;
+
+	if (!plan->own_filters || !__atomic_load_n(plan->own_filters, __ATOMIC_ACQUIRE))
+		return 0;
+	found = shim_has_filters(work->tracee.pid, plan->seccomp_filters);
+	/* Processes that share its memory run into its stubs, too. */
+	for (uint32_t i = 0; i < work->tracee.cnt && !found; i++)
+		found = work->tracee.threads[i].pid != work->tracee.pid &&
+			(i == 0 || work->tracee.threads[i].pid != work->tracee.threads[i - 1].pid) &&
+			shim_has_filters(work->tracee.threads[i].pid, plan->seccomp_filters);
+	return found ? refuse_filters(reason) : 0;
+}
+
 static int check_status(pid_t pid, const struct shim_plan *plan, bool borrowed,
 			struct reason *reason)
 {
 	cleanup_free char *text = NULL;
-	unsigned int filters;
 	const char *line;
 	char path[40];
 	pid_t tracer;
@@ -62,13 +144,8 @@ static int check_status(pid_t pid, const struct shim_plan *plan, bool borrowed,
 	tracer = line ? atoi(line + sizeof("\nTracerPid:")) : 0;
 	if (!borrowed && tracer > 0 && tracer != getpid())
 		return reason_set(reason, -EPERM, "another process traces it");
-	line = strstr(text, "\nSeccomp_filters:");
-	if (line && sscanf(line, "\nSeccomp_filters: %u", &filters) == 1 && plan->seccomp_filters &&
-	    filters > plan->seccomp_filters)
-		return reason_set(
-			reason, -EOPNOTSUPP,
-			"it has seccomp filters of its own, which may not let it make the "
-			"calls that helpers need");
+	if (plan->seccomp_filters && filters_in(text) > plan->seccomp_filters)
+		return refuse_filters(reason);
 	return 0;
 }
 
@@ -542,6 +619,8 @@ int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_sta
 		return r;
 	r = check_caller(&work, reason);
 	if (r == 0)
+		r = check_filters(&work, reason);
+	if (r == 0)
 		r = apply(&work, ret_states, reason);
 	tracee_release(&work.tracee);
 	return r;
@@ -562,7 +641,9 @@ int shim_apply_stopped(pid_t pid, pid_t tid, const struct shim_plan *plan,
 		r = tracee_borrow(pid, tid, plan->cgroup_fd, &work.tracee, &busy, reason);
 	if (r < 0)
 		return r;
-	r = apply(&work, ret_states, reason);
+	r = check_filters(&work, reason);
+	if (r == 0)
+		r = apply(&work, ret_states, reason);
 	tracee_release(&work.tracee);
 	return r;
 }

@@ -21,20 +21,23 @@
  * @offset, @size: in the region (bytes, whole pages)
  * @prot: PROT_*
  * @fd: file, borrowed; -1 for private anonymous memory
+ * @ino: of the file, by which a process' mapping of it is known
  * @file_offset: in @fd
  * @wipe_on_fork: MADV_WIPEONFORK (private memory only)
  */
 struct shim_segment {
 	uint64_t offset, size;
 	int prot, fd;
+	ino_t ino;
 	uint64_t file_offset;
 	bool wipe_on_fork;
 };
 
 /**
  * struct shim_region - what every target of a tenant maps
- * @segments: the first is the code file from REGION_TEXT on, by which a process that has the region
- *	is recognised (device and inode of its descriptor)
+ * @segments: what is in use of it; a process that has the region gets what it lacks. The first
+ *begins the code file from REGION_TEXT on, by which a process that has the region is recognised
+ *(device and inode of its descriptor)
  * @enter: offset of rt_enter (struct region_header)
  */
 struct shim_region {
@@ -105,6 +108,8 @@ int shim_file_error(int error, struct reason *reason);
  * @cgroup_fd: where processes that share memory are looked for, see tracee_stop()
  * @seccomp_filters: filters every process of the tenant has; one with more may refuse, or die of,
  *the system calls that helpers make
+ * @own_filters: not 0 once any process has asked for more; looked at while the target is stopped,
+ *and then at every thread, because filters are a thread's; may be NULL
  */
 struct shim_plan {
 	struct shim_region region;
@@ -114,8 +119,13 @@ struct shim_plan {
 	uint64_t get_fd_nonce;
 	uint64_t cgroup_id;
 	uint32_t seccomp_filters;
+	const uint64_t *own_filters;
 	int armed_fd, cgroup_fd;
 };
+
+/** shim_has_filters() - whether any thread of @pid has more than @limit seccomp filters, or is
+ * about to get one; @limit 0: false */
+bool shim_has_filters(pid_t pid, uint32_t limit);
 
 /**
  * shim_apply() - stop all threads of @pid for a moment and apply @plan

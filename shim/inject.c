@@ -5,17 +5,25 @@
 #include "shim/inject.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "base/cleanup.h"
+#include "base/sys.h"
 #include "shim/region.h"
 #include "shim/vdso.h"
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
+
+#define PAGE 4096ull
 
 #define CALL(tracee, nr, ...)                                                                      \
 	({                                                                                         \
@@ -41,53 +49,161 @@ uint64_t inject_find(const struct shim_region *region, const struct maps *maps)
 	return 0;
 }
 
-/* What lies at a segment's place is still our reservation. */
-static bool is_missing(const struct maps *maps, uint64_t address)
+enum place {
+	PLACE_HOLE,
+	PLACE_OURS,
+	PLACE_FOREIGN,
+};
+
+/* What the process has where a segment belongs. */
+static enum place place_of(const struct maps *maps, const struct shim_segment *segment,
+			   uint64_t address)
 {
 	const struct map_entry *entry = maps_find(maps, address);
 
-	return !entry || (!entry->readable && !entry->ino);
+	if (!entry)
+		return PLACE_HOLE;
+	if (segment->fd < 0)
+		return entry->shared || entry->ino ? PLACE_FOREIGN : PLACE_OURS;
+	/* Pieces of one file that lie side by side are one mapping to the kernel. */
+	return entry->shared && entry->ino == segment->ino &&
+			       entry->offset + (address - entry->start) == segment->file_offset
+		       ? PLACE_OURS
+		       : PLACE_FOREIGN;
+}
+
+/* The file that the process was handed last, which several segments may be of. @segment: one of
+ * them */
+struct handed {
+	int64_t fd;
+	const struct shim_segment *segment;
+};
+
+static void take_back(struct tracee *tracee, struct handed *handed)
+{
+	if (handed->fd >= 0)
+		CALL(tracee, SYS_close, (uint64_t)handed->fd);
+	handed->fd = -1;
 }
 
 static int map_file(struct tracee *tracee, const struct shim_plan *plan,
-		    const struct shim_segment *segment, uint64_t address)
+		    const struct shim_segment *segment, uint64_t address, struct handed *handed)
 {
-	int64_t fd = CALL(tracee, SYS_bpf, (uint64_t)plan->get_fd_cmd, segment->offset,
-			  plan->get_fd_nonce);
 	int64_t r;
 
-	if (fd < 0)
-		return (int)fd;
+	/* Maps of the kernel share one inode. */
+	if (handed->fd < 0 || handed->segment->fd != segment->fd ||
+	    handed->segment->ino != segment->ino) {
+		take_back(tracee, handed);
+		handed->segment = segment;
+		handed->fd = CALL(tracee, SYS_bpf, (uint64_t)plan->get_fd_cmd, segment->offset,
+				  plan->get_fd_nonce);
+	}
+	if (handed->fd < 0)
+		return (int)handed->fd;
 	r = CALL(tracee, SYS_mmap, address, segment->size, (uint64_t)segment->prot,
-		 MAP_SHARED | MAP_FIXED, (uint64_t)fd, segment->file_offset);
-	CALL(tracee, SYS_close, (uint64_t)fd);
+		 MAP_SHARED | MAP_FIXED_NOREPLACE, (uint64_t)handed->fd, segment->file_offset);
 	return r < 0 ? (int)r : 0;
 }
 
 static int map_private(struct tracee *tracee, const struct shim_segment *segment, uint64_t address)
 {
 	int64_t r = CALL(tracee, SYS_mmap, address, segment->size, (uint64_t)segment->prot,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, (uint64_t)-1, 0);
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE,
+			 (uint64_t)-1, 0);
 
-	if (r >= 0 && segment->wipe_on_fork)
+	if (r >= 0 && segment->wipe_on_fork) {
 		r = CALL(tracee, SYS_madvise, address, segment->size, MADV_WIPEONFORK);
+		if (r < 0)
+			CALL(tracee, SYS_munmap, address, segment->size);
+	}
 	return r < 0 ? (int)r : 0;
 }
 
-static int map_segments(struct tracee *tracee, const struct shim_plan *plan,
-			const struct maps *maps, uint64_t base, bool fresh)
+/* Take away those of the first @cnt that were not there before. */
+static void unmap_segments(struct tracee *tracee, const struct shim_region *region, uint32_t cnt,
+			   const struct maps *maps, uint64_t base)
 {
+	for (uint32_t i = 0; i < cnt; i++) {
+		const struct shim_segment *segment = &region->segments[i];
+
+		if (place_of(maps, segment, base + segment->offset) == PLACE_HOLE)
+			CALL(tracee, SYS_munmap, base + segment->offset, segment->size);
+	}
+}
+
+/* All that is missing, or nothing. */
+static int map_segments(struct tracee *tracee, const struct shim_plan *plan,
+			const struct maps *maps, uint64_t base)
+{
+	struct handed handed = {.fd = -1};
 	int r = 0;
 
-	for (uint32_t i = 0; i < plan->region.segment_cnt && r == 0; i++) {
+	for (uint32_t i = 0; i < plan->region.segment_cnt; i++) {
 		const struct shim_segment *segment = &plan->region.segments[i];
+		uint64_t address = base + segment->offset;
+		enum place place = place_of(maps, segment, address);
 
-		if (!fresh && !is_missing(maps, base + segment->offset))
-			continue;
-		r = segment->fd >= 0 ? map_file(tracee, plan, segment, base + segment->offset)
-				     : map_private(tracee, segment, base + segment->offset);
+		if (place == PLACE_FOREIGN)
+			r = -EEXIST;
+		else if (place == PLACE_HOLE)
+			r = segment->fd >= 0 ? map_file(tracee, plan, segment, address, &handed)
+					     : map_private(tracee, segment, address);
+		if (r < 0) {
+			unmap_segments(tracee, &plan->region, i, maps, base);
+			break;
+		}
 	}
+	take_back(tracee, &handed);
 	return r;
+}
+
+/* Not into core files: they are the tool's maps. Where nothing is mapped the kernel goes on. */
+static void leave_out_of_cores(struct tracee *tracee, const struct shim_region *region,
+			       const struct maps *maps, uint64_t base, bool fresh)
+{
+	if (fresh)
+		CALL(tracee, SYS_madvise, base, REGION_SIZE, MADV_DONTDUMP);
+	for (uint32_t i = 0; i < region->segment_cnt && !fresh; i++) {
+		const struct shim_segment *segment = &region->segments[i];
+
+		if (place_of(maps, segment, base + segment->offset) == PLACE_HOLE)
+			CALL(tracee, SYS_madvise, base + segment->offset, segment->size,
+			     MADV_DONTDUMP);
+	}
+}
+
+/* Bytes that are missing. */
+static uint64_t missing(const struct shim_region *region, const struct maps *maps, uint64_t base)
+{
+	uint64_t size = 0;
+
+	for (uint32_t i = 0; i < region->segment_cnt; i++)
+		if (place_of(maps, &region->segments[i], base + region->segments[i].offset) ==
+		    PLACE_HOLE)
+			size += region->segments[i].size;
+	return size;
+}
+
+/* A process that has set itself a limit counts on what it leaves. */
+static int check_limit(pid_t pid, uint64_t size, struct reason *reason)
+{
+	cleanup_free char *text = NULL;
+	struct rlimit limit;
+	unsigned long pages;
+	char path[40];
+
+	if (prlimit(pid, RLIMIT_AS, NULL, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/statm", pid);
+	if (read_file(AT_FDCWD, path, 4096, &text, NULL) < 0 || sscanf(text, "%lu", &pages) != 1)
+		return -ESRCH;
+	if (limit.rlim_cur >= pages * PAGE + 2 * size)
+		return 0;
+	return reason_set(reason, -EOPNOTSUPP,
+			  "the region needs %llu kB there, which is too much of what RLIMIT_AS "
+			  "leaves it",
+			  (unsigned long long)size / 1024);
 }
 
 static int write_facts(struct tracee *tracee, const struct shim_plan *plan, const struct maps *maps,
@@ -119,6 +235,9 @@ static int explain(int error, struct reason *reason)
 	if (error == -ENOMEM)
 		return reason_set(reason, -EOPNOTSUPP,
 				  "it has no room for the region (RLIMIT_AS or address space)");
+	if (error == -EEXIST)
+		return reason_set(reason, -EOPNOTSUPP,
+				  "memory of its own lies where the region belongs");
 	return reason_set(reason, -EOPNOTSUPP, "the region cannot be mapped there: %s",
 			  strerrordesc_np(-error) ?: "an unknown error");
 }
@@ -127,25 +246,26 @@ int inject_region(struct tracee *tracee, const struct shim_plan *plan, const str
 		  uint64_t base, uint64_t *ret_base, struct reason *reason)
 {
 	bool fresh = !base;
-	int64_t r = (int64_t)base;
+	uint64_t size;
+	int r;
 
 	if (fresh)
-		r = CALL(tracee, SYS_mmap, 0, REGION_SIZE, PROT_NONE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, (uint64_t)-1, 0);
+		base = maps_gap_far(maps, REGION_SIZE);
+	if (!base)
+		return explain(-ENOMEM, reason);
+	size = missing(&plan->region, maps, base);
+	r = size ? check_limit(tracee->pid, size, reason) : 0;
 	if (r < 0)
-		return explain((int)r, reason);
-	base = (uint64_t)r;
-	r = map_segments(tracee, plan, maps, base, fresh);
+		return r;
+	r = map_segments(tracee, plan, maps, base);
 	if (r == 0)
 		r = write_facts(tracee, plan, maps, base, fresh);
 	if (r < 0) {
 		if (fresh)
-			CALL(tracee, SYS_munmap, base, REGION_SIZE);
-		return explain((int)r, reason);
+			unmap_segments(tracee, &plan->region, plan->region.segment_cnt, maps, base);
+		return explain(r, reason);
 	}
-	if (fresh)
-		/* Not into core files: a gigabyte of holes, and the tool's maps. */
-		CALL(tracee, SYS_madvise, base, REGION_SIZE, MADV_DONTDUMP);
+	leave_out_of_cores(tracee, &plan->region, maps, base, fresh);
 	*ret_base = base;
 	return 0;
 }

@@ -14,7 +14,7 @@
 uint64_t inject_find(const struct shim_region *region, const struct maps *maps);
 
 /**
- * inject_region() - map what is missing of the region
+ * inject_region() - map what is missing of the region; the first time far away from everything else
  * @base: where it is, or 0
  * @ret_base: where it is now
  *

@@ -23,6 +23,9 @@
 #define LOWEST	  0x10000ull /* mmap_min_addr */
 #define HIGHEST	  0x7fffffff0000ull
 #define PAGE_MASK 0xfffull
+/* Distance from the next mapping above; the kernel fills addresses from there downwards. */
+#define FAR_AWAY 0x4000000000ull  /* 256 GiB */
+#define ENOUGH	 0x10000000000ull /* 1 TiB: a gap to look no further */
 
 static enum unwinder unwinder_of(const char *path)
 {
@@ -182,4 +185,29 @@ uint64_t maps_gap_near(const struct maps *maps, uint64_t address, uint64_t size)
 			best = at;
 	}
 	return best;
+}
+
+uint64_t maps_gap_far(const struct maps *maps, uint64_t size)
+{
+	uint64_t from = 0, to = 0;
+
+	/* The highest that is large, else the largest: sanitizers take low addresses for
+	 * themselves. Not the one that the stack grows into. */
+	for (uint32_t i = 0; i < maps->cnt; i++) {
+		uint64_t start = i ? maps->entries[i - 1].end : LOWEST;
+		uint64_t end = maps->entries[i].start;
+
+		if (end <= start || end > HIGHEST || maps->entries[i].stack)
+			continue;
+		if (end - start >= ENOUGH || end - start > to - from) {
+			from = start;
+			to = end;
+		}
+	}
+	if (to - from < 4 * size)
+		return 0;
+	/* In the middle of a small one. */
+	if (to - from < 2 * FAR_AWAY)
+		return (from + (to - from) / 2 - size / 2) & ~PAGE_MASK;
+	return (to - FAR_AWAY - size) & ~PAGE_MASK;
 }

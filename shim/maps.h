@@ -51,6 +51,10 @@ uint64_t maps_at(const struct maps *maps, uint32_t index, uint64_t offset);
 /** maps_find() - mapping that holds @address, or NULL */
 const struct map_entry *maps_find(const struct maps *maps, uint64_t address);
 
+/** maps_gap_far() - @size bytes that nobody comes to by himself: far from what there is, from where
+ * the kernel puts new mappings, and from what grows; 0 for none. Page-aligned. */
+uint64_t maps_gap_far(const struct maps *maps, uint64_t size);
+
 /** maps_gap_near() - @size free bytes near @address, below it if possible; 0 for none within
  *  2 GiB. Page-aligned. */
 uint64_t maps_gap_near(const struct maps *maps, uint64_t address, uint64_t size);

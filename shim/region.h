@@ -14,6 +14,9 @@
  *	REGION_CACHE	what a fork makes wrong		RW-, private, MADV_WIPEONFORK
  *	REGION_SHADOW	pending function returns	RW-, private
  *
+ * Only what is in use is mapped, in pieces; the rest are holes, which no limit of the process
+ *counts.
+ *
  * Only the daemon writes the first two. Everything from REGION_SHARED on is hostile to whoever
  *reads it, the runtime included: another process of the tenant may change it between two reads.
  *Indices read from it are brought into bounds before use, walks are bounded, pointers are never
@@ -126,6 +129,7 @@ static_assert(REGION_SCRATCH + REGION_SCRATCH_SIZE * REGION_SLOTS_MAX <= REGION_
  * @features: REGION_HAS_*, of the host's processors, as rt_cpu_features() finds them; 0 is always
  *	right, only slower
  * @generation: of the daemon's plan for targets; nobody else looks at it
+ * @own_filters: 1 once a process of the tenant has asked for a seccomp filter of its own; likewise
  * @unwinder: 0; the struct region_site of stubs at gcc's _Unwind_Find_FDE(), which has no
  *attachments
  * @enter, @ret: offsets of the runtime's entry points (see struct region_stub and the shadow table)
@@ -135,7 +139,8 @@ struct region_header {
 	uint64_t enter, ret;
 	uint64_t generation;
 	uint64_t unwinder;
-	uint64_t reserved[2];
+	uint64_t own_filters;
+	uint64_t reserved;
 };
 static_assert(sizeof(struct region_header) == 64, "the runtime's text starts behind it");
 

@@ -194,6 +194,55 @@ int stub_set_record(const struct tracee *tracee, uint64_t stub, uint64_t record)
 			    sizeof(record));
 }
 
+/* One area, by what its own first record says of the region. */
+static int silence_area(const struct tracee *tracee, uint64_t area, uint64_t base)
+{
+	const uint32_t cnt = STUB_AREA_SIZE / REGION_STUB_SIZE;
+	cleanup_free struct region_stub *stubs = malloc(STUB_AREA_SIZE);
+	int silenced = 0;
+
+	if (!stubs)
+		return -ENOMEM;
+	if (tracee_read(tracee, area, stubs, STUB_AREA_SIZE) < 0)
+		return -EFAULT;
+	for (uint32_t i = 1; i < cnt && stubs[i].enter; i++) {
+		if (!stubs[i].site || stubs[i].site == base + REGION_UNWINDER)
+			continue;
+		if (stub_set_record(tracee, area + i * REGION_STUB_SIZE, 0) < 0)
+			return -EFAULT;
+		silenced++;
+	}
+	return silenced;
+}
+
+int stub_silence(const struct tracee *tracee, const struct maps *maps, uint64_t *ret_base)
+{
+	int silenced = 0;
+
+	*ret_base = 0;
+	for (uint32_t i = 0; i < maps->cnt; i++) {
+		struct region_stub first;
+		int r;
+
+		if (!is_area(tracee, &maps->entries[i], &first))
+			continue;
+		/* Neighbours are one mapping to the kernel. */
+		for (uint64_t at = maps->entries[i].start;
+		     at + STUB_AREA_SIZE <= maps->entries[i].end; at += STUB_AREA_SIZE) {
+			if (tracee_read(tracee, at, &first, sizeof(first)) < 0 ||
+			    first.ip != STUB_AREA_MARK)
+				continue;
+			r = silence_area(tracee, at, first.enter);
+			if (r < 0)
+				return r;
+			silenced += r;
+			if (r > 0)
+				*ret_base = first.enter;
+		}
+	}
+	return silenced;
+}
+
 int stub_set_semaphore(const struct tracee *tracee, uint64_t stub, uint64_t semaphore)
 {
 	return tracee_write(tracee, stub + offsetof(struct region_stub, semaphore), &semaphore,

@@ -51,5 +51,15 @@ uint32_t stub_lower_semaphores(const struct tracee *tracee, const struct maps *m
 
 /** stub_set_record() - change what a stub runs; @record 0: nothing */
 int stub_set_record(const struct tracee *tracee, uint64_t stub, uint64_t record);
+/**
+ * stub_silence() - make all stubs of a process idle but those of unwinders, which run no programs
+ *
+ * Nothing needs to be stopped for it.
+ *
+ * @ret_base: of the region whose programs they ran, 0 if none did
+ *
+ * Return: how many ran something before, or -EFAULT.
+ */
+int stub_silence(const struct tracee *tracee, const struct maps *maps, uint64_t *ret_base);
 /** stub_set_semaphore() - note what was raised, or lowered (0), with a stub */
 int stub_set_semaphore(const struct tracee *tracee, uint64_t stub, uint64_t semaphore);
