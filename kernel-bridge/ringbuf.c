@@ -15,6 +15,8 @@
 #include "base/sys.h"
 #include "kernel-bridge/insn_build.h"
 
+#define PAGE 4096u
+
 /* Offsets and sizes are bounded by a mask, and there is room for the largest of both, so that the
  * verifier need not follow branches. */
 #define MASK_16	  0xffff
@@ -37,10 +39,11 @@ struct batch {
 
 struct ringbuf {
 	int prog_fd;
-	uint32_t size;	     /* of the ring */
-	uint32_t used;	     /* bytes of batch->data */
-	uint64_t queued;     /* bytes of the ring */
-	struct batch *batch; /* mapped */
+	uint32_t size;		  /* of the ring */
+	uint32_t used;		  /* bytes of batch->data */
+	uint64_t queued;	  /* bytes of the ring */
+	struct batch *batch;	  /* mapped */
+	const uint64_t *producer; /* mapped: the kernel's page with its position */
 	struct ringbuf_counts counts;
 };
 
@@ -101,27 +104,39 @@ static int load_prog(int ring_fd, int batch_fd)
 	return sys_bpf(BPF_PROG_LOAD, &attr, sizeof(attr));
 }
 
+/* The second page of the map's file. Source: ringbuf_map_mmap_kern(), Linux 6.18. */
+static int map_memory(struct ringbuf *ringbuf, int ring_fd, int batch_fd)
+{
+	void *at = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, ring_fd, PAGE);
+
+	if (at == MAP_FAILED)
+		return -errno;
+	ringbuf->producer = at;
+	at = mmap(NULL, sizeof(struct batch), PROT_READ | PROT_WRITE, MAP_SHARED, batch_fd, 0);
+	if (at == MAP_FAILED)
+		return -errno;
+	ringbuf->batch = at;
+	return 0;
+}
+
 int ringbuf_new(int map_fd, uint32_t size, struct ringbuf **ret_ringbuf)
 {
-	cleanup_free struct ringbuf *ringbuf = calloc(1, sizeof(*ringbuf));
-	cleanup_fd int batch_fd = -1, prog_fd = -1;
-	void *batch;
+	struct ringbuf *ringbuf = calloc(1, sizeof(*ringbuf));
+	cleanup_fd int batch_fd = -1;
+	int r;
 
 	if (!ringbuf)
 		return -ENOMEM;
-	batch_fd = create_map();
-	if (batch_fd < 0)
-		return batch_fd;
-	prog_fd = load_prog(map_fd, batch_fd);
-	if (prog_fd < 0)
-		return prog_fd;
-	batch = mmap(NULL, sizeof(struct batch), PROT_READ | PROT_WRITE, MAP_SHARED, batch_fd, 0);
-	if (batch == MAP_FAILED)
-		return -errno;
-	ringbuf->batch = batch;
 	ringbuf->size = size;
-	ringbuf->prog_fd = take_fd(&prog_fd);
-	*ret_ringbuf = take_ptr(&ringbuf);
+	batch_fd = create_map();
+	r = ringbuf->prog_fd = batch_fd < 0 ? batch_fd : load_prog(map_fd, batch_fd);
+	if (r >= 0)
+		r = map_memory(ringbuf, map_fd, batch_fd);
+	if (r < 0) {
+		ringbuf_free(ringbuf);
+		return r;
+	}
+	*ret_ringbuf = ringbuf;
 	return 0;
 }
 
@@ -129,7 +144,10 @@ struct ringbuf *ringbuf_free(struct ringbuf *ringbuf)
 {
 	if (!ringbuf)
 		return NULL;
-	munmap(ringbuf->batch, sizeof(struct batch));
+	if (ringbuf->producer)
+		munmap((void *)ringbuf->producer, PAGE);
+	if (ringbuf->batch)
+		munmap(ringbuf->batch, sizeof(struct batch));
 	close_fd(ringbuf->prog_fd);
 	free(ringbuf);
 	return NULL;
@@ -205,6 +223,11 @@ int ringbuf_output(struct ringbuf *ringbuf, uint64_t flags, const void *data, ui
 uint64_t ringbuf_queued(const struct ringbuf *ringbuf)
 {
 	return ringbuf->queued;
+}
+
+uint64_t ringbuf_position(const struct ringbuf *ringbuf)
+{
+	return __atomic_load_n(ringbuf->producer, __ATOMIC_ACQUIRE);
 }
 
 const struct ringbuf_counts *ringbuf_counts(const struct ringbuf *ringbuf)

@@ -66,5 +66,8 @@ int ringbuf_flush(struct ringbuf *ringbuf);
 /** ringbuf_queued() - what the kernel has not taken yet: bytes of the ring */
 uint64_t ringbuf_queued(const struct ringbuf *ringbuf);
 
+/** ringbuf_position() - of the ring's producer, which a kernel program may have moved as well */
+uint64_t ringbuf_position(const struct ringbuf *ringbuf);
+
 /** ringbuf_counts() - totals since ringbuf_new() */
 const struct ringbuf_counts *ringbuf_counts(const struct ringbuf *ringbuf);

@@ -28,8 +28,8 @@ static struct uspace_space *space_of(struct uspace *uspace, const struct region_
 		       : &uspace->map_memory;
 }
 
-/* Addresses for the contents. Per-CPU and hash maps are memory of ours, arrays and the positions of
- * ring buffers are the kernel's. */
+/* Addresses for the contents. Per-CPU and hash maps are memory of ours, arrays and the reader's
+ * position in ring buffers are the kernel's. */
 static int place(struct uspace *uspace, struct region_map *record)
 {
 	record->data = uspace_space_take(uspace, space_of(uspace, record), record->data_size);

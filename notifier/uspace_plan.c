@@ -46,7 +46,7 @@ static bool has_segment(const struct uspace_plan *plan, uint64_t offset)
 }
 
 /* A kernel array that a program uses: the same bytes in the kernel, the tool and every target. Of a
- * ring buffer the kernel's positions. */
+ * ring buffer the page that says how far the tool has read. */
 static int add_array(struct uspace_plan *plan, const struct uspace_map *map)
 {
 	const struct region_map *record = &map->record;

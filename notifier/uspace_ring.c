@@ -46,6 +46,16 @@ void uspace_ring_free(struct uspace_map *map)
 			  sizeof(struct region_ringbuf));
 }
 
+/* Where what comes next will be in the ring, and so what comes later. */
+static void tell_offset(struct uspace_map *map)
+{
+	const struct ringbuf *writer = map->ring.writer;
+
+	__atomic_store_n(&counters(map)->offset,
+			 ringbuf_position(writer) + ringbuf_queued(writer) - map->ring.next,
+			 __ATOMIC_RELEASE);
+}
+
 int uspace_ring_open(struct uspace_map *map, int fd)
 {
 	struct ringbuf *writer;
@@ -58,6 +68,7 @@ int uspace_ring_open(struct uspace_map *map, int fd)
 		return r;
 	pthread_mutex_lock(&map->uspace->lock);
 	map->ring.writer = writer;
+	tell_offset(map);
 	pthread_mutex_unlock(&map->uspace->lock);
 	return 0;
 }
@@ -65,13 +76,6 @@ int uspace_ring_open(struct uspace_map *map, int fd)
 static uint64_t claims(const struct uspace_map *map)
 {
 	return __atomic_load_n(&counters(map)->claimed, __ATOMIC_ACQUIRE);
-}
-
-/* What is in the kernel's ring, or was left out, is not on its way any more. */
-static void tell_forwarded(struct uspace_map *map)
-{
-	__atomic_store_n(&counters(map)->forwarded,
-			 map->ring.next - ringbuf_queued(map->ring.writer), __ATOMIC_RELEASE);
 }
 
 static void set_busy(struct uspace_map *map)
@@ -169,7 +173,7 @@ static bool flush(struct uspace_map *map)
 	if (ring->ahead && !ringbuf_queued(ring->writer))
 		look_at_gap(ring);
 	ring->ahead = 0;
-	tell_forwarded(map);
+	tell_offset(map);
 	return waits || ringbuf_queued(ring->writer);
 }
 
@@ -200,7 +204,7 @@ static void settle_claims(struct uspace_map *map)
 
 	if (claimed != map->ring.next && claimed == map->ring.idle) {
 		map->ring.next = claimed;
-		tell_forwarded(map);
+		tell_offset(map);
 	}
 	map->ring.idle = claimed;
 }

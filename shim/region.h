@@ -157,7 +157,7 @@ static_assert(sizeof(struct region_header) == 64, "the runtime's text starts beh
  * @id: number of the map for events and logs
  * @data, @data_size: its memory, offset from the region's base, and bytes; of a perf event array:
  *	per slot a uint64_t, how many of its events found the ring full, by the slot's owner; of a
- *	ring buffer: the first pages of the kernel's, which targets can only read
+ *	ring buffer: the first page of the kernel's, which targets can only read
  * @seed: of the hash function
  * @extra: bloom filter: number of hash functions, 0 for the usual one; ring buffer: offset of its
  *	struct region_ringbuf from the region's base
@@ -171,25 +171,26 @@ struct region_map {
 static_assert(sizeof(struct region_map) == 64, "one line a map");
 
 /*
- * A ring buffer is the kernel's. The first page of its file holds the position of the consumer, the
- * second that of the producer; what is on the way there is counted here, in bytes as the kernel's
- * ring needs them: @claimed - @forwarded.
+ * A ring buffer is the kernel's. What is on the way there is counted here, in bytes as the kernel's
+ * ring needs them.
  *
  * @claimed: by programs, one exchange each. What it was before is the record's position: records go
  * to the kernel in this order, from whichever slot
- * @forwarded: by the daemon, once they are in the kernel's ring, or will never be
+ * @offset: of the kernel's positions to these, by the daemon: @claimed + @offset is where the
+ * ring's producer will be when all has arrived. It changes when a record does not come that was
+ * claimed, and when others write to the ring
  *
  * struct region_event.flags of a record: its position, which is a multiple of 8, with
  * BPF_RB_NO_WAKEUP, BPF_RB_FORCE_WAKEUP or REGION_RECORD_DISCARD
  */
 #define REGION_RECORD_FLAGS   7u
 #define REGION_RECORD_DISCARD 4u
-#define REGION_RINGBUF_PAGES  0x2000u /* bytes: what is mapped of the kernel's */
 #define REGION_RINGBUF_HDR    8u      /* BPF_RINGBUF_HDR_SZ */
+#define REGION_RINGBUF_PAGE   0x1000u /* bytes: the kernel's page with the consumer's position */
 struct region_ringbuf {
 	uint64_t claimed;
 	uint64_t pad0[7];
-	uint64_t forwarded;
+	uint64_t offset;
 	uint64_t pad1[7];
 };
 

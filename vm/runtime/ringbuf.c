@@ -31,7 +31,7 @@ int ringbuf_layout(const struct region_map *map, uint64_t *ret_size)
 
 	if (map->key_size || map->value_size || !size || size & (size - 1) || size % RT_PAGE)
 		return -EINVAL;
-	*ret_size = REGION_RINGBUF_PAGES;
+	*ret_size = REGION_RINGBUF_PAGE;
 	return 0;
 }
 
@@ -45,25 +45,20 @@ static uint64_t consumer_pos(unsigned char *base, const struct region_map *map)
 	return __atomic_load_n((uint64_t *)RT_PTR(base, map->data), __ATOMIC_ACQUIRE);
 }
 
-static uint64_t producer_pos(unsigned char *base, const struct region_map *map)
+/* The kernel's position of what is at @claimed. */
+static uint64_t producer_pos(unsigned char *base, const struct region_map *map, uint64_t claimed)
 {
-	return __atomic_load_n((uint64_t *)RT_PTR(base, map->data + RT_PAGE), __ATOMIC_ACQUIRE);
+	return claimed + __atomic_load_n(&counters(base, map)->offset, __ATOMIC_ACQUIRE);
 }
 
-/*
- * Whether the ring has room for @need bytes more than were claimed. What is forwarded counts in
- * both places for a moment: in the kernel's ring first, and it is looked at in the other order, so
- * that it never counts in none. Each number may be anything: nothing is added up that is out of
- * bounds.
- */
+/* Each number may be anything: nothing is added up that is out of bounds. */
 static bool has_room(unsigned char *base, const struct region_map *map, uint64_t claimed,
 		     uint64_t need)
 {
-	uint64_t forwarded = __atomic_load_n(&counters(base, map)->forwarded, __ATOMIC_ACQUIRE);
-	uint64_t queued = claimed - forwarded, consumer = consumer_pos(base, map);
-	uint64_t used = producer_pos(base, map) - consumer, size = map->max_entries;
+	uint64_t producer = producer_pos(base, map, claimed);
+	uint64_t used = producer - consumer_pos(base, map);
 
-	return queued < size && used < size && queued + used + need < size;
+	return used < map->max_entries && used + need < map->max_entries;
 }
 
 /* @ret_position: of the record; a multiple of 8, whatever stands there */
@@ -74,11 +69,17 @@ static bool claim(unsigned char *base, const struct region_map *map, uint64_t ne
 	uint64_t value = __atomic_load_n(claimed, __ATOMIC_ACQUIRE);
 
 	for (int i = 0; i < TRIES; i++) {
-		if (!has_room(base, map, value, need))
-			return false;
-		if (__atomic_compare_exchange_n(claimed, &value, value + need, false,
-						__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-			*ret_position = value & ~(uint64_t)REGION_RECORD_FLAGS;
+		uint64_t now = value;
+
+		if (!has_room(base, map, value, need)) {
+			/* What was looked at may have gone on since. */
+			now = __atomic_load_n(claimed, __ATOMIC_ACQUIRE);
+			if (now == value)
+				return false;
+			value = now;
+		} else if (__atomic_compare_exchange_n(claimed, &value, value + need, false,
+						       __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+			*ret_position = now & ~(uint64_t)REGION_RECORD_FLAGS;
 			return true;
 		}
 	}
@@ -134,30 +135,24 @@ uint64_t rt_ringbuf_discard(RT_HELPER_ARGS)
 	return 0;
 }
 
-/*
- * r1 map, r2 what. What is on the way counts as written; what is counted twice for a moment is more
- * than the ring can hold, at most.
- */
+/* r1 map, r2 what. What is on the way counts as written. */
 uint64_t rt_ringbuf_query(RT_HELPER_ARGS)
 {
 	const struct region_map *map = (const void *)r1;
-	struct region_ringbuf *counts = counters(run->base, map);
-	uint64_t queued = __atomic_load_n(&counts->claimed, __ATOMIC_ACQUIRE) -
-			  __atomic_load_n(&counts->forwarded, __ATOMIC_ACQUIRE);
+	uint64_t claimed = __atomic_load_n(&counters(run->base, map)->claimed, __ATOMIC_ACQUIRE);
 	uint64_t consumer = consumer_pos(run->base, map);
-	uint64_t avail = producer_pos(run->base, map) + queued - consumer;
+	uint64_t producer = producer_pos(run->base, map, claimed);
 
-	if (avail >= map->max_entries)
-		avail = map->max_entries - 1ull;
 	switch (r2) {
 	case AVAIL_DATA:
-		return avail;
+		/* Read one after the other, as the kernel does. */
+		return (int64_t)(producer - consumer) > 0 ? producer - consumer : 0;
 	case RING_SIZE:
 		return map->max_entries;
 	case CONS_POS:
 		return consumer;
 	case PROD_POS:
-		return consumer + avail;
+		return producer;
 	default:
 		return 0;
 	}
