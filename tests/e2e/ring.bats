@@ -50,6 +50,40 @@ all_right()
 	all_right inside -n 2000 -t 4 -s 4096 -p
 }
 
+@test "bcc: one thread; threads and forked children" {
+	cp "$BATS_TEST_DIRNAME/ring.py" "$DIR/"
+	for how in real inside; do
+		$how python3 "$DIR/ring.py" "$DIR/sample" "$DIR/sample" -n 1000 >"$DIR/$how" 2>"$DIR/err"
+		$how python3 "$DIR/ring.py" "$DIR/sample" "$DIR/sample" -n 100 -t 4 -f 3 2>>"$DIR/err" |
+			grep -v ^last >>"$DIR/$how"
+	done
+	cat "$DIR/inside" "$DIR/err"
+	diff "$DIR/real" "$DIR/inside"
+	grep -qx '1000 499500' "$DIR/inside"
+	grep -qx 'last: 1000 in order' "$DIR/inside"
+	grep -qx '1600 79200' "$DIR/inside"
+}
+
+@test "targets that are killed while they write: the next one has all of the ring" {
+	cp "$BATS_TEST_DIRNAME/ring.py" "$DIR/"
+	cat >"$DIR/victims" <<'EOF'
+i=0
+while [ $i -lt 20 ]; do
+	"$1" -n 100000000 >/dev/null & victim=$!
+	sleep 0.0$((i % 5 + 1))
+	kill -9 $victim
+	wait $victim
+	i=$((i + 1))
+done 2>/dev/null
+sleep 1
+"$1" -n 500 >/dev/null
+EOF
+	inside python3 "$DIR/ring.py" "$DIR/sample" sh "$DIR/victims" "$DIR/sample" >"$DIR/inside" 2>"$DIR/err"
+	cat "$DIR/inside" "$DIR/err"
+	grep -qx '21 processes' "$DIR/inside"
+	grep -qx 'last: 500 in order' "$DIR/inside"
+}
+
 @test "programs in the kernel and in the process write to the same kind of ring" {
 	all_right ours -n 500 -t 2
 }

@@ -90,18 +90,56 @@ static uint64_t ring_room(const struct region_ring *ring, uint64_t end)
 	return used > REGION_RING_SIZE ? 0 : REGION_RING_SIZE - used;
 }
 
-/* Everything before @end is written. */
 static void ring_publish(unsigned char *base, uint32_t slot, uint64_t end)
 {
-	struct region_ring *ring = ring_at(base, slot);
-
-	if (rt_unlikely(rt_load(&ring->outstanding))) {
-		rt_store(&ring->pending, end - (rt_load(&ring->head) & ~7ull));
-		return;
-	}
 	/* Release: the records are complete before the head says so. */
-	__atomic_store_n(&ring->head, end, __ATOMIC_RELEASE);
+	__atomic_store_n(&ring_at(base, slot)->head, end, __ATOMIC_RELEASE);
 	forwarder_wake(base);
+}
+
+/* Return: whether there is room for the event from @end on. */
+rt_inline bool ring_fill(unsigned char *base, uint32_t slot, uint64_t end,
+			 const struct region_event *event, const void *data)
+{
+	unsigned char *bytes = ring_bytes(base, slot);
+
+	if (ring_room(ring_at(base, slot), end) < ring_need(event->size))
+		return false;
+	ring_put(bytes, end, event, sizeof(*event));
+	ring_put(bytes, end + sizeof(*event), data, event->size);
+	return true;
+}
+
+/* Behind what was reserved and is not given back yet, if the run that did so is this one. */
+static __attribute__((noinline)) bool
+write_behind(unsigned char *base, uint32_t slot, const struct region_event *event, const void *data)
+{
+	struct region_ring *ring = ring_at(base, slot);
+	uint64_t end = ring_end(base, slot);
+
+	if (!ring_fill(base, slot, end, event, data))
+		return false;
+	end += ring_need(event->size);
+	if (rt_load(&ring->outstanding))
+		rt_store(&ring->pending, end - (rt_load(&ring->head) & ~7ull));
+	else
+		ring_publish(base, slot, end);
+	return true;
+}
+
+/* The usual case first: nothing is reserved. */
+rt_inline bool write_event(unsigned char *base, uint32_t slot, const struct region_event *event,
+			   const void *data)
+{
+	struct region_ring *ring = ring_at(base, slot);
+	uint64_t head = rt_load(&ring->head) & ~7ull;
+
+	if (rt_unlikely(rt_load(&ring->outstanding)))
+		return write_behind(base, slot, event, data);
+	if (!ring_fill(base, slot, head, event, data))
+		return false;
+	ring_publish(base, slot, head + ring_need(event->size));
+	return true;
 }
 
 bool ring_has_room(unsigned char *base, uint32_t slot, uint32_t size)
@@ -112,15 +150,7 @@ bool ring_has_room(unsigned char *base, uint32_t slot, uint32_t size)
 bool ring_write(unsigned char *base, uint32_t slot, const struct region_event *event,
 		const void *data)
 {
-	unsigned char *bytes = ring_bytes(base, slot);
-	uint64_t end = ring_end(base, slot);
-
-	if (ring_room(ring_at(base, slot), end) < ring_need(event->size))
-		return false;
-	ring_put(bytes, end, event, sizeof(*event));
-	ring_put(bytes, end + sizeof(*event), data, event->size);
-	ring_publish(base, slot, end + ring_need(event->size));
-	return true;
+	return write_event(base, slot, event, data);
 }
 
 /* Bytes to fill so that what begins at @end does not go around the ring's end. */
@@ -207,7 +237,7 @@ uint64_t rt_perf_event_output(RT_HELPER_ARGS)
 		return (uint64_t)-EOPNOTSUPP;
 	if (run->slot >= REGION_RINGS_MAX)
 		return (uint64_t)-ENOSPC;
-	if (rt_likely(ring_write(run->base, run->slot, &event, (const void *)r4)))
+	if (rt_likely(write_event(run->base, run->slot, &event, (const void *)r4)))
 		return 0;
 	return (uint64_t)(int64_t)event_lost(run->base, map, run->slot);
 }
