@@ -59,6 +59,14 @@ static atomic_uint running;
 static uint64_t got[RING_KINDS], damaged, disordered;
 static uint64_t last[RING_THREADS]; /* number * 4 + which + 1 of the thread's last record */
 
+static double seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
 static void *call_all(void *arg)
 {
 	uint64_t thread = (uintptr_t)arg;
@@ -166,13 +174,16 @@ static uint64_t missing(struct bpf_object *object)
 
 static void read_all(struct bpf_object *object, struct ring_buffer *ring, int late)
 {
-	time_t seen = time(NULL);
+	double start = seconds(), called = start, seen = start;
 
 	while (late && atomic_load(&running))
 		usleep(1000);
-	while (atomic_load(&running) || (missing(object) && time(NULL) - seen < PATIENCE))
+	while (atomic_load(&running) || (missing(object) && seconds() - seen < PATIENCE)) {
 		if (ring_buffer__poll(ring, 100) > 0)
-			seen = time(NULL);
+			seen = seconds();
+		called = atomic_load(&running) ? seconds() : called;
+	}
+	fprintf(stderr, "calls took %.3f s, the records %.3f s\n", called - start, seen - start);
 	/* And none more than these. */
 	ring_buffer__poll(ring, 300);
 }
