@@ -202,11 +202,11 @@ static void settle_claims(struct uspace_map *map)
 {
 	uint64_t claimed = claims(map);
 
-	if (claimed != map->ring.next && claimed == map->ring.idle) {
+	if (claimed == map->ring.idle)
 		map->ring.next = claimed;
-		tell_offset(map);
-	}
 	map->ring.idle = claimed;
+	/* Programs in the kernel may have written. */
+	tell_offset(map);
 }
 
 void uspace_rings_settle(struct uspace *uspace)

@@ -22,6 +22,7 @@
 
 #include "base/cleanup.h"
 #include "kernel-bridge/kobject.h"
+#include "kernel-bridge/ringbuf.h"
 #include "notifier/uspace.h"
 #include "tests/unit/fake_region.h"
 #include "tests/unit/ring_reader.h"
@@ -658,6 +659,62 @@ static void test_hostile(void **state)
 	end_ring();
 }
 
+/* A program in the kernel, as far as the ring can tell. */
+static void *write_in_kernel(void *arg)
+{
+	struct ringbuf *writer = arg;
+	struct record record;
+
+	for (uint64_t i = 0; !atomic_load(&stop); i++) {
+		fill(&record, THREADS - 1, i);
+		while (ringbuf_output(writer, 0, &record, (uint32_t)size_of(i)) == -EAGAIN)
+			usleep(100);
+		if (i % 7 == 0)
+			ringbuf_flush(writer);
+		if (i % 64 == 0)
+			usleep(50);
+	}
+	while (ringbuf_flush(writer) == -EAGAIN)
+		usleep(100);
+	return NULL;
+}
+
+/* Programs here and in the kernel fill one ring: neither loses what it was told to be accepted. */
+static void test_shared_with_kernel(void **state)
+{
+	struct producer producers[THREADS - 1];
+	pthread_t ids[THREADS - 1], id;
+	struct ringbuf *writer = NULL;
+	uint64_t sent = 0;
+
+	setup_ring(8192);
+	assert_int_equal(ringbuf_new(reader.fd, reader.size, &writer), 0);
+	atomic_store(&stop, false);
+	assert_int_equal(pthread_create(&id, NULL, write_in_kernel, writer), 0);
+	for (uint32_t i = 0; i < THREADS - 1; i++) {
+		producers[i] = (struct producer){.slot = i, .calls = 300000};
+		assert_int_equal(pthread_create(&ids[i], NULL, produce, &producers[i]), 0);
+	}
+	for (uint32_t i = 0; i < THREADS - 1; i++) {
+		while (pthread_tryjoin_np(ids[i], NULL) == EBUSY)
+			if (!receive())
+				usleep(20);
+		sent += producers[i].accepted;
+	}
+	atomic_store(&stop, true);
+	while (pthread_tryjoin_np(id, NULL) == EBUSY)
+		receive();
+	receive_until(sent + ringbuf_counts(writer)->sent);
+	print_message("%lu from here, %lu from the kernel\n", sent, ringbuf_counts(writer)->sent);
+	assert_true(sent > 10 && ringbuf_counts(writer)->sent > 10);
+	ringbuf_free(writer);
+	/* And no room is thought to be taken. */
+	assert_int_equal(put(0, 0, 300001), 0);
+	receive_until(received + 1);
+	wait_for_no_claims();
+	end_ring();
+}
+
 /* The tool goes while its ring is full: nobody keeps the map for that. */
 static void test_tool_goes(void **state)
 {
@@ -700,6 +757,7 @@ int main(void)
 		cmocka_unit_test(test_late_record),
 		cmocka_unit_test(test_killed_in_the_middle),
 		cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_shared_with_kernel),
 		cmocka_unit_test(test_tool_goes),
 	};
 

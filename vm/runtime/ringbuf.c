@@ -51,12 +51,22 @@ static uint64_t producer_pos(unsigned char *base, const struct region_map *map, 
 	return claimed + __atomic_load_n(&counters(base, map)->offset, __ATOMIC_ACQUIRE);
 }
 
-/* Each number may be anything: nothing is added up that is out of bounds. */
+/*
+ * Bytes that are not read yet when all has arrived. A reader that is ahead of that has read what
+ * programs in the kernel wrote, of which the daemon has not heard yet.
+ */
+static uint64_t bytes_used(unsigned char *base, const struct region_map *map, uint64_t claimed)
+{
+	uint64_t used = producer_pos(base, map, claimed) - consumer_pos(base, map);
+
+	return (int64_t)used > 0 ? used : 0;
+}
+
+/* The numbers may be anything: nothing is added up that is out of bounds. */
 static bool has_room(unsigned char *base, const struct region_map *map, uint64_t claimed,
 		     uint64_t need)
 {
-	uint64_t producer = producer_pos(base, map, claimed);
-	uint64_t used = producer - consumer_pos(base, map);
+	uint64_t used = bytes_used(base, map, claimed);
 
 	return used < map->max_entries && used + need < map->max_entries;
 }
@@ -140,19 +150,16 @@ uint64_t rt_ringbuf_query(RT_HELPER_ARGS)
 {
 	const struct region_map *map = (const void *)r1;
 	uint64_t claimed = __atomic_load_n(&counters(run->base, map)->claimed, __ATOMIC_ACQUIRE);
-	uint64_t consumer = consumer_pos(run->base, map);
-	uint64_t producer = producer_pos(run->base, map, claimed);
 
 	switch (r2) {
 	case AVAIL_DATA:
-		/* Read one after the other, as the kernel does. */
-		return (int64_t)(producer - consumer) > 0 ? producer - consumer : 0;
+		return bytes_used(run->base, map, claimed);
 	case RING_SIZE:
 		return map->max_entries;
 	case CONS_POS:
-		return consumer;
+		return consumer_pos(run->base, map);
 	case PROD_POS:
-		return producer;
+		return producer_pos(run->base, map, claimed);
 	default:
 		return 0;
 	}
