@@ -100,10 +100,11 @@ static void set_idle(struct uspace_map *map)
  */
 static uint64_t distance(struct uspace_map *map, uint64_t position)
 {
+	const struct region_header *header = (void *)map->uspace->base;
 	uint64_t open = claims(map) - map->ring.next;
 
-	/* Somebody wrote to the counter. */
-	if (open > map->record.max_entries)
+	/* More than the event rings can hold: somebody wrote to the counter. */
+	if (open > (uint64_t)header->slots * REGION_RING_SIZE)
 		map->ring.next += open;
 	return position - map->ring.next < open ? position - map->ring.next : 0;
 }

@@ -715,6 +715,29 @@ static void test_shared_with_kernel(void **state)
 	end_ring();
 }
 
+/* Counters that somebody has set: what is written then arrives all the same, and soon. */
+static void test_claims_of_nobody(void **state)
+{
+	static const uint64_t values[] = {0, 8, 4096, 1u << 20, 1ull << 63, UINT64_MAX, 1000};
+	struct region_ringbuf *counters;
+	uint64_t number = 0;
+
+	setup_ring(1u << 16);
+	counters = (void *)(uspace.base + map->record.extra);
+	for (uint32_t i = 0; i < ARRAY_SIZE(values); i++) {
+		double start = seconds();
+
+		__atomic_store_n(&counters->claimed, values[i], __ATOMIC_RELAXED);
+		while (put(i % SLOTS, 0, number) < 0 && seconds() - start < PATIENCE)
+			usleep(1000);
+		number++;
+		receive_until(number);
+		assert_true(seconds() - start < 1);
+	}
+	wait_for_no_claims();
+	end_ring();
+}
+
 /* The tool goes while its ring is full: nobody keeps the map for that. */
 static void test_tool_goes(void **state)
 {
@@ -758,6 +781,7 @@ int main(void)
 		cmocka_unit_test(test_killed_in_the_middle),
 		cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_shared_with_kernel),
+		cmocka_unit_test(test_claims_of_nobody),
 		cmocka_unit_test(test_tool_goes),
 	};
 
