@@ -22,12 +22,14 @@
  * struct ring_reader
  * @consumer: position, writable
  * @producer: position; the data follow on the next page, twice
+ * @copy: of the record that was read last: what is read may be overwritten at once
  */
 struct ring_reader {
 	int fd;
 	uint32_t size;
 	uint64_t *consumer;
 	const uint64_t *producer;
+	unsigned char *copy;
 };
 
 static inline void reader_check(int ok, const char *what)
@@ -50,6 +52,8 @@ static inline struct ring_reader reader_open(uint32_t size)
 	reader.producer = mmap(NULL, READER_PAGE + 2 * (size_t)size, PROT_READ, MAP_SHARED,
 			       reader.fd, READER_PAGE);
 	reader_check(reader.producer != MAP_FAILED, "mmap of the ring");
+	reader.copy = malloc(size);
+	reader_check(reader.copy != NULL, "malloc");
 	return reader;
 }
 
@@ -58,9 +62,10 @@ static inline void reader_close(struct ring_reader *reader)
 	munmap(reader->consumer, READER_PAGE);
 	munmap((void *)reader->producer, READER_PAGE + 2 * (size_t)reader->size);
 	close(reader->fd);
+	free(reader->copy);
 }
 
-/* The next record, which stays valid until the one after it is asked for. NULL: none. */
+/* The next record, valid until the one after it is asked for. NULL: none. */
 static inline const unsigned char *reader_next(struct ring_reader *reader, uint32_t *ret_size)
 {
 	const unsigned char *data = (const unsigned char *)reader->producer + READER_PAGE;
@@ -76,10 +81,11 @@ static inline const unsigned char *reader_next(struct ring_reader *reader, uint3
 		if (len & BPF_RINGBUF_BUSY_BIT)
 			return NULL;
 		*ret_size = len & ~(uint32_t)BPF_RINGBUF_DISCARD_BIT;
+		memcpy(reader->copy, record + BPF_RINGBUF_HDR_SZ, *ret_size);
 		__atomic_store_n(reader->consumer,
 				 at + ((*ret_size + BPF_RINGBUF_HDR_SZ + 7ull) & ~7ull),
 				 __ATOMIC_RELEASE);
 		if (!(len & BPF_RINGBUF_DISCARD_BIT))
-			return record + BPF_RINGBUF_HDR_SZ;
+			return reader->copy;
 	}
 }
