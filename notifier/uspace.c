@@ -159,6 +159,7 @@ int uspace_new(struct tenant *tenant, struct uspace **ret_uspace, struct reason 
 	uspace_space_init(&uspace->arrays, REGION_ARRAYS, REGION_ARRAYS_SIZE, 4096);
 	list_init(&uspace->maps);
 	list_init(&uspace->sites);
+	list_init(&uspace->rings_busy);
 	pthread_mutex_init(&uspace->lock, NULL);
 	pthread_mutex_init(&uspace->apply, NULL);
 	r = reserve(uspace);

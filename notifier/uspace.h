@@ -11,8 +11,9 @@
  * uspace_check.c	what a file says about its sites
  * uspace_elem.c, uspace_batch.c	the tool's commands on maps that live here
  * uspace_limit.h	how long a call may be at it
- * uspace_event.c	events on their way to the tool's perf buffers
- * uspace_output.c	those buffers, and what was lost on the way
+ * uspace_event.c	events on their way to the tool's perf buffers and ring buffers
+ * uspace_output.c	perf buffers, and what was lost on the way
+ * uspace_ring.c	ring buffers, and what waits for room in them
  * uspace_unwind.c	unwinders that come into processes with return probes
  */
 #pragma once
@@ -35,6 +36,7 @@ struct call;
 struct forward;
 struct late;
 struct object;
+struct ringbuf;
 struct tenant;
 struct uspace_output;
 struct uspace_plan;
@@ -70,6 +72,7 @@ struct uspace_space {
  * @unwinders, @unwinder_cnt: files that are watched for it; guarded by @apply
  * @unwinders_in: mount namespace in which they were looked for last
  * @missed: processes that load a probed file and could not be caught
+ * @rings_busy: ring buffers that records were found for, each with a reference; the event thread's
  * @lock: guards allocation and the lists; never held while targets are stopped
  * @apply: held while targets are changed, so that changes reach them in order
  */
@@ -97,10 +100,28 @@ struct uspace {
 	uint64_t unwinders_in;
 	atomic_uint missed;
 	pthread_mutex_t lock, apply;
-	struct list maps, sites;
+	struct list maps, sites, rings_busy;
 	pthread_t events;
 	atomic_bool events_running, events_stop;
 	atomic_uint events_passes;
+};
+
+/**
+ * struct uspace_ring - a ring buffer; the event thread's
+ * @writer: opened by the first attachment; set under the region's @lock
+ * @next: position of the record that is to be taken next; what is before it was taken, or nobody
+ *	waits for it any more
+ * @ahead: bytes to the nearest record behind @next that was seen in this pass, 0: none
+ * @gap_at, @gap_since: a @next that was missing then (ms)
+ * @idle: claims of programs when nothing was on its way last
+ * @busy, @node: in the region's @rings_busy
+ */
+struct uspace_ring {
+	struct ringbuf *writer;
+	uint64_t next, ahead, gap_at, idle;
+	int64_t gap_since;
+	bool busy;
+	struct list node;
 };
 
 /**
@@ -119,6 +140,7 @@ struct uspace {
  * @outputs: perf event array: by slot, the tool's buffers
  * @outputs_lock: guards them; held while one is exchanged in the kernel's map, or told of losses;
  *	before the region's @lock
+ * @ring: ring buffer: how its records reach the tool's
  */
 struct uspace_map {
 	struct list node;
@@ -133,6 +155,7 @@ struct uspace_map {
 	struct forward *forward;
 	struct uspace_output *outputs;
 	pthread_mutex_t outputs_lock;
+	struct uspace_ring ring;
 };
 
 /**
@@ -346,3 +369,26 @@ void uspace_output_report(struct uspace_map *map, uint32_t slot);
  * @last: what the call before returned, 0 at first: maps take turns. Only for the event thread.
  */
 uint32_t uspace_outputs_look(struct uspace *uspace, uint32_t last);
+
+/* uspace_ring.c */
+
+/** uspace_ring_new() - for a ring buffer that is being made: its counters. Return: 0 or -ENOSPC. */
+int uspace_ring_new(struct uspace_map *map);
+void uspace_ring_free(struct uspace_map *map);
+/** uspace_ring_open() - from now on records can be taken @fd: the tool's map */
+int uspace_ring_open(struct uspace_map *map, int fd);
+
+/* The rest is for the event thread. */
+
+/** uspace_ring_take() - one record, if its turn has come and there is room; its bytes are read then
+ *  Return: false: it stays where it is */
+bool uspace_ring_take(struct uspace_map *map, uint32_t slot, const struct region_event *event,
+		      void *data);
+/** uspace_rings_flush() - at the end of a pass: into the tools' rings
+ *  Return: whether something waits for a tool, or for a program that is late */
+bool uspace_rings_flush(struct uspace *uspace);
+/** uspace_rings_give_up() - nobody will try again */
+void uspace_rings_give_up(struct uspace *uspace);
+/** uspace_rings_settle() - nothing is on its way: programs that were killed after they had claimed
+ *  room did not use it */
+void uspace_rings_settle(struct uspace *uspace);

@@ -23,10 +23,13 @@
 
 static struct uspace_space *space_of(struct uspace *uspace, const struct region_map *record)
 {
-	return record->type == BPF_MAP_TYPE_ARRAY ? &uspace->arrays : &uspace->map_memory;
+	return record->type == BPF_MAP_TYPE_ARRAY || record->type == BPF_MAP_TYPE_RINGBUF
+		       ? &uspace->arrays
+		       : &uspace->map_memory;
 }
 
-/* Addresses for the contents. Per-CPU and hash maps are memory of ours, arrays are the kernel's. */
+/* Addresses for the contents. Per-CPU and hash maps are memory of ours, arrays and the reader's
+ * position in ring buffers are the kernel's. */
 static int place(struct uspace *uspace, struct region_map *record)
 {
 	record->data = uspace_space_take(uspace, space_of(uspace, record), record->data_size);
@@ -43,6 +46,7 @@ static bool covered(const struct abi_map_create *attr)
 	case BPF_MAP_TYPE_QUEUE:
 	case BPF_MAP_TYPE_STACK:
 	case BPF_MAP_TYPE_BLOOM_FILTER:
+	case BPF_MAP_TYPE_RINGBUF:
 		return attr->map_flags == 0;
 	case BPF_MAP_TYPE_HASH:
 	case BPF_MAP_TYPE_PERCPU_HASH:
@@ -103,6 +107,8 @@ int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uin
 		r = uspace_outputs_new(map);
 	else
 		r = rt_map_layout(&map->record, header->slots);
+	if (r == 0 && attr->map_type == BPF_MAP_TYPE_RINGBUF)
+		r = uspace_ring_new(map);
 	if (r == 0)
 		r = place(uspace, &map->record);
 	if (r == 0)
@@ -119,6 +125,7 @@ int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uin
 		uspace_space_give(uspace, space_of(uspace, &map->record), map->record.data,
 				  map->record.data_size);
 		uspace_outputs_free(map);
+		uspace_ring_free(map);
 		free(map);
 		return r;
 	}
@@ -179,6 +186,7 @@ struct uspace_map *uspace_map_unref(struct uspace_map *map)
 	if (map->outputs)
 		atomic_fetch_sub(&uspace->output_maps, 1);
 	uspace_outputs_free(map);
+	uspace_ring_free(map);
 	uspace_space_give(uspace, space_of(uspace, &map->record), map->record.data,
 			  map->record.data_size);
 	uspace_space_give(uspace, &uspace->code, map->record_offset, sizeof(map->record));
@@ -204,6 +212,13 @@ static int open_forward(struct uspace_map *map, int fd)
 	return 0;
 }
 
+/* Whether the map stays in the kernel, and what programs write to it is brought there. */
+static bool is_forwarded(const struct region_map *record)
+{
+	return record->type == BPF_MAP_TYPE_PERF_EVENT_ARRAY ||
+	       record->type == BPF_MAP_TYPE_RINGBUF;
+}
+
 static int settle(struct uspace_map *map, struct reason *reason)
 {
 	const struct region_map *record = &map->record;
@@ -213,7 +228,7 @@ static int settle(struct uspace_map *map, struct reason *reason)
 
 	if (record->type == BPF_MAP_TYPE_ARRAY || atomic_load(&map->resident))
 		return 0;
-	if (map->kernel_users && record->type != BPF_MAP_TYPE_PERF_EVENT_ARRAY)
+	if (map->kernel_users && !is_forwarded(record))
 		return reason_set(reason, -EOPNOTSUPP,
 				  "a program in the kernel uses one of its maps too");
 	if (record->type == BPF_MAP_TYPE_BLOOM_FILTER)
@@ -222,8 +237,9 @@ static int settle(struct uspace_map *map, struct reason *reason)
 	fd = kobject_open(KOBJECT_MAP, map->real_id);
 	if (fd < 0)
 		return fd;
-	if (record->type == BPF_MAP_TYPE_PERF_EVENT_ARRAY) {
-		r = open_forward(map, fd);
+	if (is_forwarded(record)) {
+		r = record->type == BPF_MAP_TYPE_RINGBUF ? uspace_ring_open(map, fd)
+							 : open_forward(map, fd);
 		return r < 0 ? r : uspace_events_start(uspace);
 	}
 	clear(map);

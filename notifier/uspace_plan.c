@@ -119,14 +119,16 @@ static bool has_segment(const struct uspace_plan *plan, uint64_t offset)
 	return false;
 }
 
-/* A kernel array that a program uses: the same bytes in the kernel, the tool and every target. */
+/* A kernel array that a program uses: the same bytes in the kernel, the tool and every target. Of a
+ * ring buffer the page that says how far the tool has read. */
 static int add_array(struct uspace_plan *plan, const struct uspace_map *map)
 {
 	const struct region_map *record = &map->record;
+	const bool ring = record->type == BPF_MAP_TYPE_RINGBUF;
 	struct shim_segment *grown;
 	int fd;
 
-	if (record->type != BPF_MAP_TYPE_ARRAY || has_segment(plan, record->data))
+	if ((record->type != BPF_MAP_TYPE_ARRAY && !ring) || has_segment(plan, record->data))
 		return 0;
 	grown = realloc(plan->segments, (plan->segment_cnt + 1) * sizeof(*grown));
 	if (!grown)
@@ -138,7 +140,8 @@ static int add_array(struct uspace_plan *plan, const struct uspace_map *map)
 	plan->segments[plan->segment_cnt++] = (struct shim_segment){
 		.offset = record->data,
 		.size = (record->data_size + PAGE - 1) & ~(PAGE - 1),
-		.prot = record->flags & BPF_F_RDONLY_PROG ? PROT_READ : PROT_READ | PROT_WRITE,
+		.prot = ring || record->flags & BPF_F_RDONLY_PROG ? PROT_READ
+								  : PROT_READ | PROT_WRITE,
 		.fd = fd,
 		.ino = ino_of(fd),
 	};

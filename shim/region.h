@@ -74,21 +74,29 @@ static_assert(sizeof(struct region_slot) == 64, "one cache line a slot");
  * only consumer. @head and @tail count bytes and only grow; the place is taken modulo the size.
  * A record is struct region_event followed by @size bytes, padded to 8.
  *
+ * A record that a program has reserved and not yet submitted stands behind @head, and so does
+ * whatever is written meanwhile; @head moves when the last reserved one is given back. What stands
+ * there then is void when its run ended otherwise: the slot has had another owner since.
+ * @pending: bytes behind @head that are written
+ * @outstanding: reserved records among them; 0: @pending and @episode mean nothing
+ * @episode: struct region_slot.episodes of the run that reserved them
+ *
  * @waiting: 1 while the forwarder sleeps on @waiting as a futex (shared); a producer that swaps it
  * to 0 wakes it
  */
 #define REGION_RING_SIZE 0x20000u /* bytes, a power of two */
 #define REGION_EVENT_MAX 0x8000u  /* bytes of data in one event */
 struct region_ring {
-	uint64_t head; /* written by the producer */
-	uint64_t pad0[7];
+	uint64_t head; /* this and the next three are written by the producer */
+	uint64_t pending, outstanding, episode;
+	uint64_t pad0[4];
 	uint64_t tail; /* written by the consumer */
 	uint64_t pad1[7];
 };
 struct region_event {
 	uint32_t size;	/* bytes of data that follow */
-	uint32_t map;	/* struct region_map.id */
-	uint64_t flags; /* as given to bpf_perf_event_output() */
+	uint32_t map;	/* struct region_map.id, 0: nobody's, to fill the ring's end */
+	uint64_t flags; /* as given to bpf_perf_event_output(); ring buffer: see there */
 };
 static_assert(sizeof(struct region_event) == 16, "records stay aligned to 8");
 
@@ -153,9 +161,11 @@ static_assert(sizeof(struct region_header) == 64, "the runtime's text starts beh
  * @slots: per-CPU types: values per element
  * @id: number of the map for events and logs
  * @data, @data_size: its memory, offset from the region's base, and bytes; of a perf event array:
- *	per slot a uint64_t, how many of its events found the ring full, by the slot's owner
+ *	per slot a uint64_t, how many of its events found the ring full, by the slot's owner; of a
+ *	ring buffer: the first page of the kernel's, which targets can only read
  * @seed: of the hash function
- * @extra: bloom filter: number of hash functions, 0 for the usual one
+ * @extra: bloom filter: number of hash functions, 0 for the usual one; ring buffer: offset of its
+ *	struct region_ringbuf from the region's base
  */
 struct region_map {
 	uint32_t type, key_size, value_size, max_entries, flags;
@@ -164,6 +174,36 @@ struct region_map {
 	uint32_t seed, extra;
 };
 static_assert(sizeof(struct region_map) == 64, "one line a map");
+
+/*
+ * A ring buffer is the kernel's. What is on the way there is counted here, in bytes as the kernel's
+ * ring needs them.
+ *
+ * @claimed: by programs, one exchange each. What it was before is the record's position: records go
+ * to the kernel in this order, from whichever slot
+ * @offset: of the kernel's positions to these, by the daemon: @claimed + @offset is where the
+ * ring's producer will be when all has arrived. It changes when a record does not come that was
+ * claimed, and when others write to the ring
+ *
+ * struct region_event.flags of a record: its position, which is a multiple of 8, with
+ * BPF_RB_NO_WAKEUP, BPF_RB_FORCE_WAKEUP or REGION_RECORD_DISCARD
+ */
+#define REGION_RECORD_FLAGS   7u
+#define REGION_RECORD_DISCARD 4u
+#define REGION_RINGBUF_HDR    8u      /* BPF_RINGBUF_HDR_SZ */
+#define REGION_RINGBUF_PAGE   0x1000u /* bytes: the kernel's page with the consumer's position */
+struct region_ringbuf {
+	uint64_t claimed;
+	uint64_t pad0[7];
+	uint64_t offset;
+	uint64_t pad1[7];
+};
+
+/* Bytes of the kernel's ring that a record of @size bytes takes. */
+static inline uint64_t region_ringbuf_need(uint64_t size)
+{
+	return (size + REGION_RINGBUF_HDR + 7) & ~7ull;
+}
 
 /**
  * struct region_attach - one program at a site

@@ -256,6 +256,12 @@ static int get_operands(struct walk *walk, const struct bpf_insn *insn, struct r
 	return r;
 }
 
+/* Addresses that are known to be some. Source: reg_not_null(), 6.12. */
+static bool is_not_null(const struct reg *reg)
+{
+	return reg->type == REG_VALUE || reg->type == REG_RECORD || reg->type == REG_KEY;
+}
+
 int branch_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_next)
 {
 	const struct reg *dst = walk_reg(walk, insn->dst_reg);
@@ -270,5 +276,9 @@ int branch_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_ne
 	if ((dst->type == REG_VALUE_OR_NULL || dst->type == REG_RECORD_OR_NULL) &&
 	    is_null_check(insn))
 		return branch_null(walk, insn, taken, ret_next);
+	if (is_not_null(dst) && is_null_check(insn)) {
+		*ret_next = BPF_OP(insn->code) == BPF_JEQ ? walk->at + 1 : taken;
+		return 0;
+	}
 	return branch_unknown(walk, taken, ret_next);
 }

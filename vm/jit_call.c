@@ -44,6 +44,11 @@ static const uint8_t argument_cnts[] = {
 	[BPF_FUNC_map_push_elem] = ARGUMENTS(3),
 	[BPF_FUNC_map_pop_elem] = ARGUMENTS(2),
 	[BPF_FUNC_map_peek_elem] = ARGUMENTS(2),
+	[BPF_FUNC_ringbuf_output] = ARGUMENTS(4),
+	[BPF_FUNC_ringbuf_reserve] = ARGUMENTS(3),
+	[BPF_FUNC_ringbuf_submit] = ARGUMENTS(2),
+	[BPF_FUNC_ringbuf_discard] = ARGUMENTS(2),
+	[BPF_FUNC_ringbuf_query] = ARGUMENTS(2),
 };
 
 static unsigned argument_cnt(uint32_t helper)

@@ -36,6 +36,11 @@
 	X(112, probe_read_user)                                                                    \
 	X(114, probe_read_user_str)                                                                \
 	X(125, ktime_get_boot_ns)                                                                  \
+	X(130, ringbuf_output)                                                                     \
+	X(131, ringbuf_reserve)                                                                    \
+	X(132, ringbuf_submit)                                                                     \
+	X(133, ringbuf_discard)                                                                    \
+	X(134, ringbuf_query)                                                                      \
 	X(164, for_each_map_elem)                                                                  \
 	X(173, get_func_ip)                                                                        \
 	X(174, get_attach_cookie)                                                                  \

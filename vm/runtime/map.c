@@ -98,6 +98,9 @@ int rt_map_layout(struct region_map *map, uint32_t slots)
 	switch (map->type) {
 	case MAP_TYPE_PERF_ARRAY:
 		return 0;
+	case MAP_TYPE_RINGBUF:
+		r = ringbuf_layout(map, &size);
+		break;
 	case MAP_TYPE_STACK_TRACE:
 		r = map->max_entries ? stack_layout(map, &size) : -EINVAL;
 		break;

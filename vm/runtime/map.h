@@ -20,6 +20,7 @@
 #define MAP_TYPE_LPM_TRIE     11u
 #define MAP_TYPE_QUEUE	      22u
 #define MAP_TYPE_STACK	      23u
+#define MAP_TYPE_RINGBUF      27u
 #define MAP_TYPE_BLOOM	      30u
 
 #define MAP_NO_PREALLOC	  1u /* BPF_F_NO_PREALLOC */
@@ -126,6 +127,9 @@ int bloom_layout(struct region_map *map, uint64_t *ret_size);
 int bloom_push(unsigned char *base, const struct region_map *map, const void *value,
 	       uint64_t flags);
 int bloom_peek(unsigned char *base, const struct region_map *map, const void *value);
+
+/** ringbuf_layout() - only what targets map of it */
+int ringbuf_layout(const struct region_map *map, uint64_t *ret_size);
 
 int stack_layout(struct region_map *map, uint64_t *ret_size);
 int stack_read(unsigned char *base, const struct region_map *map, const void *key, void *ret_value);

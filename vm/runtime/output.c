@@ -5,8 +5,8 @@
  */
 #include <errno.h>
 
-#include "vm/runtime/bytes.h"
 #include "vm/runtime/helpers.h"
+#include "vm/runtime/ring.h"
 
 #define INDEX_MASK  0xffffffffull /* BPF_F_INDEX_MASK */
 #define CURRENT_CPU 0xffffffffull /* BPF_F_CURRENT_CPU */
@@ -56,6 +56,157 @@ static void forwarder_wake(unsigned char *base)
 	rt_syscall4(__NR_futex, (long)waiting, FUTEX_WAKE, 1, 0);
 }
 
+static uint64_t ring_need(uint32_t size)
+{
+	return sizeof(struct region_event) + rt_align8(size);
+}
+
+/* Bytes that this run has written behind the head, where it still has records reserved. */
+static __attribute__((noinline)) uint64_t ring_pending(unsigned char *base, uint32_t slot)
+{
+	struct region_ring *ring = ring_at(base, slot);
+
+	if (rt_load(&ring->episode) == rt_load(&region_shared(base)->slots[slot].episodes))
+		return rt_load(&ring->pending) & ~7ull;
+	rt_store(&ring->outstanding, 0);
+	return 0;
+}
+
+/* Where the next record begins. */
+static uint64_t ring_end(unsigned char *base, uint32_t slot)
+{
+	struct region_ring *ring = ring_at(base, slot);
+	uint64_t head = rt_load(&ring->head) & ~7ull;
+
+	return rt_likely(!rt_load(&ring->outstanding)) ? head : head + ring_pending(base, slot);
+}
+
+/* Bytes there are from @end on. */
+static uint64_t ring_room(const struct region_ring *ring, uint64_t end)
+{
+	/* Acquire: the forwarder has read what stood there before it moved the tail. */
+	uint64_t used = end - __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE);
+
+	return used > REGION_RING_SIZE ? 0 : REGION_RING_SIZE - used;
+}
+
+static void ring_publish(unsigned char *base, uint32_t slot, uint64_t end)
+{
+	/* Release: the records are complete before the head says so. */
+	__atomic_store_n(&ring_at(base, slot)->head, end, __ATOMIC_RELEASE);
+	forwarder_wake(base);
+}
+
+/* Return: whether there is room for the event from @end on. */
+rt_inline bool ring_fill(unsigned char *base, uint32_t slot, uint64_t end,
+			 const struct region_event *event, const void *data)
+{
+	unsigned char *bytes = ring_bytes(base, slot);
+
+	if (ring_room(ring_at(base, slot), end) < ring_need(event->size))
+		return false;
+	ring_put(bytes, end, event, sizeof(*event));
+	ring_put(bytes, end + sizeof(*event), data, event->size);
+	return true;
+}
+
+/* Behind what was reserved and is not given back yet, if the run that did so is this one. */
+static __attribute__((noinline)) bool
+write_behind(unsigned char *base, uint32_t slot, const struct region_event *event, const void *data)
+{
+	struct region_ring *ring = ring_at(base, slot);
+	uint64_t end = ring_end(base, slot);
+
+	if (!ring_fill(base, slot, end, event, data))
+		return false;
+	end += ring_need(event->size);
+	if (rt_load(&ring->outstanding))
+		rt_store(&ring->pending, end - (rt_load(&ring->head) & ~7ull));
+	else
+		ring_publish(base, slot, end);
+	return true;
+}
+
+/* The usual case first: nothing is reserved. */
+rt_inline bool write_event(unsigned char *base, uint32_t slot, const struct region_event *event,
+			   const void *data)
+{
+	struct region_ring *ring = ring_at(base, slot);
+	uint64_t head = rt_load(&ring->head) & ~7ull;
+
+	if (rt_unlikely(rt_load(&ring->outstanding)))
+		return write_behind(base, slot, event, data);
+	if (!ring_fill(base, slot, head, event, data))
+		return false;
+	ring_publish(base, slot, head + ring_need(event->size));
+	return true;
+}
+
+bool ring_has_room(unsigned char *base, uint32_t slot, uint32_t size)
+{
+	return ring_room(ring_at(base, slot), ring_end(base, slot)) >= ring_need(size);
+}
+
+bool ring_write(unsigned char *base, uint32_t slot, const struct region_event *event,
+		const void *data)
+{
+	return write_event(base, slot, event, data);
+}
+
+/* Bytes to fill so that what begins at @end does not go around the ring's end. */
+static uint64_t ring_gap(uint64_t end, uint64_t need)
+{
+	uint64_t rest = REGION_RING_SIZE - (end & RING_MASK);
+
+	if (rest >= need)
+		return 0;
+	return rest < sizeof(struct region_event) ? sizeof(struct region_event) : rest;
+}
+
+bool ring_can_reserve(unsigned char *base, uint32_t slot, uint32_t size)
+{
+	uint64_t end = ring_end(base, slot), need = ring_need(size);
+
+	return ring_room(ring_at(base, slot), end) >= ring_gap(end, need) + need;
+}
+
+void *ring_reserve(unsigned char *base, uint32_t slot, const struct region_event *event)
+{
+	struct region_ring *ring = ring_at(base, slot);
+	unsigned char *bytes = ring_bytes(base, slot);
+	uint64_t end = ring_end(base, slot), need = ring_need(event->size);
+	uint64_t gap = ring_gap(end, need);
+	/* Less than a record of the longest, so one record is enough. */
+	struct region_event filler = {.size = (uint32_t)(gap - sizeof(filler))};
+
+	if (ring_room(ring, end) < gap + need)
+		return NULL;
+	if (gap)
+		ring_put(bytes, end, &filler, sizeof(filler));
+	end += gap;
+	ring_put(bytes, end, event, sizeof(*event));
+	if (!rt_load(&ring->outstanding))
+		rt_store(&ring->episode, rt_load(&region_shared(base)->slots[slot].episodes));
+	rt_store(&ring->pending, end + need - (rt_load(&ring->head) & ~7ull));
+	rt_store(&ring->outstanding, rt_load(&ring->outstanding) + 1);
+	return bytes + (end & RING_MASK) + sizeof(*event);
+}
+
+void ring_commit(unsigned char *base, uint32_t slot, void *record, uint32_t flags)
+{
+	struct region_ring *ring = ring_at(base, slot);
+	struct region_event *event = (struct region_event *)record - 1;
+	uint64_t outstanding = rt_load(&ring->outstanding);
+
+	rt_store(&event->flags, (rt_load(&event->flags) & ~(uint64_t)REGION_RECORD_FLAGS) | flags);
+	if (outstanding > 1) {
+		rt_store(&ring->outstanding, outstanding - 1);
+		return;
+	}
+	rt_store(&ring->outstanding, 0);
+	ring_publish(base, slot, (rt_load(&ring->head) + rt_load(&ring->pending)) & ~7ull);
+}
+
 /* Counted for the forwarder, which has the kernel tell the tool. */
 static int event_lost(unsigned char *base, const struct region_map *map, uint32_t slot)
 {
@@ -64,26 +215,6 @@ static int event_lost(unsigned char *base, const struct region_map *map, uint32_
 	rt_store(lost, rt_load(lost) + 1);
 	forwarder_wake(base);
 	return -ENOSPC;
-}
-
-static int ring_write(unsigned char *base, uint32_t slot, const struct region_map *map,
-		      const struct region_event *event, const void *data)
-{
-	struct region_ring *ring = ring_at(base, slot);
-	unsigned char *bytes = ring_bytes(base, slot);
-	uint64_t need = sizeof(*event) + rt_align8(event->size);
-	uint64_t head = rt_load(&ring->head) & ~7ull;
-	/* Acquire: the forwarder has read what stood there before it moved the tail. */
-	uint64_t used = head - __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE);
-
-	if (used > REGION_RING_SIZE || REGION_RING_SIZE - used < need)
-		return event_lost(base, map, slot);
-	ring_put(bytes, head, event, sizeof(*event));
-	ring_put(bytes, head + sizeof(*event), data, event->size);
-	/* Release: the record is complete before the head says so. */
-	__atomic_store_n(&ring->head, head + need, __ATOMIC_RELEASE);
-	forwarder_wake(base);
-	return 0;
 }
 
 /*
@@ -106,7 +237,9 @@ uint64_t rt_perf_event_output(RT_HELPER_ARGS)
 		return (uint64_t)-EOPNOTSUPP;
 	if (run->slot >= REGION_RINGS_MAX)
 		return (uint64_t)-ENOSPC;
-	return (uint64_t)(int64_t)ring_write(run->base, run->slot, map, &event, (const void *)r4);
+	if (rt_likely(write_event(run->base, run->slot, &event, (const void *)r4)))
+		return 0;
+	return (uint64_t)(int64_t)event_lost(run->base, map, run->slot);
 }
 
 /* Drops what the ring holds. */
@@ -116,7 +249,7 @@ static int ring_empty(struct region_ring *ring, uint64_t head)
 	return 0;
 }
 
-int rt_ring_read(unsigned char *base, uint32_t slot, struct region_event *ret_event, void *ret_data)
+int rt_ring_peek(unsigned char *base, uint32_t slot, struct region_event *ret_event)
 {
 	struct region_ring *ring;
 	struct region_event event;
@@ -134,12 +267,33 @@ int rt_ring_read(unsigned char *base, uint32_t slot, struct region_event *ret_ev
 	if (avail > REGION_RING_SIZE || avail < sizeof(event) || (head | tail) % 8)
 		return ring_empty(ring, head);
 	ring_get(ring_bytes(base, slot), tail, &event, sizeof(event));
-	if (event.size > REGION_EVENT_MAX || sizeof(event) + rt_align8(event.size) > avail)
+	if (event.size > REGION_EVENT_MAX || ring_need(event.size) > avail)
 		return ring_empty(ring, head);
-	ring_get(ring_bytes(base, slot), tail + sizeof(event), ret_data, event.size);
 	*ret_event = event;
-	tail += sizeof(event) + rt_align8(event.size);
+	return 1;
+}
+
+void rt_ring_data(unsigned char *base, uint32_t slot, const struct region_event *event,
+		  void *ret_data)
+{
+	ring_get(ring_bytes(base, slot), rt_load(&ring_at(base, slot)->tail) + sizeof(*event),
+		 ret_data, event->size);
+}
+
+void rt_ring_skip(unsigned char *base, uint32_t slot, const struct region_event *event)
+{
+	struct region_ring *ring = ring_at(base, slot);
+
 	/* Release: the bytes have been read before the producer may overwrite them. */
-	__atomic_store_n(&ring->tail, tail, __ATOMIC_RELEASE);
+	__atomic_store_n(&ring->tail, rt_load(&ring->tail) + ring_need(event->size),
+			 __ATOMIC_RELEASE);
+}
+
+int rt_ring_read(unsigned char *base, uint32_t slot, struct region_event *ret_event, void *ret_data)
+{
+	if (!rt_ring_peek(base, slot, ret_event))
+		return 0;
+	rt_ring_data(base, slot, ret_event, ret_data);
+	rt_ring_skip(base, slot, ret_event);
 	return 1;
 }

@@ -74,6 +74,15 @@ int rt_ring_read(unsigned char *base, uint32_t slot, struct region_event *ret_ev
 		 void *ret_data);
 
 /*
+ * The same in steps: an event that cannot go on yet stays where it is. The last two are for
+ * what rt_ring_peek() gave, once. Return: as rt_ring_read().
+ */
+int rt_ring_peek(unsigned char *base, uint32_t slot, struct region_event *ret_event);
+void rt_ring_data(unsigned char *base, uint32_t slot, const struct region_event *event,
+		  void *ret_data);
+void rt_ring_skip(unsigned char *base, uint32_t slot, const struct region_event *event);
+
+/*
  * The same as the tool's commands see them: per-CPU values are all slots' values, each rounded up
  * to 8 bytes (kernel/bpf/syscall.c bpf_map_value_size(), Linux 6.18); maps without keys are peeked
  * into and pushed to.
