@@ -81,6 +81,18 @@ EOF
 	done
 }
 
+# signals_of PID: of its status, while nobody has stopped it, which blocks them
+signals_of()
+{
+	local status
+	for i in $(seq 1000); do
+		status=$(<"/proc/$1/status")
+		grep -qE '^TracerPid:\s*0$' <<<"$status" && break
+		sleep 0.005
+	done
+	grep -E '^Sig(Cgt|Ign|Blk)' <<<"$status"
+}
+
 # same_signals PID LINES: of its status
 same_signals()
 {
@@ -108,7 +120,7 @@ EOF
 	target=$(<"$DIR/target")
 	threads=$(ls "/proc/$target/task" | wc -l)
 	fds=$(ls "/proc/$target/fd" | wc -l)
-	signals=$(grep -E '^Sig(Cgt|Ign|Blk)' "/proc/$target/status")
+	signals=$(signals_of "$target")
 	rss=$(awk '/^VmRSS/ { print $2 }' "/proc/$target/status")
 	wait_for 10 patched sample
 	sleep 1

@@ -55,7 +55,7 @@ static void test_calls(void **state)
 static void test_constants(void **state)
 {
 	UNKNOWN("the address of a kernel variable", INSN_LD_IMM64_SRC(0, BPF_PSEUDO_BTF_ID, 1));
-	UNKNOWN("the address of a subprogram", INSN_LD_IMM64_SRC(0, BPF_PSEUDO_FUNC, 1));
+	MALFORMED("call out of the program", INSN_LD_IMM64_SRC(0, BPF_PSEUDO_FUNC, 9), INSN_EXIT());
 	UNKNOWN("a kind of constant", INSN_LD_IMM64_SRC(0, BPF_PSEUDO_MAP_IDX, 0));
 	UNKNOWN("a kind of constant", INSN_LD_IMM64_SRC(0, 9, 0));
 }
@@ -75,7 +75,8 @@ static void test_instructions(void **state)
 	UNKNOWN("an offset in arithmetic", INSN_RAW(BPF_ALU64 | BPF_DIV, 0, 0, 2, 1));
 	UNKNOWN("an offset in arithmetic", INSN_RAW(BPF_ALU | BPF_MOV | BPF_X, 0, 1, 32, 0));
 	UNKNOWN("a byte swap of that width", INSN_RAW(BPF_ALU | BPF_END, 0, 0, 0, 8));
-	UNKNOWN("a condition", INSN_RAW(BPF_JMP | 0xe0, 0, 0, 0, 0));
+	UNKNOWN("a condition", INSN_RAW(BPF_JMP | 0xf0, 0, 0, 0, 0));
+	UNKNOWN("a condition", INSN_RAW(BPF_JMP32 | 0xe0, 0, 0, 0, 0));
 	UNKNOWN("a computed jump", INSN_RAW(BPF_JMP | BPF_JA | BPF_X, 1, 0, 0, 0));
 }
 
