@@ -356,13 +356,13 @@ static void drop_lonely(struct reg *reg, const uint8_t *counts)
 }
 
 /* A number that is equal to no other is not linked: nobody needs to be in its place. */
-static void drop_lonely_ids(struct walk *walk)
+static void drop_lonely_ids(struct state *state)
 {
-	struct frame *top = &walk->state.top;
+	struct frame *top = &state->top;
 	uint8_t counts[ID_COUNTS] = {0};
 
-	for (uint32_t i = 0; i <= walk->state.caller_cnt; i++)
-		count_ids(state_frame(&walk->state, i), counts);
+	for (uint32_t i = 0; i <= state->caller_cnt; i++)
+		count_ids(state_frame(state, i), counts);
 	for (uint32_t i = 0; i < REGS; i++)
 		drop_lonely(&top->regs[i], counts);
 	for (uint32_t i = 0; i < top->slot_cnt; i++)
@@ -374,7 +374,6 @@ static int remember(struct walk *walk)
 {
 	struct explored *known;
 
-	drop_lonely_ids(walk);
 	if (name_all(walk) < 0)
 		return -ENOMEM;
 	known = calloc(1, sizeof(*known));
@@ -384,6 +383,8 @@ static int remember(struct walk *walk)
 		free(known);
 		return -ENOMEM;
 	}
+	/* The path itself goes on with them: what is filled from the stack is linked to it. */
+	drop_lonely_ids(&known->state);
 	known->at = walk->at;
 	known->parent = walk->parent;
 	known->depth = walk->parent ? walk->parent->depth + 1 : 0;
