@@ -265,13 +265,22 @@ static_assert(sizeof(struct region_stub) == REGION_STUB_SIZE, "stub");
  * @clock_gettime: address of the vDSO's function, or 0
  * @cgroup_id: bpf_get_current_cgroup_id()
  * @spilled: bit N: entries of bucket N of the shadow table may stand in later buckets
+ * @steady: memory that the process keeps as long as it runs (shim/steady.h); only ever added to,
+ *	@steady_cnt last
  */
+#define REGION_STEADY_MAX 64u
+struct region_range {
+	uint64_t start, end;
+};
 struct region_config {
 	uint32_t version, pad;
 	uint64_t clock_gettime;
 	uint64_t cgroup_id;
 	uint64_t spilled[16];
+	uint64_t steady_cnt;
+	struct region_range steady[REGION_STEADY_MAX];
 };
+static_assert(sizeof(struct region_config) <= REGION_CACHE - REGION_CONFIG, "a page");
 
 /**
  * struct region_cache - zero after fork(), filled by the runtime but for @injected
