@@ -126,7 +126,8 @@ static int check_filters(const struct work *work, struct reason *reason)
 	/* Processes that share its memory run into its stubs, too. */
 	for (uint32_t i = 0; i < work->tracee.cnt && !found; i++)
 		found = work->tracee.threads[i].pid != work->tracee.pid &&
-			(i == 0 || work->tracee.threads[i].pid != work->tracee.threads[i - 1].pid) &&
+			(i == 0 ||
+			 work->tracee.threads[i].pid != work->tracee.threads[i - 1].pid) &&
 			shim_has_filters(work->tracee.threads[i].pid, plan->seccomp_filters);
 	return found ? refuse_filters(reason) : 0;
 }

@@ -136,7 +136,8 @@ static void read_dynamic(const struct images *images, struct image *image, const
 	uint64_t soname = 0, cnt = phdr->p_memsz / sizeof(dyn[0]);
 	bool named = false;
 
-	if (cnt > DYNAMIC_MAX || !read_all(images, image->bias + phdr->p_vaddr, dyn, cnt * sizeof(dyn[0])))
+	if (cnt > DYNAMIC_MAX ||
+	    !read_all(images, image->bias + phdr->p_vaddr, dyn, cnt * sizeof(dyn[0])))
 		return;
 	for (uint64_t i = 0; i < cnt && dyn[i].d_tag != DT_NULL; i++) {
 		if (dyn[i].d_tag == DT_STRTAB)
@@ -330,7 +331,8 @@ static bool still_mapped(const struct maps *maps, const struct region_range *ran
 	return at >= range->end;
 }
 
-static bool is_known(const struct region_range *known, uint64_t cnt, const struct region_range *range)
+static bool is_known(const struct region_range *known, uint64_t cnt,
+		     const struct region_range *range)
 {
 	for (uint64_t i = 0; i < cnt; i++)
 		if (known[i].start <= range->start && range->end <= known[i].end)

@@ -9,8 +9,8 @@
 /** rt_steady_from() - how many bytes from @address on lie in memory that the process keeps */
 uint64_t rt_steady_from(unsigned char *base, uint64_t address);
 
-/** rt_mapped_from() - how many bytes from @address on are mapped for certain: on the stack, from its
- *  pointer to the end of the page; and where the process keeps its memory */
+/** rt_mapped_from() - how many bytes from @address on are mapped for certain: on the stack, from
+ * its pointer to the end of the page; and where the process keeps its memory */
 rt_inline uint64_t rt_mapped_from(const struct rt_run *run, uint64_t address)
 {
 	uint64_t end = (run->stack | (RT_PAGE - 1)) + 1;
