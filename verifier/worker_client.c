@@ -290,8 +290,8 @@ static const char *find_fault(const struct talk *t)
 	if (a->code_len > WORKER_CODE_MAX ||
 	    (a->code_len && (a->verdict != 0 || !t->wire.code_offset)))
 		return "there is code where none belongs";
-	if (a->uses_percpu > 1 || a->reads_unwritten > 1 || a->stack_depth > STACK_MAX || a->processed > PROCESSED_MAX ||
-	    (map_cnt < 64 && a->maps >> map_cnt))
+	if (a->uses_percpu > 1 || a->reads_unwritten > 1 || a->stack_depth > STACK_MAX ||
+	    a->processed > PROCESSED_MAX || (map_cnt < 64 && a->maps >> map_cnt))
 		return "the facts are none";
 	if (!memchr(a->no_code, '\0', sizeof(a->no_code)))
 		return "a text has no end";
