@@ -33,7 +33,7 @@ setup()
 teardown() { common_teardown; }
 
 @test "maps in arrays and hashes of maps are exchanged while programs count: exact, errors as the kernel's" {
-	real sh "$DIR/both" "$DIR" 20000 2 >"$DIR/real" 2>&1
+	real sh "$DIR/both" "$DIR" 60000 2 >"$DIR/real" 2>&1
 	cat "$DIR/real"
 	grep -q 'counted all' "$DIR/real"
 	inside sh "$DIR/both" "$DIR" 300000 4 3 >"$DIR/inside" 2>&1

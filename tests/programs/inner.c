@@ -167,7 +167,7 @@ static int exchange(const struct bpf_object *object, int *ready, uint64_t *ret_p
 			r = bpf_map_delete_elem(named, &name);
 		*ret_names += sum_of(table);
 		close(table);
-		if (r == 0 && rounds == 1)
+		if (r == 0 && rounds == 0)
 			r = bpf_map_update_elem(late, &zero, &program, 0);
 		if (rounds == 0 && r == 0) {
 			printf("ready\n");
