@@ -12,6 +12,7 @@ setup()
 	# both DIR CALLS THREADS [TARGETS]: targets that run already, and the tool
 	cd $1
 	rm -f gate.* stop out err
+	: >out
 	mkfifo stop
 	for i in $(seq ${4:-1}); do
 		mkfifo gate.$i
@@ -60,6 +61,7 @@ teardown() { common_teardown; }
 	exec 4>gate
 	echo go >&4
 	for i in 1 2 3; do
+		: >tool.\$i
 		./inner trace ./inner <never >tool.\$i 2>&1 & tool=\$!
 		while ! grep -q ready tool.\$i; do sleep 0.02; done
 		sleep 0.\$i
