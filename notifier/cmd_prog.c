@@ -13,6 +13,7 @@
 #include "notifier/call.h"
 #include "notifier/cmd_prog_user.h"
 #include "notifier/commands.h"
+#include "notifier/gate.h"
 #include "notifier/guestlog.h"
 
 #define FDS_MAX	     512u /* different descriptors in one program; the kernel takes 64 maps */
@@ -31,6 +32,7 @@ struct load {
 	struct kprog_request request;
 	struct fd_set_of_prog fds;
 	struct prog_user user;
+	struct gate gate;
 	struct guestlog *log;
 	char license[LICENSE_SIZE], bad_fd[64];
 	int *fd_array;
@@ -41,6 +43,7 @@ static void load_deinit(struct load *load)
 	for (uint32_t i = 0; i < load->fds.cnt; i++)
 		close_fd(load->fds.own[i]);
 	insns_prog_deinit(&load->request.prog);
+	gate_deinit(&load->gate);
 	prog_user_deinit(&load->user);
 	free(load->fd_array);
 }
@@ -214,8 +217,11 @@ static bool takes_callback(const struct insns_prog *prog)
 static int check_kfunc(const struct load *load, const struct bpf_insn *insn)
 {
 	struct call *call = load->call;
-	int r = policy_check_kfuncs(call->tenant->policy, &call->reason);
+	int r;
 
+	if (call->tenant->verify_only)
+		return 0;
+	r = policy_check_kfuncs(call->tenant->policy, &call->reason);
 	if (r < 0)
 		return r;
 	/* The module's BTF would be looked up behind what translate_fd_array() makes. */
@@ -237,8 +243,11 @@ static int check_kfunc(const struct load *load, const struct bpf_insn *insn)
 static int check_variable(const struct load *load, int32_t module)
 {
 	struct call *call = load->call;
-	int r = policy_check_kernel_memory(call->tenant->policy, &call->reason);
+	int r;
 
+	if (call->tenant->verify_only)
+		return 0;
+	r = policy_check_kernel_memory(call->tenant->policy, &call->reason);
 	if (r == 0 && module)
 		r = reason_set(&call->reason, -EPERM, "variables of kernel modules are not served");
 	if (r == 0 && load->request.attr.prog_type == BPF_PROG_TYPE_SOCKET_FILTER)
@@ -281,28 +290,37 @@ static bool kernel_needed(const struct call *call, const struct abi_prog_load *a
 	return attr->prog_type != BPF_PROG_TYPE_KPROBE || !call->tenant->uspace;
 }
 
-/* What the program is, before a byte of it is looked at. */
-static int check_kind(struct call *call, const struct abi_prog_load *attr)
+/* Whether the policy and the guard let it run at all. */
+static int check_placement(struct call *call, const struct abi_prog_load *attr)
 {
 	const struct policy *policy = call->tenant->policy;
-	int r;
-
-	/* Nonsense gets the kernel's answer, before the policy has an opinion. */
-	if (attr->insn_cnt == 0)
-		return -E2BIG;
-	if (attr->prog_type == BPF_PROG_TYPE_UNSPEC)
-		return -EINVAL;
-	r = kernel_needed(call, attr) ? policy_check_kernel(policy, &call->reason) : 0;
+	int r = kernel_needed(call, attr) ? policy_check_kernel(policy, &call->reason) : 0;
 	if (r == 0)
 		r = policy_check_prog_type(policy, attr->prog_type, &call->reason);
 	if (r == 0 && !kprog_serves(attr->prog_type))
 		r = reason_set(&call->reason, -EPERM,
 			       "programs of type %u are not served: no guard fits them",
 			       attr->prog_type);
+	return r;
+}
+
+/* What the program is, before a byte of it is looked at. */
+static int check_kind(struct call *call, const struct abi_prog_load *attr)
+{
+	int r = 0;
+
+	/* Nonsense gets the kernel's answer, before the policy has an opinion. */
+	if (attr->insn_cnt == 0)
+		return -E2BIG;
+	if (attr->prog_type == BPF_PROG_TYPE_UNSPEC)
+		return -EINVAL;
+	/* What never runs does no harm. */
+	if (!call->tenant->verify_only)
+		r = check_placement(call, attr);
 	if (r == 0)
 		r = call_reserve(call, POLICY_QUOTA_PROGS, 1);
 	if (r == 0)
-		r = policy_check_quota(policy, POLICY_QUOTA_INSNS, 0, attr->insn_cnt,
+		r = policy_check_quota(call->tenant->policy, POLICY_QUOTA_INSNS, 0, attr->insn_cnt,
 				       &call->reason);
 	if (r < 0)
 		return r;
@@ -372,6 +390,99 @@ static bool helper_denied(uint32_t helper, void *data)
 	return policy_check_helper(call->tenant->policy, helper, NULL) < 0;
 }
 
+#define OWN_LOG_SIZE (64u << 10) /* of our text where it is shown only if the kernel has none */
+
+/* Ours alone decides: of what it refuses the kernel sees nothing. */
+static int ask_gate_alone(struct load *load)
+{
+	struct call *call = load->call;
+	const struct abi_prog_load *attr = &load->request.attr;
+	int r = gate_ask(call, attr, load->request.prog.insns, load->fd_array, load->license,
+			 &load->user, load->log->level, load->log->size, &load->gate);
+
+	if (r == 0 && load->gate.verdict != GATE_ACCEPTED) {
+		r = load->gate.error;
+		if (!load->gate.answer)
+			call->reason = load->gate.why;
+	}
+	return r;
+}
+
+/*
+ * Both must accept. Who else refuses is asked too, since stock tools know the kernel's words: ours
+ * are shown where the kernel would have taken the program.
+ */
+static int ask_gate_first(struct load *load, uint32_t *ret_true_size)
+{
+	struct call *call = load->call;
+	const struct abi_prog_load *attr = &load->request.attr;
+	struct gate *gate = &load->gate;
+	int r = gate_ask(call, attr, load->request.prog.insns, load->fd_array, load->license,
+			 &load->user, load->log->level ? 1 : 0, OWN_LOG_SIZE, gate);
+
+	if (r < 0 || gate->verdict != GATE_REFUSED)
+		return r;
+	r = kprog_try(&load->request, ret_true_size);
+	if (r < 0)
+		return r;
+	reason_set(&call->reason, gate->error,
+		   "refused by bpfshim's verifier alone: see \"verifier\" in bpfshim-policy(5)");
+	return gate_deliver_log(gate, load->log, gate->error, ret_true_size);
+}
+
+/*
+ * The kernel does not show its own stack to a program that may not read its memory. A program is
+ * believed to write before it reads only if that was proved.
+ */
+static void restrict_program(struct load *load)
+{
+	const struct call *call = load->call;
+	const struct gate *gate = &load->gate;
+
+	if (policy_shows_kernel(call->tenant->policy))
+		return;
+	if (load->request.attr.prog_type == BPF_PROG_TYPE_SOCKET_FILTER)
+		load->request.unprivileged = true;
+	else
+		load->request.clear_stack =
+			gate->verdict != GATE_ACCEPTED || gate->answer->facts.reads_unwritten;
+}
+
+static int load_into_kernel(struct load *load, struct kprog_result *ret_result)
+{
+	struct call *call = load->call;
+	enum policy_verifier verifier = policy_verifier(call->tenant->policy);
+	int r = 0;
+
+	if (verifier == POLICY_VERIFIER_USER) {
+		r = ask_gate_alone(load);
+		if (r < 0 && load->gate.answer)
+			r = gate_deliver_log(&load->gate, load->log, r, &ret_result->log_true_size);
+	} else if (verifier == POLICY_VERIFIER_BOTH) {
+		r = ask_gate_first(load, &ret_result->log_true_size);
+	}
+	if (r < 0)
+		return r;
+	restrict_program(load);
+	r = kprog_load(&load->request, ret_result, &call->reason);
+	if (r == 0 && verifier == POLICY_VERIFIER_USER)
+		r = gate_deliver_log(&load->gate, load->log, 0, &ret_result->log_true_size);
+	return r;
+}
+
+/* --verify-only: the verdict, and something to hold. */
+static int load_nothing(struct load *load, struct kprog_result *ret_result)
+{
+	int r = ask_gate_alone(load);
+
+	if (load->gate.answer)
+		r = gate_deliver_log(&load->gate, load->log, r, &ret_result->log_true_size);
+	if (r == 0)
+		r = ret_result->fd = kprog_stub(&load->request.attr, load->gate.map_fds,
+						load->gate.map_cnt);
+	return r < 0 ? r : 0;
+}
+
 static int prog_load(struct load *load, struct kprog_result *ret_result)
 {
 	struct abi_prog_load *attr = &load->request.attr;
@@ -393,6 +504,8 @@ static int prog_load(struct load *load, struct kprog_result *ret_result)
 		r = translate_fd(load, (int)attr->prog_btf_fd, KOBJECT_BTF, &fd);
 		attr->prog_btf_fd = (uint32_t)fd;
 	}
+	if (r == 0 && call->tenant->verify_only)
+		return load_nothing(load, ret_result);
 	if (r == 0)
 		r = prog_user_load(call, attr, load->request.prog.insns, load->fd_array,
 				   load->license, load->log, &load->user);
@@ -404,7 +517,7 @@ static int prog_load(struct load *load, struct kprog_result *ret_result)
 		ret_result->fd = r < 0 ? -1 : r;
 		return r < 0 ? r : 0;
 	}
-	return kprog_load(&load->request, ret_result, &call->reason);
+	return load_into_kernel(load, ret_result);
 }
 
 int cmd_prog_load(struct call *call)
@@ -471,5 +584,8 @@ int cmd_prog_load(struct call *call)
  */
 int cmd_prog_test_run(struct call *call)
 {
+	if (call->tenant->verify_only)
+		return reason_set(&call->reason, -EOPNOTSUPP,
+				  "programs are verified only and do not run");
 	return CALL_CONTINUE;
 }
