@@ -38,6 +38,7 @@ asks = dict(
     stack_below=lambda: print(tried(load(bpf.RAW_TRACEPOINT, bpf.insn(0x85, src=1, imm=1) + bpf.EXIT + read_stack(10)))),
     stack_of_socket=lambda: load(bpf.SOCKET_FILTER, read_stack(10)),
     address=lambda: load(bpf.SOCKET_FILTER, bpf.insn(0xbf, 0, 1) + bpf.EXIT),
+    variable=lambda: load(bpf.KPROBE, bpf.insn(0x18, 1, 3, imm=1) + bpf.insn(0) + bpf.NOTHING),
     seven=lambda: print(tried(load(bpf.RAW_TRACEPOINT, bpf.returns(7) + bpf.EXIT))),
 )
 for name in sys.argv[1:]:
@@ -140,4 +141,67 @@ answered()
 		grep -q '^R0 leaks addr as return value' "$DIR/out"
 		answered nothing ok
 	done
+}
+
+# only OPTION... -- CMD...: verified and not run
+only()
+{
+	timeout -k 5 60 "$BPFSHIMD" --run --verify-only "$@"
+}
+
+@test "--verify-only: what the kernel gets of a loader's programs is stubs" {
+	local name id
+	only -- sh -c "bpftool prog loadall $PROGRAMS/drain.bpf.o /sys/fs/bpf/all && ls /sys/fs/bpf/all >$DIR/names; touch $DIR/ready; sleep 4 3>&-" >"$DIR/out" 2>&1 &
+	started $!
+	wait_for 10 test -e "$DIR/ready"
+	cat "$DIR/out"
+	bpftool prog list | grep -F -f <(cut -c-15 "$DIR/names" | sed 's/.*/name & /') | cut -d: -f1 >"$DIR/ids"
+	[ "$(wc -l <"$DIR/names")" -ge 5 ]
+	[ "$(wc -l <"$DIR/ids")" -ge "$(wc -l <"$DIR/names")" ]
+	while read -r id; do
+		bpftool prog dump xlated id "$id" | grep -v '^ *;' >"$DIR/dump"
+		diff "$DIR/dump" <(printf '   0: (b7) r0 = 0\n   1: (95) exit\n')
+	done <"$DIR/ids"
+}
+
+@test "--verify-only: verdicts and logs are ours, whatever the policy lets run" {
+	echo '{"kernel": "deny", "user": "deny", "prog_types": []}' >"$DIR/none"
+	only --policy "$DIR/none" -- python3 "$DIR/asks" nothing probe unset writable variable >"$DIR/out" 2>"$DIR/err"
+	cat "$DIR/out"
+	answered nothing ok
+	answered probe ok
+	answered unset EACCES
+	grep -qx 'R0 !read_ok' "$DIR/out"
+	answered writable ENOTSUP
+	grep -qx 'not supported by this verifier: program type 24' "$DIR/out"
+	answered variable ENOTSUP
+	# Those of good and bad programs are the kernel's.
+	"$DIR/verdicts" >"$DIR/real"
+	only -- "$DIR/verdicts" >"$DIR/ours"
+	for how in real ours; do
+		grep '^-- .*level [01], \(0\|65536\) bytes' "$DIR/$how" >"$DIR/$how.same"
+	done
+	[ "$(wc -l <"$DIR/ours.same")" -eq 39 ]
+	diff "$DIR/real.same" "$DIR/ours.same"
+}
+
+@test "--verify-only: tools load and attach, and nothing they wrote runs" {
+	only -- timeout --preserve-status -s INT 3 bpftrace -e 'BEGIN { printf("began\n"); } tracepoint:raw_syscalls:sys_enter { @ = count(); }
+		interval:s:1 { printf("ticked\n"); } END { printf("ended\n"); }' >"$DIR/out" 2>&1
+	cat "$DIR/out"
+	grep -q '^Attaching 4 probes' "$DIR/out"
+	lacks "$DIR/out" began ticked ended '@: [1-9]'
+	only -- python3 "$DIR/asks" seven >"$DIR/out" 2>"$DIR/err"
+	cat "$DIR/out" "$DIR/err"
+	grep -qx EOPNOTSUPP "$DIR/out" || grep -qx ENOTSUP "$DIR/out"
+	grep -q 'refused: programs are verified only and do not run' "$DIR/err"
+}
+
+@test "bpfshimctl verify needs no right at all" {
+	cp "$PROGRAMS/drain.bpf.o" "$DIR/"
+	cp "$BPFSHIMCTL" "$DIR/"
+	run setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all "$DIR/bpfshimctl" verify "$DIR/drain.bpf.o"
+	echo "$output"
+	[ "$status" -eq 0 ]
+	[ "$(grep -c ': accepted, ' <<<"$output")" -ge 5 ]
 }
