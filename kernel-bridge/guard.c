@@ -146,8 +146,8 @@ static int add_clearing(struct builder *b, uint32_t subprog, struct reason *reas
 		return reason_set(reason, -EINVAL, "%u bytes of stack are more than there can be",
 				  depth);
 	for (uint32_t i = 0; i < words; i++)
-		seq[i] = (struct bpf_insn)INSN_ST(BPF_DW, BPF_REG_10, (int16_t) - (8 * ((int)i + 1)),
-						  0);
+		seq[i] = (struct bpf_insn)INSN_ST(BPF_DW, BPF_REG_10,
+						  (int16_t) - (8 * ((int)i + 1)), 0);
 	return insns_edits_add(&b->edits, b->starts[subprog], INSNS_PROLOGUE, seq, words);
 }
 

@@ -36,7 +36,8 @@
  * @prog: the tenant's program, borrowed
  * @scope: the tenant
  * @stack_depths: used stack per subprogram (bytes), in program order, as statslog_depths()
- *	reads it from a trial load of @prog; may be NULL when guard_needs_depths() is false and @clear_stack, too
+ *	reads it from a trial load of @prog; may be NULL when guard_needs_depths() is false and
+ *@clear_stack, too
  * @stack_depth_cnt: elements of it. If they are not as many as @prog has subprograms (the kernel
  *	leaves dead ones out), the deepest one stands for all
  * @denied: whether the policy refuses this helper id; NULL refuses none but those that no guard

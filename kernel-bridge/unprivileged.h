@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Loading a program by the rules of those who may load programs and no more: whoever has CAP_PERFMON
- * may read stack that was never written, keep addresses of the kernel in maps and speculate past
- * bounds (Source: bpf_allow_ptr_leaks() and the like, include/linux/bpf.h, Linux 6.12).
+ * Loading a program by the rules of those who may load programs and no more: whoever has
+ * CAP_PERFMON may read stack that was never written, keep addresses of the kernel in maps and
+ * speculate past bounds (Source: bpf_allow_ptr_leaks() and the like, include/linux/bpf.h,
+ * Linux 6.12).
  */
 #pragma once
 

@@ -32,7 +32,6 @@ struct load {
 	struct kprog_request request;
 	struct fd_set_of_prog fds;
 	struct prog_user user;
-	struct gate gate;
 	struct guestlog *log;
 	char license[LICENSE_SIZE], bad_fd[64];
 	int *fd_array;
@@ -43,7 +42,6 @@ static void load_deinit(struct load *load)
 	for (uint32_t i = 0; i < load->fds.cnt; i++)
 		close_fd(load->fds.own[i]);
 	insns_prog_deinit(&load->request.prog);
-	gate_deinit(&load->gate);
 	prog_user_deinit(&load->user);
 	free(load->fd_array);
 }
@@ -390,99 +388,6 @@ static bool helper_denied(uint32_t helper, void *data)
 	return policy_check_helper(call->tenant->policy, helper, NULL) < 0;
 }
 
-#define OWN_LOG_SIZE (64u << 10) /* of our text where it is shown only if the kernel has none */
-
-/* Ours alone decides: of what it refuses the kernel sees nothing. */
-static int ask_gate_alone(struct load *load)
-{
-	struct call *call = load->call;
-	const struct abi_prog_load *attr = &load->request.attr;
-	int r = gate_ask(call, attr, load->request.prog.insns, load->fd_array, load->license,
-			 &load->user, load->log->level, load->log->size, &load->gate);
-
-	if (r == 0 && load->gate.verdict != GATE_ACCEPTED) {
-		r = load->gate.error;
-		if (!load->gate.answer)
-			call->reason = load->gate.why;
-	}
-	return r;
-}
-
-/*
- * Both must accept. Who else refuses is asked too, since stock tools know the kernel's words: ours
- * are shown where the kernel would have taken the program.
- */
-static int ask_gate_first(struct load *load, uint32_t *ret_true_size)
-{
-	struct call *call = load->call;
-	const struct abi_prog_load *attr = &load->request.attr;
-	struct gate *gate = &load->gate;
-	int r = gate_ask(call, attr, load->request.prog.insns, load->fd_array, load->license,
-			 &load->user, load->log->level ? 1 : 0, OWN_LOG_SIZE, gate);
-
-	if (r < 0 || gate->verdict != GATE_REFUSED)
-		return r;
-	r = kprog_try(&load->request, ret_true_size);
-	if (r < 0)
-		return r;
-	reason_set(&call->reason, gate->error,
-		   "refused by bpfshim's verifier alone: see \"verifier\" in bpfshim-policy(5)");
-	return gate_deliver_log(gate, load->log, gate->error, ret_true_size);
-}
-
-/*
- * The kernel does not show its own stack to a program that may not read its memory. A program is
- * believed to write before it reads only if that was proved.
- */
-static void restrict_program(struct load *load)
-{
-	const struct call *call = load->call;
-	const struct gate *gate = &load->gate;
-
-	if (policy_shows_kernel(call->tenant->policy))
-		return;
-	if (load->request.attr.prog_type == BPF_PROG_TYPE_SOCKET_FILTER)
-		load->request.unprivileged = true;
-	else
-		load->request.clear_stack =
-			gate->verdict != GATE_ACCEPTED || gate->answer->facts.reads_unwritten;
-}
-
-static int load_into_kernel(struct load *load, struct kprog_result *ret_result)
-{
-	struct call *call = load->call;
-	enum policy_verifier verifier = policy_verifier(call->tenant->policy);
-	int r = 0;
-
-	if (verifier == POLICY_VERIFIER_USER) {
-		r = ask_gate_alone(load);
-		if (r < 0 && load->gate.answer)
-			r = gate_deliver_log(&load->gate, load->log, r, &ret_result->log_true_size);
-	} else if (verifier == POLICY_VERIFIER_BOTH) {
-		r = ask_gate_first(load, &ret_result->log_true_size);
-	}
-	if (r < 0)
-		return r;
-	restrict_program(load);
-	r = kprog_load(&load->request, ret_result, &call->reason);
-	if (r == 0 && verifier == POLICY_VERIFIER_USER)
-		r = gate_deliver_log(&load->gate, load->log, 0, &ret_result->log_true_size);
-	return r;
-}
-
-/* --verify-only: the verdict, and something to hold. */
-static int load_nothing(struct load *load, struct kprog_result *ret_result)
-{
-	int r = ask_gate_alone(load);
-
-	if (load->gate.answer)
-		r = gate_deliver_log(&load->gate, load->log, r, &ret_result->log_true_size);
-	if (r == 0)
-		r = ret_result->fd = kprog_stub(&load->request.attr, load->gate.map_fds,
-						load->gate.map_cnt);
-	return r < 0 ? r : 0;
-}
-
 static int prog_load(struct load *load, struct kprog_result *ret_result)
 {
 	struct abi_prog_load *attr = &load->request.attr;
@@ -505,7 +410,7 @@ static int prog_load(struct load *load, struct kprog_result *ret_result)
 		attr->prog_btf_fd = (uint32_t)fd;
 	}
 	if (r == 0 && call->tenant->verify_only)
-		return load_nothing(load, ret_result);
+		return gate_verify_only(call, &load->request, load->log, ret_result);
 	if (r == 0)
 		r = prog_user_load(call, attr, load->request.prog.insns, load->fd_array,
 				   load->license, load->log, &load->user);
@@ -517,7 +422,7 @@ static int prog_load(struct load *load, struct kprog_result *ret_result)
 		ret_result->fd = r < 0 ? -1 : r;
 		return r < 0 ? r : 0;
 	}
-	return load_into_kernel(load, ret_result);
+	return gate_load(call, &load->request, &load->user, load->log, ret_result);
 }
 
 int cmd_prog_load(struct call *call)

@@ -16,8 +16,39 @@
 #include "notifier/call.h"
 #include "notifier/cmd_prog_user.h"
 #include "notifier/prog_maps.h"
+#include "verifier/worker.h"
 
-#define TIMEOUT_MS 10000
+#define TIMEOUT_MS   10000
+#define OWN_LOG_SIZE (64u << 10) /* of our text where it is shown only if the kernel has none */
+
+/** enum gate_verdict - @GATE_UNDECIDED: not covered, too much for it, or no worker to ask */
+enum gate_verdict {
+	GATE_NOT_ASKED,
+	GATE_ACCEPTED,
+	GATE_REFUSED,
+	GATE_UNDECIDED,
+};
+
+/**
+ * struct gate - one program at the gate
+ * @request, @user, @log: borrowed; @user may be NULL
+ * @error: -errno that goes with a refusal, or why it is undecided
+ * @answer: the worker's, @own or that of @user, or NULL
+ * @map_fds: our descriptors of the program's maps, borrowed; @map_cnt of them
+ */
+struct gate {
+	struct call *call;
+	const struct kprog_request *request;
+	const struct prog_user *user;
+	struct guestlog *log;
+	enum gate_verdict verdict;
+	int error;
+	const struct worker_answer *answer;
+	struct worker_answer own;
+	struct reason why;
+	int map_fds[VERIFIER_MAPS_MAX];
+	uint32_t map_cnt;
+};
 
 /* Maps of one program. @contents: of those that do not change, owned */
 struct shapes {
@@ -72,70 +103,75 @@ static void judge(struct gate *gate, const struct worker_answer *answer)
 		gate->verdict = is_refusal(answer->verdict) ? GATE_REFUSED : GATE_UNDECIDED;
 }
 
-static void fail(struct gate *gate, const struct call *call, int error)
+static void fail(struct gate *gate, int error)
 {
 	gate->verdict = GATE_UNDECIDED;
 	gate->error = error;
-	log_notice("tenant=%s: a program was not verified: %s", call->tenant->name,
+	log_notice("tenant=%s: a program was not verified: %s", gate->call->tenant->name,
 		   gate->why.text[0] ? gate->why.text : strerrordesc_np(-error));
 }
 
-static int ask(struct call *call, const struct abi_prog_load *attr, struct bpf_insn *insns,
-	       const int *fd_array, const char *license, uint32_t log_level, uint32_t log_size,
-	       struct gate *gate)
+/* @insns: a copy, which is changed */
+static int ask_worker(struct gate *gate, struct bpf_insn *insns, uint32_t log_level,
+		      uint32_t log_size)
 {
+	const struct abi_prog_load *attr = &gate->request->attr;
 	struct shapes shapes = {.gate = gate};
 	struct worker_request request = {.prog = {.insns = insns,
 						  .cnt = attr->insn_cnt,
 						  .type = attr->prog_type,
 						  .attach_type = attr->expected_attach_type,
-						  .gpl = license_is_gpl(license),
+						  .gpl = license_is_gpl(gate->request->license),
 						  .maps = shapes.maps},
 					 .log_level = log_level,
 					 .log_size = log_level ? log_size : 0};
-	int r = prog_maps_index(insns, attr->insn_cnt, fd_array, find_map, &shapes);
+	int r = prog_maps_index(insns, attr->insn_cnt, gate->request->fd_array, find_map, &shapes);
 
 	request.prog.map_cnt = gate->map_cnt;
 	if (r == 0)
-		r = worker_ask(call->tenant->worker, &request, TIMEOUT_MS, &gate->own, &gate->why);
+		r = worker_ask(gate->call->tenant->worker, &request, TIMEOUT_MS, &gate->own,
+			       &gate->why);
 	for (uint32_t i = 0; i < gate->map_cnt; i++)
 		free(shapes.contents[i]);
 	return r;
 }
 
-int gate_ask(struct call *call, const struct abi_prog_load *attr, const struct bpf_insn *insns,
-	     const int *fd_array, const char *license, const struct prog_user *user,
-	     uint32_t log_level, uint32_t log_size, struct gate *ret_gate)
+/* Return: 0, or -ENOMEM. */
+static int ask(struct gate *gate, uint32_t log_level, uint32_t log_size)
 {
+	const uint64_t size = gate->request->attr.insn_cnt * sizeof(struct bpf_insn);
 	cleanup_free struct bpf_insn *copy = NULL;
 	int r;
 
-	if (user->answered) {
-		judge(ret_gate, &user->answer);
+	if (gate->user && gate->user->answered) {
+		judge(gate, &gate->user->answer);
 		return 0;
 	}
-	if (!call->tenant->worker) {
-		reason_set(&ret_gate->why, 0, "no bpfshim-worker beside the daemon");
-		fail(ret_gate, call, -EIO);
+	if (!gate->call->tenant->worker) {
+		reason_set(&gate->why, 0, "no bpfshim-worker beside the daemon");
+		fail(gate, -EIO);
 		return 0;
 	}
-	r = call_alloc(call, attr->insn_cnt * sizeof(*copy), &copy);
+	r = call_alloc(gate->call, size, &copy);
 	if (r < 0)
 		return r;
-	memcpy(copy, insns, attr->insn_cnt * sizeof(*copy));
-	r = ask(call, attr, copy, fd_array, license, log_level, log_size, ret_gate);
+	memcpy(copy, gate->request->prog.insns, size);
+	r = ask_worker(gate, copy, log_level, log_size);
 	if (r == 0)
-		judge(ret_gate, &ret_gate->own);
+		judge(gate, &gate->own);
 	else
-		fail(ret_gate, call, r);
+		fail(gate, r);
 	return 0;
 }
 
-/* Of a text that is too long the end. Source: bpf_vlog_finalize(), kernel/bpf/log.c, Linux 6.12. */
-int gate_deliver_log(const struct gate *gate, struct guestlog *log, int error,
-		     uint32_t *ret_true_size)
+/*
+ * Our text in the place of what the log holds; of one that is too long the end. Return: @error, or
+ * -ENOSPC. Source: bpf_vlog_finalize(), kernel/bpf/log.c, Linux 6.12.
+ */
+static int show_log(const struct gate *gate, int error, uint32_t *ret_true_size)
 {
 	const struct worker_answer *answer = gate->answer;
+	struct guestlog *log = gate->log;
 	size_t len, room;
 
 	if (!answer || !answer->log || !log->level)
@@ -150,8 +186,85 @@ int gate_deliver_log(const struct gate *gate, struct guestlog *log, int error,
 	return answer->log_true_size > log->size ? -ENOSPC : error;
 }
 
-void gate_deinit(struct gate *gate)
+/* Ours alone decides: of what it refuses the kernel sees nothing. */
+static int ask_alone(struct gate *gate)
 {
-	worker_answer_deinit(&gate->own);
-	gate->answer = NULL;
+	int r = ask(gate, gate->log->level, gate->log->size);
+
+	if (r < 0 || gate->verdict == GATE_ACCEPTED)
+		return r;
+	if (!gate->answer)
+		gate->call->reason = gate->why;
+	return gate->error;
+}
+
+/*
+ * Both must accept. Who else refuses is asked too, since stock tools know the kernel's words: ours
+ * are shown where the kernel would have taken the program.
+ */
+static int ask_first(struct gate *gate, uint32_t *ret_true_size)
+{
+	int r = ask(gate, gate->log->level ? 1 : 0, OWN_LOG_SIZE);
+
+	if (r < 0 || gate->verdict != GATE_REFUSED)
+		return r;
+	r = kprog_try(gate->request, ret_true_size);
+	if (r < 0)
+		return r;
+	reason_set(&gate->call->reason, gate->error,
+		   "refused by bpfshim's verifier alone: see \"verifier\" in bpfshim-policy(5)");
+	return show_log(gate, gate->error, ret_true_size);
+}
+
+/*
+ * The kernel does not show its own stack to a program that may not read its memory. A program is
+ * believed to write before it reads only if that was proved.
+ */
+static void restrict_program(const struct gate *gate, struct kprog_request *request)
+{
+	if (policy_shows_kernel(gate->call->tenant->policy))
+		return;
+	if (request->attr.prog_type == BPF_PROG_TYPE_SOCKET_FILTER)
+		request->unprivileged = true;
+	else
+		request->clear_stack =
+			gate->verdict != GATE_ACCEPTED || gate->answer->facts.reads_unwritten;
+}
+
+int gate_load(struct call *call, struct kprog_request *request, const struct prog_user *user,
+	      struct guestlog *log, struct kprog_result *ret_result)
+{
+	struct gate gate = {.call = call, .request = request, .user = user, .log = log};
+	enum policy_verifier verifier = policy_verifier(call->tenant->policy);
+	uint32_t *true_size = &ret_result->log_true_size;
+	int r = 0;
+
+	if (verifier == POLICY_VERIFIER_USER) {
+		r = ask_alone(&gate);
+		if (r < 0)
+			r = show_log(&gate, r, true_size);
+	} else if (verifier == POLICY_VERIFIER_BOTH) {
+		r = ask_first(&gate, true_size);
+	}
+	if (r == 0) {
+		restrict_program(&gate, request);
+		r = kprog_load(request, ret_result, &call->reason);
+		if (r == 0 && verifier == POLICY_VERIFIER_USER)
+			r = show_log(&gate, 0, true_size);
+	}
+	worker_answer_deinit(&gate.own);
+	return r;
+}
+
+int gate_verify_only(struct call *call, const struct kprog_request *request, struct guestlog *log,
+		     struct kprog_result *ret_result)
+{
+	struct gate gate = {.call = call, .request = request, .log = log};
+	int r = ask_alone(&gate);
+
+	r = show_log(&gate, r, &ret_result->log_true_size);
+	if (r == 0)
+		r = ret_result->fd = kprog_stub(&request->attr, gate.map_fds, gate.map_cnt);
+	worker_answer_deinit(&gate.own);
+	return r < 0 ? r : 0;
 }

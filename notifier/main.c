@@ -34,14 +34,10 @@ static int usage_error(const char *text)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"run", no_argument, NULL, 'r'},
-		{"unprivileged", no_argument, NULL, 'u'},
-		{"verify-only", no_argument, NULL, 'o'},
-		{"policy", required_argument, NULL, 'p'},
-		{"verbose", no_argument, NULL, 'v'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},
-		{NULL, 0, NULL, 0},
+		{"run", no_argument, NULL, 'r'},	 {"unprivileged", no_argument, NULL, 'u'},
+		{"verify-only", no_argument, NULL, 'o'}, {"policy", required_argument, NULL, 'p'},
+		{"verbose", no_argument, NULL, 'v'},	 {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},	 {NULL, 0, NULL, 0},
 	};
 	struct run_options run = {0};
 	bool do_run = false;

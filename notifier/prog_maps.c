@@ -12,7 +12,9 @@
 #include "kernel-bridge/insns.h"
 #include "kernel-bridge/kobject.h"
 
-#define CONTENTS_MAX (64u << 10) /* of one map: constants are few, and this is read at each load */
+#define CONTENTS_MAX                                                                               \
+	(64u << 10) /* of one map: constants are few, and this is read at each load                \
+		     */
 
 unsigned char *prog_maps_contents(int fd, const struct verifier_map *map)
 {
@@ -31,8 +33,8 @@ unsigned char *prog_maps_contents(int fd, const struct verifier_map *map)
 	return take_ptr(&value);
 }
 
-int prog_maps_index(struct bpf_insn *insns, uint32_t cnt, const int *fd_array,
-		    prog_maps_find *find, void *data)
+int prog_maps_index(struct bpf_insn *insns, uint32_t cnt, const int *fd_array, prog_maps_find *find,
+		    void *data)
 {
 	for (uint32_t i = 0; i < cnt; i++) {
 		struct bpf_insn *insn = &insns[i];

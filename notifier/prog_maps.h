@@ -23,8 +23,8 @@ typedef int prog_maps_find(int fd, void *data);
  *
  * Return: 0, -EINVAL for a place in an array that there is not, or what @find returned.
  */
-int prog_maps_index(struct bpf_insn *insns, uint32_t cnt, const int *fd_array,
-		    prog_maps_find *find, void *data);
+int prog_maps_index(struct bpf_insn *insns, uint32_t cnt, const int *fd_array, prog_maps_find *find,
+		    void *data);
 
 /**
  * prog_maps_contents() - the only value of a map that nobody can change: neither tool nor program

@@ -95,8 +95,7 @@ static int read_verifier(struct reader *reader, struct json_object *value)
 	int id = word ? policy_name_id(&policy_verifier_names, word) : -ENOENT;
 
 	if (id < 0)
-		return refuse(reader, line, "verifier",
-			      "must be \"user\", \"kernel\" or \"both\"");
+		return refuse(reader, line, "verifier", "must be \"user\", \"kernel\" or \"both\"");
 	reader->policy->verifier = (uint8_t)id;
 	return 0;
 }

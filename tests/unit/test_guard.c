@@ -555,16 +555,11 @@ static void test_btf(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cgroup),
-		cmocka_unit_test(test_cgroup_subtree),
-		cmocka_unit_test(test_stack_is_clear),
-		cmocka_unit_test(test_context_and_loop),
-		cmocka_unit_test(test_pids),
-		cmocka_unit_test(test_uids),
-		cmocka_unit_test(test_uids_identity),
-		cmocka_unit_test(test_denied),
-		cmocka_unit_test(test_timers),
-		cmocka_unit_test(test_btf),
+		cmocka_unit_test(test_cgroup),	       cmocka_unit_test(test_cgroup_subtree),
+		cmocka_unit_test(test_stack_is_clear), cmocka_unit_test(test_context_and_loop),
+		cmocka_unit_test(test_pids),	       cmocka_unit_test(test_uids),
+		cmocka_unit_test(test_uids_identity),  cmocka_unit_test(test_denied),
+		cmocka_unit_test(test_timers),	       cmocka_unit_test(test_btf),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);
