@@ -19,7 +19,7 @@
 #include "verifier/worker.h"
 
 #define TIMEOUT_MS   10000
-#define OWN_LOG_SIZE (64u << 10) /* of our text where it is shown only if the kernel has none */
+#define OWN_LOG_SIZE (1u << 20)  /* of our text where it is shown only if the kernel has none */
 
 /** enum gate_verdict - @GATE_UNDECIDED: not covered, too much for it, or no worker to ask */
 enum gate_verdict {
@@ -204,13 +204,21 @@ static int ask_alone(struct gate *gate)
  */
 static int ask_first(struct gate *gate, uint32_t *ret_true_size)
 {
-	int r = ask(gate, gate->log->level ? 1 : 0, OWN_LOG_SIZE);
+	int r = ask(gate, 0, 0);
 
 	if (r < 0 || gate->verdict != GATE_REFUSED)
 		return r;
 	r = kprog_try(gate->request, ret_true_size);
 	if (r < 0)
 		return r;
+	/* Logs take long; this one is hardly ever needed. */
+	if (gate->log->level && gate->answer == &gate->own) {
+		worker_answer_deinit(&gate->own);
+		gate->map_cnt = 0;
+		r = ask(gate, gate->log->level, OWN_LOG_SIZE);
+		if (r < 0)
+			return r;
+	}
 	reason_set(&gate->call->reason, gate->error,
 		   "refused by bpfshim's verifier alone: see \"verifier\" in bpfshim-policy(5)");
 	return show_log(gate, gate->error, ret_true_size);
