@@ -20,8 +20,8 @@ static const char *size_name(uint8_t code)
 
 static const char *alu_name(const struct bpf_insn *insn)
 {
-	static const char *const names[16] = {"+=", "-=",  "*=", "/=", "|=", "&=",
-					      "<<=", ">>=", NULL, "%=", "^=", "=", "s>>="};
+	static const char *const names[16] = {
+		"+=", "-=", "*=", "/=", "|=", "&=", "<<=", ">>=", NULL, "%=", "^=", "=", "s>>="};
 	uint8_t op = BPF_OP(insn->code);
 
 	if (insn->off == 1 && op == BPF_DIV)
@@ -39,9 +39,9 @@ static void show_alu(const struct bpf_insn *insn, char *buf, size_t size)
 
 	if (BPF_OP(insn->code) == BPF_END) {
 		snprintf(buf, size, "r%d = %s%d r%d", insn->dst_reg,
-			 wide				 ? "bswap"
+			 wide				? "bswap"
 			 : BPF_SRC(insn->code) == BPF_X ? "be"
-							 : "le",
+							: "le",
 			 insn->imm, insn->dst_reg);
 	} else if (BPF_OP(insn->code) == BPF_NEG) {
 		snprintf(buf, size, "%c%d = -%c%d", letter, insn->dst_reg, letter, insn->dst_reg);
@@ -78,8 +78,8 @@ static void show_atomic(const struct bpf_insn *insn, char *buf, size_t size)
 	else if (name)
 		snprintf(buf, size, "lock *(%s *)(r%d %+d) %c= r%d", size_name(insn->code),
 			 insn->dst_reg, insn->off,
-			 insn->imm == BPF_ADD  ? '+'
-			 : insn->imm == BPF_OR ? '|'
+			 insn->imm == BPF_ADD	? '+'
+			 : insn->imm == BPF_OR	? '|'
 			 : insn->imm == BPF_AND ? '&'
 						: '^',
 			 insn->src_reg);
@@ -130,8 +130,8 @@ static void show_call(const struct bpf_insn *insn, char *buf, size_t size)
 
 static void show_jump(const struct bpf_insn *insn, char *buf, size_t size)
 {
-	static const char *const names[16] = {NULL, "==", ">",	">=", "&", "!=", "s>",
-					      "s>=", NULL, NULL, "<", "<=", "s<", "s<="};
+	static const char *const names[16] = {NULL,  "==", ">",	 ">=", "&",  "!=", "s>",
+					      "s>=", NULL, NULL, "<",  "<=", "s<", "s<="};
 	const char *name = names[BPF_OP(insn->code) >> 4];
 	bool wide = BPF_CLASS(insn->code) == BPF_JMP;
 	char letter = wide ? 'r' : 'w';

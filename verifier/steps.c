@@ -57,6 +57,11 @@ struct bound {
 	bool omit;
 };
 
+static bool is_same_number(const struct bound *a, const struct bound *b)
+{
+	return a->value == b->value && (a->name[0] == b->name[0] || (int64_t)a->value >= 0);
+}
+
 /* Bounds that say something; those that are the same together. */
 static void add_bounds(struct line *line, const struct range *r64, const struct range *r32,
 		       const char **sep)
@@ -78,7 +83,7 @@ static void add_bounds(struct line *line, const struct range *r64, const struct 
 			continue;
 		add(line, "%s%s=", *sep, bounds[i].name);
 		for (size_t k = i + 1; k < cnt; k++) {
-			if (bounds[k].omit || bounds[k].value != bounds[i].value)
+			if (bounds[k].omit || !is_same_number(&bounds[i], &bounds[k]))
 				continue;
 			bounds[k].omit = true;
 			add(line, "%s=", bounds[k].name);
@@ -149,8 +154,8 @@ static void add_reg(struct line *line, const struct walk *walk, const struct reg
 
 static void add_slot(struct line *line, const struct walk *walk, const struct slot *slot, int off)
 {
-	static const char letters[] = {[BYTE_NONE] = '?', [BYTE_SPILL] = 'm', [BYTE_MISC] = 'm',
-				       [BYTE_ZERO] = '0'};
+	static const char letters[] = {
+		[BYTE_NONE] = '?', [BYTE_SPILL] = 'm', [BYTE_MISC] = 'm', [BYTE_ZERO] = '0'};
 	char bytes[9] = {0};
 	bool any = false;
 
@@ -160,20 +165,21 @@ static void add_slot(struct line *line, const struct walk *walk, const struct sl
 		return;
 	}
 	for (int i = 0; i < 8; i++) {
-		bytes[i] = letters[slot->bytes[i]];
-		any |= slot->bytes[i] != BYTE_NONE;
+		bytes[i] = letters[slot->bytes[7 - i]]; /* from above */
+		any |= slot->bytes[7 - i] != BYTE_NONE;
 	}
 	if (any)
 		add(line, " fp%d=%s", off, bytes);
 }
 
 /* @regs, @slots: bit for each that is shown, if it holds anything */
-static void add_state(struct line *line, const struct walk *walk, uint16_t regs, uint64_t slots)
+static void add_state(struct line *line, const struct walk *walk, uint32_t index, uint16_t regs,
+		      uint64_t slots)
 {
-	const struct frame *frame = &walk->state.top;
+	const struct frame *frame = state_frame(&walk->state, index);
 
-	if (walk->state.caller_cnt)
-		add(line, " frame%u:", walk->state.caller_cnt);
+	if (index)
+		add(line, " frame%u:", index);
 	for (uint32_t i = 0; i < REGS; i++) {
 		if (!(regs >> i & 1) || frame->regs[i].type == REG_NONE)
 			continue;
@@ -191,7 +197,7 @@ bool steps_wanted(const struct walk *walk)
 	return walk->level & (VERIFIER_LOG_LEVEL1 | VERIFIER_LOG_LEVEL2);
 }
 
-void steps_path(struct walk *walk, bool is_first, unsigned int from)
+void steps_path(struct walk *walk, bool is_first, uint32_t from)
 {
 	struct line line;
 
@@ -199,12 +205,10 @@ void steps_path(struct walk *walk, bool is_first, unsigned int from)
 	if (!steps_wanted(walk))
 		return;
 	line.len = 0;
-	if (is_first)
-		add(&line, "%u:", walk->at);
-	else
-		add(&line, "\nfrom %u to %u:", from, walk->at);
-	add_state(&line, walk, UINT16_MAX, ALL_SLOTS);
-	walk_say(walk, "%s\n", line.text);
+	add_state(&line, walk, walk->state.caller_cnt, UINT16_MAX, ALL_SLOTS);
+	if (!is_first && walk->level & VERIFIER_LOG_LEVEL2)
+		walk_say(walk, "\nfrom %u to %u:%s\n", from, walk->at, line.text);
+	walk_say(walk, "%u:%s\n", walk->at, line.text);
 }
 
 /* The slot of the stack at hand that the instruction accesses, where that is known. */
@@ -224,6 +228,39 @@ static uint64_t slots_of(const struct walk *walk, const struct bpf_insn *insn)
 	return off < 0 && off >= -STACK_MAX ? 1ull << ((-off - 1) / 8) : 0;
 }
 
+/* All that is known of a frame, behind @what. */
+static void say_frame(struct walk *walk, const char *what, uint32_t index)
+{
+	struct line line;
+
+	line.len = 0;
+	line.text[0] = '\0';
+	add_state(&line, walk, index, UINT16_MAX, ALL_SLOTS);
+	walk_say(walk, "%s%s\n", what, line.text);
+}
+
+static void say_call(struct walk *walk)
+{
+	char at[16];
+
+	say_frame(walk, "caller:\n", walk->state.caller_cnt - 1);
+	say_frame(walk, "callee:\n", walk->state.caller_cnt);
+	snprintf(at, sizeof(at), "%u:", walk->state.top.start);
+	say_frame(walk, at, walk->state.caller_cnt);
+}
+
+static void say_return(struct walk *walk, uint32_t next)
+{
+	char at[48];
+
+	snprintf(at, sizeof(at), "to caller at %u:\n", next);
+	say_frame(walk, at, walk->state.caller_cnt);
+	if (!(walk->level & VERIFIER_LOG_LEVEL2))
+		return;
+	snprintf(at, sizeof(at), "\nfrom %u to %u:", walk->at, next);
+	say_frame(walk, at, walk->state.caller_cnt);
+}
+
 void steps_before(struct walk *walk)
 {
 	const struct bpf_insn *insn = &walk->prog->insns[walk->at];
@@ -234,22 +271,27 @@ void steps_before(struct walk *walk)
 	walk->slots_touched = slots_of(walk, insn);
 	walk->width = (uint32_t)snprintf(NULL, 0, "%u: %s", walk->at, text) + 1;
 	walk->frame_before = walk->state.caller_cnt;
+	if (insn->code == (BPF_JMP | BPF_EXIT) && walk->frame_before)
+		say_frame(walk, "returning from callee:\n", walk->frame_before);
 }
 
 /* What is known goes to the end of the instruction's line. */
-void steps_after(struct walk *walk)
+void steps_after(struct walk *walk, uint32_t next)
 {
 	uint32_t width = walk->width, column = width + 4 > COLUMN ? width + 4 : COLUMN;
 	uint16_t reads, writes;
 	struct line line;
 
-	/* Calls and returns are seen at the next instruction. */
+	if (walk->frame_before < walk->state.caller_cnt)
+		say_call(walk);
+	else if (walk->frame_before > walk->state.caller_cnt)
+		say_return(walk, next);
 	if (walk->frame_before != walk->state.caller_cnt)
 		return;
 	insn_uses(&walk->prog->insns[walk->at], &reads, &writes);
 	line.len = 0;
 	line.text[0] = '\0';
-	add_state(&line, walk, reads | writes, walk->slots_touched);
+	add_state(&line, walk, walk->state.caller_cnt, reads | writes, walk->slots_touched);
 	if (!line.len || !walk->text.len)
 		return;
 	walk->text.len--; /* the line's end */

@@ -6,15 +6,18 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct walk;
 
 /** steps_wanted() - whether the log shows instructions */
 bool steps_wanted(const struct walk *walk);
-/** steps_path() - a path begins at @walk->at, after a jump at @from, or at the start if @is_first */
-void steps_path(struct walk *walk, bool is_first, unsigned int from);
-/** steps_before(), steps_after() - around the instruction at hand, while the path goes on */
+/** steps_path() - a path begins at @walk->at, after a jump at @from, or at the start if @is_first
+ */
+void steps_path(struct walk *walk, bool is_first, uint32_t from);
+/** steps_before(), steps_after() - around the instruction at hand, while the path goes on to @next
+ */
 void steps_before(struct walk *walk);
-void steps_after(struct walk *walk);
+void steps_after(struct walk *walk, uint32_t next);
 /** steps_safe() - a state that covers this one was walked from */
 void steps_safe(struct walk *walk);

@@ -16,6 +16,7 @@
 #include "verifier/steps.h"
 #include "verifier/packet.h"
 
+#define SAID_MAX 2560	      /* bytes of one line of it; a longer one is cut */
 #define TEXT_MAX (1u << 24) /* bytes of log kept; the kernel's UINT_MAX >> 8 */
 
 static void text_add(struct text *text, const char *bytes, size_t len)
@@ -44,14 +45,16 @@ static void text_add(struct text *text, const char *bytes, size_t len)
 
 static void say(struct walk *walk, const char *fmt, va_list args)
 {
-	char line[512];
+	char line[SAID_MAX];
 	int len;
 
 	if (!walk->level)
 		return;
 	len = vsnprintf(line, sizeof(line), fmt, args);
-	if (len >= (int)sizeof(line))
+	if (len >= (int)sizeof(line)) {
 		len = sizeof(line) - 1;
+		line[len - 1] = '\n';
+	}
 	text_add(&walk->text, line, (size_t)len);
 }
 
@@ -222,7 +225,7 @@ static int walk_path(struct walk *walk)
 		if (r != 0)
 			return r < 0 ? r : 0;
 		if (steps_wanted(walk))
-			steps_after(walk);
+			steps_after(walk, next);
 		walk->at = next;
 	}
 }
