@@ -19,7 +19,7 @@
 #include "verifier/worker.h"
 
 #define TIMEOUT_MS   10000
-#define OWN_LOG_SIZE (1u << 20)  /* of our text where it is shown only if the kernel has none */
+#define OWN_LOG_SIZE (1u << 20) /* of our text where it is shown only if the kernel has none */
 
 /** enum gate_verdict - @GATE_UNDECIDED: not covered, too much for it, or no worker to ask */
 enum gate_verdict {

@@ -47,7 +47,8 @@ struct arrival {
 	struct state state;
 };
 
-/** struct pending - a path that is still to be walked; @from: the jump, @said: log there was then */
+/** struct pending - a path that is still to be walked; @from: the jump, @said: log there was then
+ */
 struct pending {
 	struct state state;
 	struct explored *parent;

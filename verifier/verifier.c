@@ -16,7 +16,7 @@
 #include "verifier/steps.h"
 #include "verifier/packet.h"
 
-#define SAID_MAX 2560	      /* bytes of one line of it; a longer one is cut */
+#define SAID_MAX 2560	    /* bytes of one line of it; a longer one is cut */
 #define TEXT_MAX (1u << 24) /* bytes of log kept; the kernel's UINT_MAX >> 8 */
 
 static void text_add(struct text *text, const char *bytes, size_t len)
