@@ -19,6 +19,7 @@ struct cgroup;
 struct crew;
 struct pending;
 struct uspace;
+struct worker;
 
 /**
  * struct tenant
@@ -29,6 +30,9 @@ struct uspace;
  * @pending: calls under way, or NULL: nobody would answer them in our place; not owned
  * @crew: threads serving it; owned
  * @uspace: programs in traced processes, or NULL where the policy or the host has none; owned
+ * @worker: where programs are verified and compiled, or NULL where the policy or the host has none;
+ * owned
+ * @verify_only: programs are verified and never run
  * @ids_in_maps: set once the tenant made a map of maps or programs: lookups need ids translated
  * @lock: guards the tables below
  * @memory: bytes that calls in flight have charged
@@ -48,6 +52,8 @@ struct tenant {
 	struct pending *pending;
 	struct crew *crew;
 	struct uspace *uspace;
+	struct worker *worker;
+	bool verify_only;
 	struct loop_source sweep;
 	bool sweeping;
 	atomic_bool ids_in_maps;
@@ -75,6 +81,9 @@ int tenant_init(struct tenant *tenant, int listener);
  * Return: 0, or -ETIMEDOUT when a thread still sits in a call: the tenant must then stay valid.
  */
 int tenant_deinit(struct tenant *tenant);
+
+/** tenant_free_programs() - the worker and what traced processes run; once nobody is in a call */
+void tenant_free_programs(struct tenant *tenant);
 
 /** tenant_has_pid() - whether a process, in our numbering, belongs to the tenant */
 bool tenant_has_pid(const struct tenant *tenant, pid_t pid);

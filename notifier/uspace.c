@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,23 +21,6 @@
 #include "notifier/uspace_targets.h"
 #include "vm/runtime/host.h"
 #include "vm/runtime/image.h"
-
-/* Beside the daemon, whatever the tenant's or the caller's working directory is. */
-static int open_worker(void)
-{
-	char path[PATH_MAX];
-	ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 20);
-	char *slash;
-	int fd;
-
-	if (len < 0)
-		return -errno;
-	path[len] = '\0';
-	slash = strrchr(path, '/');
-	strcpy(slash ? slash + 1 : path, "bpfshim-worker");
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
 
 /* A second, read-only descriptor: what a target is given must not be able to write. */
 static int reopen_readonly(int fd)
@@ -144,7 +126,7 @@ static int fill_text(struct uspace *uspace, struct reason *reason)
 int uspace_new(struct tenant *tenant, struct uspace **ret_uspace, struct reason *reason)
 {
 	struct uspace *uspace = calloc(1, sizeof(*uspace));
-	int r, exe = -1;
+	int r;
 
 	if (!uspace)
 		return -ENOMEM;
@@ -169,11 +151,9 @@ int uspace_new(struct tenant *tenant, struct uspace **ret_uspace, struct reason 
 		r = fill_text(uspace, reason);
 	if (r == 0 && getrandom(&uspace->nonce, sizeof(uspace->nonce), 0) < 0)
 		r = -errno;
-	if (r == 0) {
-		exe = open_worker();
-		r = exe < 0 ? reason_set(reason, exe, "no bpfshim-worker beside the daemon")
-			    : worker_new(exe, &uspace->worker);
-	}
+	uspace->worker = tenant->worker;
+	if (r == 0 && !uspace->worker)
+		r = reason_set(reason, -ENOENT, "no bpfshim-worker");
 	if (r < 0) {
 		uspace_free(uspace);
 		return r;
@@ -188,7 +168,6 @@ struct uspace *uspace_free(struct uspace *uspace)
 		return NULL;
 	uspace_targets_deinit(uspace);
 	uspace_events_stop(uspace);
-	worker_free(uspace->worker);
 	uspace_space_deinit(&uspace->code);
 	uspace_space_deinit(&uspace->map_memory);
 	uspace_space_deinit(&uspace->arrays);

@@ -192,7 +192,7 @@ struct uspace_prog {
  */
 int uspace_new(struct tenant *tenant, struct uspace **ret_uspace, struct reason *reason);
 
-/** uspace_free() - detach from all targets, end the worker. Accepts NULL. Return: NULL. */
+/** uspace_free() - detach from all targets. Accepts NULL. Return: NULL. */
 struct uspace *uspace_free(struct uspace *uspace);
 
 /** uspace_give_fd() - answer to USPACE_FD_CMD */

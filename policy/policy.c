@@ -49,6 +49,7 @@ int policy_new(enum policy_base base, struct policy **ret_policy)
 	policy->kernel = run;
 	policy->kernel_memory = run;
 	policy->host_breakpoints = run;
+	policy->verifier = POLICY_VERIFIER_BOTH;
 	policy->prog_types = DEFAULT_PROG_TYPES;
 	policy->map_types = DEFAULT_MAP_TYPES;
 	policy->attach = BIT(POLICY_ATTACH_COUNT) - 1;
@@ -239,6 +240,16 @@ int policy_check_quota(const struct policy *policy, enum policy_quota quota, uin
 bool policy_host_breakpoints(const struct policy *policy)
 {
 	return policy->host_breakpoints;
+}
+
+enum policy_verifier policy_verifier(const struct policy *policy)
+{
+	return (enum policy_verifier)policy->verifier;
+}
+
+bool policy_shows_kernel(const struct policy *policy)
+{
+	return policy->kernel && policy->kernel_memory;
 }
 
 bool policy_prefers_user(const struct policy *policy)

@@ -42,6 +42,12 @@ static int check_map(struct walk *walk, struct call_check *check, uint32_t regno
 				 type);
 	if (check->id == BPF_FUNC_tail_call && type != BPF_MAP_TYPE_PROG_ARRAY)
 		return walk_fail(walk, -EINVAL, "expected prog array map for tail call");
+	if ((type == BPF_MAP_TYPE_ARRAY_OF_MAPS || type == BPF_MAP_TYPE_HASH_OF_MAPS) &&
+	    !check->shape.inner.type && check->id == BPF_FUNC_map_lookup_elem)
+		return walk_fail(walk, -EOPNOTSUPP,
+				 "not supported by this verifier: map type %u, whose maps are not "
+				 "known\n",
+				 type);
 	if (!(check->row->map_types >> type & 1))
 		return walk_fail(walk, -EINVAL, "cannot pass map_type %u into func bpf_%s#%u\n",
 				 type, check->row->name, check->id);

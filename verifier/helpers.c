@@ -12,7 +12,8 @@
 #define ELEMENTS                                                                                   \
 	(TYPE(HASH) | TYPE(ARRAY) | TYPE(PERCPU_HASH) | TYPE(PERCPU_ARRAY) | TYPE(LRU_HASH) |      \
 	 TYPE(LRU_PERCPU_HASH) | TYPE(LPM_TRIE))
-/* Programs that may ask who runs, and where. */
+/* Programs that may look at the task that runs, and where. Who it is any may ask by Linux 6.18;
+ * where the kernel is older it says so. */
 #define TRACING                                                                                    \
 	(1ull << BPF_PROG_TYPE_KPROBE | 1ull << BPF_PROG_TYPE_TRACEPOINT |                         \
 	 1ull << BPF_PROG_TYPE_PERF_EVENT | 1ull << BPF_PROG_TYPE_RAW_TRACEPOINT)
@@ -74,14 +75,8 @@ static const struct helper_row rows[] = {
 				{ARG_CTX, ARG_MAP, ARG_ANY},
 				.map_types = TYPE(PROG_ARRAY)},
 	[BPF_FUNC_get_current_pid_tgid] = {"get_current_pid_tgid", RET_SCALAR, {ARG_NONE}},
-	[BPF_FUNC_get_current_uid_gid] = {"get_current_uid_gid",
-					  RET_SCALAR,
-					  {ARG_NONE},
-					  .types = TRACING},
-	[BPF_FUNC_get_current_comm] = {"get_current_comm",
-				       RET_SCALAR,
-				       {ARG_MEM_OUT, ARG_SIZE},
-				       .types = TRACING},
+	[BPF_FUNC_get_current_uid_gid] = {"get_current_uid_gid", RET_SCALAR, {ARG_NONE}},
+	[BPF_FUNC_get_current_comm] = {"get_current_comm", RET_SCALAR, {ARG_MEM_OUT, ARG_SIZE}},
 	[BPF_FUNC_perf_event_output] = {"perf_event_output",
 					RET_SCALAR,
 					{ARG_CTX, ARG_MAP, ARG_ANY, ARG_MEM, ARG_SIZE_OR_0},
@@ -113,8 +108,7 @@ static const struct helper_row rows[] = {
 						RET_SCALAR,
 						{ARG_MAP, ARG_ANY},
 						.map_types = TYPE(CGROUP_ARRAY),
-						.kernel_only = true,
-						.types = TRACING},
+						.kernel_only = true},
 	[BPF_FUNC_get_stack] = {"get_stack",
 				RET_LENGTH,
 				{ARG_CTX, ARG_MEM_OUT, ARG_SIZE_OR_0, ARG_ANY},
@@ -159,10 +153,7 @@ static const struct helper_row rows[] = {
 					      {ARG_CTX, ARG_ANY, ARG_MEM_OUT, ARG_SIZE, ARG_ANY},
 					      .types = TC | ON_SOCKETS,
 					      .kernel_only = true},
-	[BPF_FUNC_get_current_cgroup_id] = {"get_current_cgroup_id",
-					    RET_SCALAR,
-					    {ARG_NONE},
-					    .types = TRACING},
+	[BPF_FUNC_get_current_cgroup_id] = {"get_current_cgroup_id", RET_SCALAR, {ARG_NONE}},
 	[BPF_FUNC_map_push_elem] = {"map_push_elem",
 				    RET_SCALAR,
 				    {ARG_MAP, ARG_VALUE, ARG_ANY},
@@ -216,11 +207,8 @@ static const struct helper_row rows[] = {
 					     .takes_packets = true,
 					     .map_types = TYPE(PERCPU_HASH) | TYPE(PERCPU_ARRAY) |
 							  TYPE(LRU_PERCPU_HASH)},
-	[BPF_FUNC_get_func_ip] = {"get_func_ip",
-				  RET_SCALAR,
-				  {ARG_CTX},
-				  .types = 1ull << BPF_PROG_TYPE_KPROBE,
-				  .gpl = true},
+	[BPF_FUNC_get_func_ip] =
+		{"get_func_ip", RET_SCALAR, {ARG_CTX}, .types = TRACING, .gpl = true},
 	[BPF_FUNC_get_attach_cookie] = {"get_attach_cookie",
 					RET_SCALAR,
 					{ARG_CTX},

@@ -47,11 +47,13 @@ struct arrival {
 	struct state state;
 };
 
-/* A path that is still to be walked. */
+/** struct pending - a path that is still to be walked; @from: the jump, @said: log there was then
+ */
 struct pending {
 	struct state state;
 	struct explored *parent;
-	uint32_t at;
+	uint32_t at, from;
+	size_t said;
 };
 
 enum touched { TOUCHED_NONE, TOUCHED_CTX, TOUCHED_MEMORY };
@@ -82,6 +84,7 @@ struct insn_facts {
  * struct walk - one verification
  * @at: instruction at hand; @state: of the path at hand, which came from @parent
  * @remembered, @jumped: instructions and jumps that were processed when a state was last remembered
+ * @slots_touched, @width, @frame_before: see steps.c: of the instruction at hand
  */
 struct walk {
 	const struct verifier_prog *prog;
@@ -100,6 +103,8 @@ struct walk {
 	struct explored **explored;
 	struct arrival *arrivals;
 	uint32_t states, peak, remembered, jumped;
+	uint64_t slots_touched;
+	uint32_t width, frame_before;
 };
 
 /** walk_say() - add to the log */

@@ -13,8 +13,10 @@
 
 #include "verifier/context.h"
 #include "verifier/internal.h"
+#include "verifier/steps.h"
 #include "verifier/packet.h"
 
+#define SAID_MAX 2560	    /* bytes of one line of it; a longer one is cut */
 #define TEXT_MAX (1u << 24) /* bytes of log kept; the kernel's UINT_MAX >> 8 */
 
 static void text_add(struct text *text, const char *bytes, size_t len)
@@ -43,14 +45,16 @@ static void text_add(struct text *text, const char *bytes, size_t len)
 
 static void say(struct walk *walk, const char *fmt, va_list args)
 {
-	char line[512];
+	char line[SAID_MAX];
 	int len;
 
 	if (!walk->level)
 		return;
 	len = vsnprintf(line, sizeof(line), fmt, args);
-	if (len >= (int)sizeof(line))
+	if (len >= (int)sizeof(line)) {
 		len = sizeof(line) - 1;
+		line[len - 1] = '\n';
+	}
 	text_add(&walk->text, line, (size_t)len);
 }
 
@@ -87,6 +91,17 @@ static int deliver(const struct walk *walk, struct verifier_log *log)
 		       len > room ? room : len);
 	log->buf[len > room ? room : len] = '\0';
 	return len > room ? -ENOSPC : 0;
+}
+
+/* Of a path that came to a good end level 1 keeps nothing. */
+static void text_forget(struct walk *walk, size_t said)
+{
+	if (walk->level & VERIFIER_LOG_LEVEL2)
+		return;
+	if (said < walk->text.dropped)
+		said = walk->text.dropped;
+	if (said - walk->text.dropped < walk->text.len)
+		walk->text.len = said - walk->text.dropped;
 }
 
 static void map_insn(struct walk *walk, const struct bpf_insn *insn)
@@ -197,14 +212,20 @@ static int walk_path(struct walk *walk)
 					 walk->facts->processed);
 		if (walk->insns[walk->at].compare) {
 			r = explored_visit(walk);
+			if (r > 0)
+				steps_safe(walk);
 			if (r != 0)
 				return r < 0 ? r : 0;
 		}
+		if (steps_wanted(walk))
+			steps_before(walk);
 		r = one_insn(walk, &next);
 		if (walk->origins.failed)
 			return -ENOMEM;
 		if (r != 0)
 			return r < 0 ? r : 0;
+		if (steps_wanted(walk))
+			steps_after(walk, next);
 		walk->at = next;
 	}
 }
@@ -217,6 +238,7 @@ static int walk_all(struct walk *walk)
 	top->regs[1] = (struct reg){.type = REG_CTX, .r64 = range_const(0, 64)};
 	top->regs[10] = (struct reg){.type = REG_STACK, .r64 = range_const(0, 64)};
 	walk->state.written[0] = UINT64_MAX;
+	steps_path(walk, true, 0);
 	for (;;) {
 		struct pending *pending;
 
@@ -227,12 +249,16 @@ static int walk_all(struct walk *walk)
 		explored_end(walk);
 		explored_put(walk->parent);
 		walk->parent = NULL;
-		if (!walk->pending_cnt)
+		if (!walk->pending_cnt) {
+			text_forget(walk, 0);
 			return cfg_check_depth(walk);
+		}
 		pending = &walk->pending[--walk->pending_cnt];
 		walk->state = pending->state;
 		walk->parent = pending->parent;
 		walk->at = pending->at;
+		text_forget(walk, pending->said);
+		steps_path(walk, false, pending->from);
 	}
 }
 
@@ -263,6 +289,15 @@ static int prepare(struct walk *walk)
 	return cfg_check(walk);
 }
 
+static void say_stacks(struct walk *walk)
+{
+	if (!(walk->level & VERIFIER_LOG_STATS) || !walk->subprog_cnt)
+		return;
+	for (uint32_t i = 0; i < walk->subprog_cnt; i++)
+		walk_say(walk, i ? "+%u" : "stack depth %u", (walk->subprogs[i].depth + 7) / 8 * 8);
+	walk_say(walk, "\n");
+}
+
 static void walk_deinit(struct walk *walk)
 {
 	state_deinit(&walk->state);
@@ -290,7 +325,8 @@ int verifier_check(const struct verifier_prog *prog, struct verifier_log *log,
 		r = prepare(&walk);
 	if (r == 0)
 		r = walk_all(&walk);
-	if (walk.states || facts.processed)
+	say_stacks(&walk);
+	if (walk.insns)
 		walk_say(&walk,
 			 "processed %u insns (limit %u) max_states_per_insn %u total_states %u "
 			 "peak_states %u mark_read %u\n",

@@ -11,6 +11,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* BPF_LOG_*, include/linux/bpf_verifier.h, Linux 6.12 */
+#define VERIFIER_LOG_LEVEL1 1u
+#define VERIFIER_LOG_LEVEL2 2u
+#define VERIFIER_LOG_STATS  4u
+
 #define VERIFIER_MAPS_MAX 64u /* MAX_USED_MAPS, include/linux/bpf_verifier.h, Linux 6.12 */
 
 /** struct verifier_shape - of the maps in a map of maps; @type 0: it is none */
