@@ -119,6 +119,7 @@ static int ask(struct call *call, const struct abi_prog_load *attr, struct bpf_i
 				     .type = attr->prog_type,
 				     .attach_type = attr->expected_attach_type,
 				     .gpl = license_is_gpl(license),
+				     .sleepable = attr->prog_flags & BPF_F_SLEEPABLE,
 				     .maps = refs.shapes};
 	int r = index_maps(call, user, &refs, insns, attr->insn_cnt, fd_array);
 

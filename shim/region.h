@@ -99,6 +99,8 @@ struct region_event {
 	uint64_t flags; /* as given to bpf_perf_event_output(); ring buffer: see there */
 };
 static_assert(sizeof(struct region_event) == 16, "records stay aligned to 8");
+/* struct region_event.map of a line that a program printed; its flags are the process' number */
+#define REGION_EVENT_TEXT UINT32_MAX
 
 /* Counters of one attachment, per slot (plain additions by its owner); bpfshimctl sums them. */
 #define REGION_ATTACH_MAX 1024u
@@ -141,6 +143,8 @@ static_assert(REGION_SCRATCH + REGION_SCRATCH_SIZE * REGION_SLOTS_MAX <= REGION_
  * @unwinder: 0; the struct region_site of stubs at gcc's _Unwind_Find_FDE(), which has no
  *attachments
  * @enter, @ret: offsets of the runtime's entry points (see struct region_stub and the shadow table)
+ * @tick_ns: of the kernel's jiffies (ns); 0 unknown
+ * @jiffies: what they were when the monotonic clock was 0, less REGION_JIFFIES_START
  */
 struct region_header {
 	uint32_t version, slots, off, features;
@@ -148,8 +152,11 @@ struct region_header {
 	uint64_t generation;
 	uint64_t unwinder;
 	uint64_t own_filters;
-	uint64_t reserved;
+	uint32_t tick_ns;
+	int32_t jiffies;
 };
+/* INITIAL_JIFFIES, include/linux/jiffies.h: they begin five minutes before 2^32 */
+#define REGION_JIFFIES_START(tick_ns) ((1ull << 32) - 300000000000ull / (tick_ns))
 static_assert(sizeof(struct region_header) == 64, "the runtime's text starts behind it");
 
 /**
@@ -264,12 +271,15 @@ static_assert(sizeof(struct region_stub) == REGION_STUB_SIZE, "stub");
  * change them and then only hurts itself.
  * @clock_gettime: address of the vDSO's function, or 0
  * @cgroup_id: bpf_get_current_cgroup_id()
+ * @pid_ns_dev, @pid_ns_ino: of the pid namespace's file, the device as the kernel encodes it; 0
+ *	unknown
  * @spilled: bit N: entries of bucket N of the shadow table may stand in later buckets
  */
 struct region_config {
 	uint32_t version, pad;
 	uint64_t clock_gettime;
 	uint64_t cgroup_id;
+	uint64_t pid_ns_dev, pid_ns_ino;
 	uint64_t spilled[16];
 };
 
@@ -281,6 +291,7 @@ struct region_config {
  * @full: shadow table: hits to go before stale entries are looked for again
  * @lock_debt: time (monotonic, ns) until which waits for locks of maps are shortened
  * @lock_seen: a lock that did not move, and since when (runtime/lock.c)
+ * @pid_ns_dev, @pid_ns_ino: as in struct region_config, found out by a process that was not injected
  */
 struct region_cache {
 	uint64_t injected;
@@ -290,6 +301,7 @@ struct region_cache {
 	uint64_t full;
 	uint64_t randoms; /* bpf_get_prandom_u32() calls */
 	uint64_t lock_debt, lock_seen;
+	uint64_t pid_ns_dev, pid_ns_ino;
 };
 
 /**
