@@ -55,6 +55,12 @@ struct uspace_space {
 	struct list free;
 };
 
+/** struct uspace_text - lines that programs printed in this @second; the event thread's */
+struct uspace_text {
+	time_t second;
+	uint32_t lines, dropped;
+};
+
 /**
  * struct uspace
  * @base: our mapping: text, code, shared part and maps at their offsets
@@ -104,6 +110,7 @@ struct uspace {
 	pthread_t events;
 	atomic_bool events_running, events_stop;
 	atomic_uint events_passes;
+	struct uspace_text text;
 };
 
 /**
@@ -161,11 +168,13 @@ struct uspace_map {
 /**
  * uspace_prog - a program as far as USER placement is concerned; counted
  * @code, @size: where it stands in the region, 0 when it cannot be placed there: see @why_not
+ * @prints: lines for our log
  */
 struct uspace_prog {
 	unsigned int refs;
 	struct uspace *uspace;
 	uint64_t code, size;
+	bool prints;
 	uint32_t map_cnt;
 	struct uspace_map *maps[VERIFIER_MAPS_MAX];
 	struct reason why_not;
@@ -321,6 +330,15 @@ int uspace_elem(struct call *call);
 
 /** uspace_batch() - the same for BPF_MAP_*_BATCH */
 int uspace_batch(struct call *call);
+
+/* uspace_text.c, called by the event thread */
+
+/** uspace_text_take() - a line that a program printed
+ *  @data: room for REGION_EVENT_MAX bytes */
+void uspace_text_take(struct uspace *uspace, uint32_t slot, const struct region_event *event,
+		      unsigned char *data);
+/** uspace_text_report() - how many were not shown */
+void uspace_text_report(struct uspace *uspace);
 
 /* uspace_event.c */
 
