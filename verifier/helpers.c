@@ -39,7 +39,7 @@ static const struct helper_row rows[] = {
 	[BPF_FUNC_ktime_get_ns] = {"ktime_get_ns", RET_SCALAR, {ARG_NONE}},
 	[BPF_FUNC_trace_printk] = {"trace_printk",
 				   RET_SCALAR,
-				   {ARG_MEM, ARG_SIZE, ARG_ANY, ARG_ANY, ARG_ANY},
+				   {ARG_MEM, ARG_SIZE}, /* as many more as it is given */
 				   .gpl = true},
 	[BPF_FUNC_get_prandom_u32] = {"get_prandom_u32", RET_SCALAR, {ARG_NONE}},
 	[BPF_FUNC_get_smp_processor_id] = {"get_smp_processor_id", RET_SCALAR, {ARG_NONE}},

@@ -25,9 +25,9 @@
 #define BOTH_TEXT 512u
 #define BOTH_SLOT 1
 
-enum both_kind { BOTH_VALUE, BOTH_WORKS, BOTH_TEXTS };
+enum both_kind { BOTH_VALUE, BOTH_WORKS, BOTH_TEXTS, BOTH_UNSET };
 
-/** struct both_arg - a number, or an offset in one of the maps */
+/** struct both_arg - a number, or an offset in one of the maps, or nothing */
 struct both_arg {
 	enum both_kind kind;
 	uint64_t value;
@@ -47,6 +47,12 @@ struct both_arg {
 	(struct both_arg)                                                                          \
 	{                                                                                          \
 		BOTH_TEXTS, (off)                                                                  \
+	}
+
+#define UNSET                                                                                      \
+	(struct both_arg)                                                                          \
+	{                                                                                          \
+		BOTH_UNSET, 0                                                                      \
 	}
 
 /**
@@ -142,7 +148,7 @@ static inline uint32_t both_build(const struct both *both, struct bpf_insn *insn
 
 		if (arg->kind == BOTH_VALUE)
 			ADD(INSN_LD_IMM64((uint8_t)(i + 1), arg->value));
-		else
+		else if (arg->kind != BOTH_UNSET)
 			ADD(INSN_LD_IMM64_SRC((uint8_t)(i + 1), BPF_PSEUDO_MAP_VALUE,
 					      arg->value << 32 | (arg->kind == BOTH_TEXTS)));
 	}
@@ -177,12 +183,9 @@ static inline void both_ask(struct both *both, const struct bpf_insn *insns, uin
 	both->own_verdict = verifier_check(&prog, &log, &facts);
 }
 
-static inline void both_kernel(struct both *both, struct bpf_insn *insns, uint32_t cnt)
+/* Return: descriptor or -errno, which is the verdict as well. */
+static inline int both_open(struct both *both, const struct bpf_insn *insns, uint32_t cnt)
 {
-	cleanup_fd int work = both_map(BOTH_WORK, 0);
-	cleanup_fd int text = both_map(BOTH_TEXT, BPF_F_RDONLY_PROG);
-	union bpf_attr freeze = {.map_fd = (uint32_t)text}, run = {0};
-	uint64_t ctx[2] = {0};
 	union bpf_attr load = {.prog_type = both->type ? both->type : BPF_PROG_TYPE_RAW_TRACEPOINT,
 			       .insns = (uintptr_t)insns,
 			       .insn_cnt = cnt,
@@ -191,6 +194,24 @@ static inline void both_kernel(struct both *both, struct bpf_insn *insns, uint32
 			       .log_level = 1,
 			       .log_buf = (uintptr_t)both->kernel_log,
 			       .log_size = sizeof(both->kernel_log)};
+	int fd = sys_bpf(BPF_PROG_LOAD, &load, sizeof(load));
+
+	both->kernel_verdict = fd < 0 ? fd : 0;
+	return fd;
+}
+
+/* The kernel's verdict on a program without maps. */
+static inline void both_load(struct both *both, const struct bpf_insn *insns, uint32_t cnt)
+{
+	close_fd(both_open(both, insns, cnt));
+}
+
+static inline void both_kernel(struct both *both, struct bpf_insn *insns, uint32_t cnt)
+{
+	cleanup_fd int work = both_map(BOTH_WORK, 0);
+	cleanup_fd int text = both_map(BOTH_TEXT, BPF_F_RDONLY_PROG);
+	union bpf_attr freeze = {.map_fd = (uint32_t)text}, run = {0};
+	uint64_t ctx[2] = {0};
 	cleanup_fd int prog = -1;
 
 	both_element(BPF_MAP_UPDATE_ELEM, work, both->work);
@@ -200,12 +221,11 @@ static inline void both_kernel(struct both *both, struct bpf_insn *insns, uint32
 		if (insns[i].src_reg == BPF_PSEUDO_MAP_VALUE &&
 		    insns[i].code == (BPF_LD | BPF_IMM | BPF_DW))
 			insns[i].imm = insns[i].imm ? text : work;
-	prog = sys_bpf(BPF_PROG_LOAD, &load, sizeof(load));
-	both->kernel_verdict = prog < 0 ? prog : 0;
+	prog = both_open(both, insns, cnt);
 	if (prog < 0)
 		return;
 	run.test.prog_fd = (uint32_t)prog;
-	if (load.prog_type == BPF_PROG_TYPE_RAW_TRACEPOINT) {
+	if (!both->type) {
 		run.test.ctx_in = (uintptr_t)ctx;
 		run.test.ctx_size_in = sizeof(ctx);
 	}
@@ -243,8 +263,9 @@ static inline void both_runtime(struct both *both)
 		memcpy(memory + both->pointers[i].at, &to, 8);
 	}
 	for (int i = 0; i < 5; i++)
-		args[i] = both->args[i].kind == BOTH_VALUE ? both->args[i].value
-							   : (uint64_t)both_own(&both->args[i]);
+		args[i] = both->args[i].kind == BOTH_VALUE || both->args[i].kind == BOTH_UNSET
+				  ? both->args[i].value
+				  : (uint64_t)both_own(&both->args[i]);
 	both->own = both_find(both->helper)(args[0], args[1], args[2], args[3], args[4], &both_run);
 	memcpy(both->own_work, memory, BOTH_WORK);
 	memcpy(both->own_work + BOTH_RESULT, &both->own, 8);

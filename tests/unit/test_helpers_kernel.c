@@ -318,6 +318,83 @@ static void test_write_user(void **state)
 	munmap(pages, 2 * FAKE_PAGE);
 }
 
+/* Which helpers there are for uprobes; two are gone where the kernel is locked down. */
+static void test_program_types(void **state)
+{
+	uint32_t refused = 0;
+
+	for (uint32_t id = 1; id < 212; id++) {
+		struct bpf_insn insns[] = {INSN_CALL((int32_t)id), INSN_EXIT()};
+		bool own, kernel;
+
+		if (id == BPF_FUNC_probe_write_user || id == BPF_FUNC_override_return)
+			continue;
+		fresh(id);
+		both.type = BPF_PROG_TYPE_KPROBE;
+		both_ask(&both, insns, ARRAY_SIZE(insns));
+		both_load(&both, insns, ARRAY_SIZE(insns));
+		own = strstr(both.own_log, "cannot use helper");
+		kernel = strstr(both.kernel_log, "cannot use helper");
+		if (!strstr(both.own_log, "not supported by this verifier") && own != kernel)
+			fail_msg("helper %u: %s\nkernel: %s", id, both.own_log, both.kernel_log);
+		refused += own;
+	}
+	assert_true(refused >= 4);
+}
+
+/* Which maps a program may name that sleeps. */
+static void test_sleepable_maps(void **state)
+{
+	static const struct verifier_map maps[] = {
+		{BPF_MAP_TYPE_HASH, 8, 8, 4, 0, NULL},
+		{BPF_MAP_TYPE_ARRAY, 4, 8, 4, 0, NULL},
+		{BPF_MAP_TYPE_PERF_EVENT_ARRAY, 4, 4, 4, 0, NULL},
+		{BPF_MAP_TYPE_PERCPU_HASH, 8, 8, 4, 0, NULL},
+		{BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8, 4, 0, NULL},
+		{BPF_MAP_TYPE_STACK_TRACE, 4, 80, 4, 0, NULL},
+		{BPF_MAP_TYPE_LRU_HASH, 8, 8, 4, 0, NULL},
+		{BPF_MAP_TYPE_LRU_PERCPU_HASH, 8, 8, 4, 0, NULL},
+		{BPF_MAP_TYPE_LPM_TRIE, 8, 8, 4, BPF_F_NO_PREALLOC, NULL},
+		{BPF_MAP_TYPE_QUEUE, 0, 8, 4, 0, NULL},
+		{BPF_MAP_TYPE_STACK, 0, 8, 4, 0, NULL},
+		{BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0, NULL},
+		{BPF_MAP_TYPE_BLOOM_FILTER, 0, 8, 4, 0, NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
+		union bpf_attr attr = {.map_type = maps[i].type,
+				       .key_size = maps[i].key_size,
+				       .value_size = maps[i].value_size,
+				       .max_entries = maps[i].max_entries,
+				       .map_flags = maps[i].flags};
+		cleanup_fd int fd = sys_bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
+		struct bpf_insn insns[] = {INSN_LD_IMM64_SRC(1, BPF_PSEUDO_MAP_FD, 0),
+					   INSN_MOV64_IMM(0, 0), INSN_EXIT()};
+		struct verifier_prog prog = {.insns = insns,
+					     .cnt = ARRAY_SIZE(insns),
+					     .type = BPF_PROG_TYPE_KPROBE,
+					     .gpl = true,
+					     .sleepable = true,
+					     .maps = &maps[i],
+					     .map_cnt = 1};
+		struct verifier_log log = {0};
+		struct verifier_facts facts;
+		int own = verifier_check(&prog, &log, &facts);
+
+		assert_true(fd >= 0);
+		fresh(0);
+		both.type = BPF_PROG_TYPE_KPROBE;
+		both.prog_flags = BPF_F_SLEEPABLE;
+		insns[0].imm = fd;
+		both_load(&both, insns, ARRAY_SIZE(insns));
+		/* Later kernels let it have more. */
+		if (own != both.kernel_verdict)
+			print_message("map type %u: %d, kernel %d\n", maps[i].type, own,
+				      both.kernel_verdict);
+		assert_true(own == both.kernel_verdict || own == -EINVAL);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -327,6 +404,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_signals, setup, both_teardown),
 		cmocka_unit_test_setup_teardown(test_more_signals, setup, both_teardown),
 		cmocka_unit_test_setup_teardown(test_write_user, setup, both_teardown),
+		cmocka_unit_test(test_program_types),
+		cmocka_unit_test(test_sleepable_maps),
 		cmocka_unit_test_setup_teardown(test_namespace, setup, both_teardown),
 	};
 

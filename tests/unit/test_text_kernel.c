@@ -380,6 +380,14 @@ static void test_trace(void **state)
 	assert_int_equal(event.flags, getpid());
 	assert_int_equal(event.size, 9);
 	assert_memory_equal(data, "this is 5", 9);
+	/* With fewer arguments than it may have, and with none it must have. */
+	both.helper = BPF_FUNC_trace_printk;
+	both.args[2] = both.args[3] = both.args[4] = UNSET;
+	memcpy(both.work + FORMAT, "plain", 6);
+	both_same(&both, "trace_printk without arguments");
+	assert_int_equal(both.kernel_verdict, 0);
+	both.args[1] = UNSET;
+	both_same(&both, "trace_printk without size");
 	/* As long as it gets. */
 	while (rt_ring_read(both_run.base, BOTH_SLOT, &event, data))
 		;
