@@ -6,12 +6,12 @@
 
 #include "vm/runtime/internal.h"
 
-/** act_send() - send @run's signal, of which there is one */
+/** act_send() - send @run's signals */
 void act_send(struct rt_run *run);
 
 /** act_finish() - at the end of a run that owns nothing any more */
 rt_inline void act_finish(struct rt_run *run)
 {
-	if (rt_unlikely(run->signal))
+	if (rt_unlikely(run->signals))
 		act_send(run);
 }

@@ -156,7 +156,7 @@ void rt_hit(struct pt_regs *regs, const struct region_stub *stub)
 	run.base = base;
 	run.stack = regs->rsp;
 	run.stub = (uint64_t)stub;
-	run.signal = 0;
+	run.signals = 0;
 	run_attach(base, regs, &run, &site->attach[0]);
 	slot_release(slot);
 	act_finish(&run);
