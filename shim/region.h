@@ -274,14 +274,23 @@ static_assert(sizeof(struct region_stub) == REGION_STUB_SIZE, "stub");
  * @pid_ns_dev, @pid_ns_ino: of the pid namespace's file, the device as the kernel encodes it; 0
  *	unknown
  * @spilled: bit N: entries of bucket N of the shadow table may stand in later buckets
+ * @steady: memory that the process keeps as long as it runs (shim/steady.h); only ever added to,
+ *	@steady_cnt last
  */
+#define REGION_STEADY_MAX 64u
+struct region_range {
+	uint64_t start, end;
+};
 struct region_config {
 	uint32_t version, pad;
 	uint64_t clock_gettime;
 	uint64_t cgroup_id;
 	uint64_t pid_ns_dev, pid_ns_ino;
 	uint64_t spilled[16];
+	uint64_t steady_cnt;
+	struct region_range steady[REGION_STEADY_MAX];
 };
+static_assert(sizeof(struct region_config) <= REGION_CACHE - REGION_CONFIG, "a page");
 
 /**
  * struct region_cache - zero after fork(), filled by the runtime but for @injected

@@ -6,6 +6,7 @@
 
 #include "verifier/helpers.h"
 #include "verifier/internal.h"
+#include "verifier/packet.h"
 
 #define ERRNO_MAX 4095 /* MAX_ERRNO, include/linux/err.h, Linux 6.12 */
 
@@ -137,6 +138,8 @@ static int check_arg(struct walk *walk, struct call_check *check, int index)
 	const struct reg *reg = walk_reg(walk, regno);
 	int r = read_reg(walk, regno);
 
+	if (r == 0 && args[index] != ARG_ANY)
+		r = packet_check_arg(walk, reg, check->row->takes_packets);
 	if (r < 0)
 		return r;
 	switch (args[index]) {
@@ -380,6 +383,8 @@ static int call_helper(struct walk *walk, const struct bpf_insn *insn)
 		r = call_back(walk, &check);
 	if (r == 0 && check.released)
 		r = release(walk, check.released);
+	if (r == 0 && check.row->moves_packet)
+		r = packet_moved(walk);
 	return r < 0 ? r : set_result(walk, &check);
 }
 

@@ -40,13 +40,14 @@ enum helper_ret { RET_SCALAR, RET_LENGTH, RET_VALUE_OR_NULL, RET_RECORD_OR_NULL 
  * @kernel_only: only the kernel can serve it
  * @calls_back: it calls its ARG_FUNC, any number of times
  * @sleeps: only for programs that may sleep
+ * @takes_packets: its memory may be a packet's; @moves_packet: afterwards it may be elsewhere
  */
 struct helper_row {
 	const char *name;
 	enum helper_ret ret;
 	enum helper_arg args[5];
 	uint64_t map_types, types;
-	bool gpl, kernel_only, calls_back, sleeps;
+	bool gpl, kernel_only, calls_back, sleeps, takes_packets, moves_packet;
 };
 
 /** helper_map_types() - bit per BPF_MAP_TYPE_* that some row knows */

@@ -101,6 +101,10 @@ void insn_uses(const struct bpf_insn *insn, uint16_t *ret_reads, uint16_t *ret_w
 		break;
 	case BPF_LD:
 		*ret_writes = dst;
+		if (!insn_is_ld_imm64(insn)) { /* of a packet */
+			*ret_writes = 0x3f;
+			*ret_reads = bit(6) | src;
+		}
 		break;
 	case BPF_LDX:
 		*ret_writes = dst;
