@@ -28,6 +28,7 @@ struct uspace;
  * @listener: seccomp listener; owned
  * @pending: calls under way, or NULL: nobody would answer them in our place; not owned
  * @crew: threads serving it; owned
+ * @trace_pipe: where what its programs print goes, 0: into our log; owned by who made the tenant
  * @uspace: programs in traced processes, or NULL where the policy or the host has none; owned
  * @ids_in_maps: set once the tenant made a map of maps or programs: lookups need ids translated
  * @lock: guards the tables below
@@ -47,6 +48,7 @@ struct tenant {
 	int listener;
 	struct pending *pending;
 	struct crew *crew;
+	int trace_pipe;
 	struct uspace *uspace;
 	struct loop_source sweep;
 	bool sweeping;

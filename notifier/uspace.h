@@ -55,7 +55,11 @@ struct uspace_space {
 	struct list free;
 };
 
-/** struct uspace_text - lines that programs printed in this @second; the event thread's */
+/**
+ * struct uspace_text - lines that programs printed; the event thread's
+ * @second: in which there were so many @lines in our log
+ * @dropped: not shown since then, or since the tree's pipe had room
+ */
 struct uspace_text {
 	time_t second;
 	uint32_t lines, dropped;

@@ -99,8 +99,17 @@ struct region_event {
 	uint64_t flags; /* as given to bpf_perf_event_output(); ring buffer: see there */
 };
 static_assert(sizeof(struct region_event) == 16, "records stay aligned to 8");
-/* struct region_event.map of a line that a program printed; its flags are the process' number */
+/**
+ * struct region_text - before a line that a program printed; struct region_event.map is
+ * REGION_EVENT_TEXT then, and its flags are the thread's number
+ * @time_ns: of the monotonic clock
+ * @comm: of the thread, ended by a zero
+ */
 #define REGION_EVENT_TEXT UINT32_MAX
+struct region_text {
+	uint64_t time_ns;
+	char comm[16];
+};
 
 /* Counters of one attachment, per slot (plain additions by its owner); bpfshimctl sums them. */
 #define REGION_ATTACH_MAX 1024u

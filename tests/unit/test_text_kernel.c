@@ -363,6 +363,7 @@ static void test_trace(void **state)
 					      "\x02", "%lld%%"};
 	struct region_event event;
 	char data[REGION_EVENT_MAX];
+	struct region_text head;
 
 	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
 		uint32_t len = (uint32_t)strlen(formats[i]);
@@ -377,9 +378,12 @@ static void test_trace(void **state)
 	trace("%s is %d", 9, (const uint64_t[]){(uint64_t)"this", 5, 0});
 	assert_int_equal(rt_ring_read(both_run.base, BOTH_SLOT, &event, data), 1);
 	assert_int_equal(event.map, REGION_EVENT_TEXT);
-	assert_int_equal(event.flags, getpid());
-	assert_int_equal(event.size, 9);
-	assert_memory_equal(data, "this is 5", 9);
+	assert_int_equal(event.flags, gettid());
+	assert_int_equal(event.size, sizeof(head) + 9);
+	memcpy(&head, data, sizeof(head));
+	assert_string_equal(head.comm, "test_text_kerne");
+	assert_true(head.time_ns > 0);
+	assert_memory_equal(data + sizeof(head), "this is 5", 9);
 	/* With fewer arguments than it may have, and with none it must have. */
 	both.helper = BPF_FUNC_trace_printk;
 	both.args[2] = both.args[3] = both.args[4] = UNSET;
@@ -393,7 +397,7 @@ static void test_trace(void **state)
 		;
 	trace("%2000d", 7, (const uint64_t[]){1, 0, 0});
 	assert_int_equal(rt_ring_read(both_run.base, BOTH_SLOT, &event, data), 1);
-	assert_int_equal(event.size, 1023);
+	assert_int_equal(event.size, sizeof(head) + 1023);
 }
 
 int main(void)

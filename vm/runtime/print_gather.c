@@ -178,7 +178,9 @@ int print_gather(const struct rt_run *run, const char *fmt, uint32_t max, const 
 
 /** struct scratch - in the slot's scratch memory: the target's stack may be a small one */
 struct scratch {
-	unsigned char bin[PRINT_BIN_MAX], text[PRINT_TEXT_MAX];
+	unsigned char bin[PRINT_BIN_MAX];
+	struct region_text head;
+	unsigned char text[PRINT_TEXT_MAX];
 };
 static_assert(sizeof(struct scratch) <= REGION_SCRATCH_SIZE, "scratch");
 
@@ -209,24 +211,30 @@ uint64_t rt_snprintf(RT_HELPER_ARGS)
 	return (uint64_t)(int64_t)(r + 1);
 }
 
-/*
- * A line for the daemon, which has a log where the kernel has a pipe for all of the host. What finds
- * the ring full is lost, as it is there.
- */
-static uint64_t trace(const struct rt_run *run, const char *fmt, uint32_t max, const uint64_t *raw,
+/* A line for the daemon: the kernel's pipe is for all of the host. */
+static void deliver(struct rt_run *run, struct scratch *scratch, uint32_t len)
+{
+	const struct region_event event = {.size = (uint32_t)sizeof(scratch->head) + len,
+					   .map = REGION_EVENT_TEXT,
+					   .flags = (uint64_t)rt_syscall4(__NR_gettid, 0, 0, 0, 0)};
+
+	if (run->slot >= REGION_RINGS_MAX)
+		return;
+	scratch->head.time_ns = rt_ktime_get_ns(0, 0, 0, 0, 0, run);
+	rt_get_current_comm((uint64_t)scratch->head.comm, sizeof(scratch->head.comm), 0, 0, 0, run);
+	ring_write(run->base, run->slot, &event, &scratch->head);
+}
+
+static uint64_t trace(struct rt_run *run, const char *fmt, uint32_t max, const uint64_t *raw,
 		      uint32_t cnt)
 {
 	struct scratch *scratch = scratch_of(run);
-	struct region_event event = {.map = REGION_EVENT_TEXT};
 	int r = print_gather(run, fmt, max, raw, cnt, scratch->bin);
 
 	if (r < 0)
 		return (uint64_t)r;
 	r = print_text(fmt, max, scratch->bin, scratch->text, PRINT_TEXT_MAX);
-	event.size = r < (int)PRINT_TEXT_MAX ? (uint32_t)r : PRINT_TEXT_MAX - 1;
-	event.flags = (uint64_t)rt_syscall4(__NR_getpid, 0, 0, 0, 0);
-	if (run->slot < REGION_RINGS_MAX)
-		ring_write(run->base, run->slot, &event, scratch->text);
+	deliver(run, scratch, r < (int)PRINT_TEXT_MAX ? (uint32_t)r : PRINT_TEXT_MAX - 1);
 	return (uint64_t)(int64_t)r;
 }
 
