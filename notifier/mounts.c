@@ -25,7 +25,7 @@
 #define DEBUG	"/sys/kernel/debug"
 #define HEADERS TRACEFS_CACHE "/kernel-headers"
 #define SOURCES "/usr/src"
-#define PIPE	DEBUG "/trace_pipe"
+#define PIPE	  DEBUG "/trace_pipe"
 #define PIPE_SIZE (256 << 10) /* bytes */
 
 int mounts_private(struct reason *reason)

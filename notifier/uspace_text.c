@@ -81,12 +81,11 @@ static void pipe_text(struct uspace *uspace, const struct line *line)
 	if (uspace->text.dropped)
 		len = snprintf(text, sizeof(text), "CPU:%u [LOST %u EVENTS]\n", line->slot,
 			       uspace->text.dropped);
-	len += snprintf(text + len, sizeof(text) - (size_t)len,
-			"%16.15s-%-7u [%03u] ..... %5llu.%06llu: bpf_trace_printk: %.*s\n",
-			line->head.comm, line->tid, line->slot,
-			(unsigned long long)(line->head.time_ns / NS_IN_SEC),
-			(unsigned long long)(line->head.time_ns / 1000 % 1000000), line->len,
-			line->text);
+	len += snprintf(
+		text + len, sizeof(text) - (size_t)len,
+		"%16.15s-%-7u [%03u] ..... %5llu.%06llu: bpf_trace_printk: %.*s\n", line->head.comm,
+		line->tid, line->slot, (unsigned long long)(line->head.time_ns / NS_IN_SEC),
+		(unsigned long long)(line->head.time_ns / 1000 % 1000000), line->len, line->text);
 	if (write(uspace->tenant->trace_pipe, text, (size_t)len) == len)
 		uspace->text.dropped = 0;
 	else

@@ -309,7 +309,8 @@ static_assert(sizeof(struct region_config) <= REGION_CACHE - REGION_CONFIG, "a p
  * @full: shadow table: hits to go before stale entries are looked for again
  * @lock_debt: time (monotonic, ns) until which waits for locks of maps are shortened
  * @lock_seen: a lock that did not move, and since when (runtime/lock.c)
- * @pid_ns_dev, @pid_ns_ino: as in struct region_config, found out by a process that was not injected
+ * @pid_ns_dev, @pid_ns_ino: as in struct region_config, found out by a process that was not
+ * injected
  */
 struct region_cache {
 	uint64_t injected;

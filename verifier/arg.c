@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Arguments of helpers that are more than a register: constant strings, formats, numbers to fill in.
+ * Arguments of helpers that are more than a register: constant strings, formats, numbers to fill
+ * in.
  */
 #include <errno.h>
 #include <string.h>
@@ -41,8 +42,7 @@ static int find_string(struct walk *walk, uint32_t regno, const char **ret_text,
 	if (off < 0 || off >= map->value_size)
 		return walk_fail(walk, -EACCES,
 				 "invalid access to map value, value_size=%u off=%lld size=%lld\n",
-				 map->value_size, (long long)off,
-				 (long long)map->value_size - off);
+				 map->value_size, (long long)off, (long long)map->value_size - off);
 	*ret_text = (const char *)map->contents + off;
 	*ret_max = map->value_size - (uint32_t)off;
 	return 0;

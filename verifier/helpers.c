@@ -222,10 +222,7 @@ static const struct helper_row rows[] = {
 				    .map_types = TYPE(RINGBUF)},
 	[BPF_FUNC_ktime_get_boot_ns] = {"ktime_get_boot_ns", RET_SCALAR, {ARG_NONE}},
 	[BPF_FUNC_ktime_get_tai_ns] = {"ktime_get_tai_ns", RET_SCALAR, {ARG_NONE}},
-	[BPF_FUNC_copy_from_user] = {"copy_from_user",
-				     RET_SCALAR,
-				     READ_ARGS,
-				     .types = TRACING,
+	[BPF_FUNC_copy_from_user] = {"copy_from_user", RET_SCALAR, READ_ARGS, .types = TRACING,
 				     .sleeps = true},
 	/* No program that traces may call it. */
 	[BPF_FUNC_ktime_get_coarse_ns] = {"ktime_get_coarse_ns",

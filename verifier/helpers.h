@@ -13,14 +13,14 @@ enum helper_arg {
 	ARG_ANY,
 	ARG_CTX,
 	ARG_MAP,
-	ARG_KEY,       /* of the map before it */
-	ARG_VALUE,     /* of the map before it */
-	ARG_VALUE_OUT, /* the same, written by the helper */
-	ARG_MEM,       /* readable; its size follows */
+	ARG_KEY,	 /* of the map before it */
+	ARG_VALUE,	 /* of the map before it */
+	ARG_VALUE_OUT,	 /* the same, written by the helper */
+	ARG_MEM,	 /* readable; its size follows */
 	ARG_MEM_OR_NULL, /* likewise, or 0 with a size of 0 */
-	ARG_MEM_OUT,   /* written by the helper; its size follows */
+	ARG_MEM_OUT,	 /* written by the helper; its size follows */
 	ARG_MEM_OUT_OR_NULL,
-	ARG_SIZE,      /* of the memory before it, at least 1 */
+	ARG_SIZE, /* of the memory before it, at least 1 */
 	ARG_SIZE_OR_0,
 	ARG_RECORD_SIZE,   /* of a record to reserve: a constant */
 	ARG_RECORD,	   /* reserved, and released by this */

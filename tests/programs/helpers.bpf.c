@@ -46,9 +46,9 @@ int on_text(struct pt_regs *ctx)
 	text->unsigned_consumed = bpf_strtoul(buf, sizeof(buf), 16, (unsigned long *)&args[0]);
 	text->compared = bpf_strncmp(buf, 4, wanted);
 	text->len = BPF_SNPRINTF(text->out, sizeof(text->out), "%s|%5lld|%-8llx|%c|%pi4|%%", buf,
-				text->number, args[0], 'z', buf);
+				 text->number, args[0], 'z', buf);
 	text->short_len = BPF_SNPRINTF(text->cut, sizeof(text->cut), "[%pus]",
-				      (const void *)PT_REGS_PARM1(ctx));
+				       (const void *)PT_REGS_PARM1(ctx));
 	text->traced = bpf_printk("text %s is %lld", buf, text->number);
 	return 0;
 }
@@ -64,7 +64,8 @@ int on_stack(struct pt_regs *ctx)
 	if (!stack)
 		return 0;
 	stack->user = bpf_get_stack(ctx, stack->ips, sizeof(stack->ips), BPF_F_USER_STACK);
-	stack->skipped = bpf_get_stack(ctx, stack->outer, sizeof(stack->outer), BPF_F_USER_STACK | 1);
+	stack->skipped =
+		bpf_get_stack(ctx, stack->outer, sizeof(stack->outer), BPF_F_USER_STACK | 1);
 	stack->kernel = bpf_get_stack(ctx, odd, sizeof(odd), 0);
 	stack->kernel_skipped = bpf_get_stack(ctx, odd, sizeof(odd), 1);
 	stack->bad_flags = bpf_get_stack(ctx, odd, sizeof(odd), BPF_F_USER_STACK | 1 << 20);
@@ -87,7 +88,7 @@ int on_copy(struct pt_regs *ctx)
 	if (!copy)
 		return 0;
 	copy->read = bpf_copy_from_user(copy->bytes, sizeof(copy->bytes),
-				       (const void *)PT_REGS_PARM1(ctx));
+					(const void *)PT_REGS_PARM1(ctx));
 	copy->fault = bpf_copy_from_user(copy->bytes + 8, 8, (const void *)8);
 	return 0;
 }

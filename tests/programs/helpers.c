@@ -71,17 +71,24 @@ static void read_map(struct bpf_object *object, const char *name, void *ret)
 
 static void show_text(struct bpf_object *object)
 {
-	static const char *const texts[] = {"12",   "-7 apples", "0x1f",	 "0x1",
-					    "",	    " 017",	 "not a number", "99999999999999999999",
-					    "0x1ff", "-0x8000000000000000 and a text that is too long"};
+	static const char *const texts[] = {"12",
+					    "-7 apples",
+					    "0x1f",
+					    "0x1",
+					    "",
+					    " 017",
+					    "not a number",
+					    "99999999999999999999",
+					    "0x1ff",
+					    "-0x8000000000000000 and a text that is too long"};
 	struct helpers_text text = {0};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		helpers_text(texts[i]);
 		read_map(object, "text", &text);
 		printf("%lld %lld %lld %lld %lld %lld %lld \"%s\" \"%s\"\n", text.consumed,
-		       text.unsigned_consumed, text.number, text.compared, text.len,
-		       text.short_len, text.traced, text.out, text.cut);
+		       text.unsigned_consumed, text.number, text.compared, text.len, text.short_len,
+		       text.traced, text.out, text.cut);
 	}
 }
 
@@ -106,7 +113,7 @@ static __attribute__((noinline)) void show_stack(struct bpf_object *object)
 	       stack.bad_flags, stack.odd_size);
 	printf("namespace %lld %lld %s\n", stack.named, stack.unnamed,
 	       stack.ids[0] == (uint32_t)getpid() && stack.ids[1] == (uint32_t)getpid() ? "right"
-										      : "wrong");
+											: "wrong");
 	usleep(100000);
 	helpers_stack(0, 0);
 	read_map(object, "stack", &stack);
@@ -219,9 +226,8 @@ int main(int argc, char **argv)
 			fprintf(stderr, "helpers: load %s: %s\n", prog, strerror(errno));
 			return 1;
 		}
-		if (!bpf_program__attach_uprobe_opts(
-			    bpf_object__find_program_by_name(object, prog), -1, "/proc/self/exe", 0,
-			    &opts)) {
+		if (!bpf_program__attach_uprobe_opts(bpf_object__find_program_by_name(object, prog),
+						     -1, "/proc/self/exe", 0, &opts)) {
 			fprintf(stderr, "helpers: attach %s: %s\n", prog, strerror(errno));
 			return 1;
 		}

@@ -176,8 +176,7 @@ static inline void both_ask(struct both *both, const struct bpf_insn *insns, uin
 					   .sleepable = both->prog_flags & BPF_F_SLEEPABLE,
 					   .maps = maps,
 					   .map_cnt = 2};
-	struct verifier_log log = {
-		.level = 1, .buf = both->own_log, .size = sizeof(both->own_log)};
+	struct verifier_log log = {.level = 1, .buf = both->own_log, .size = sizeof(both->own_log)};
 	struct verifier_facts facts;
 
 	both->own_verdict = verifier_check(&prog, &log, &facts);
@@ -301,6 +300,6 @@ static inline void both_same(struct both *both, const char *what)
 			 (long long)both->kernel);
 	for (uint32_t i = 0; i < BOTH_WORK; i++)
 		if (both->own_work[i] != both->kernel_work[i])
-			fail_msg("%s: byte %u is 0x%02x, kernel 0x%02x", what, i,
-				 both->own_work[i], both->kernel_work[i]);
+			fail_msg("%s: byte %u is 0x%02x, kernel 0x%02x", what, i, both->own_work[i],
+				 both->kernel_work[i]);
 }

@@ -245,7 +245,8 @@ static void *signal_process_in_thread(void *arg)
 
 static void test_signals(void **state)
 {
-	static const uint32_t numbers[] = {0, SIGUSR1, SIGUSR2, SIGCHLD, SIGWINCH, 34, 64, 65, 1 << 30, -1u};
+	static const uint32_t numbers[] = {0,  SIGUSR1, SIGUSR2, SIGCHLD, SIGWINCH,
+					   34, 64,	65,	 1 << 30, -1u};
 	const struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO};
 	sigset_t usr1;
 	pthread_t thread;

@@ -111,8 +111,7 @@ static void test_helpers(void **state)
 	assert_int_equal(policy_check_user_helper(policy, 212, NULL), 0);
 	assert_int_equal(policy_check_user_helper(policy, UINT32_MAX, NULL), 0);
 	assert_int_equal(policy_check_user_helper(policy, BPF_FUNC_send_signal, &reason), -EPERM);
-	assert_string_equal(reason.text,
-			    "policy: helper bpf_send_signal is denied by \"helpers\"");
+	assert_string_equal(reason.text, "policy: helper bpf_send_signal is denied by \"helpers\"");
 	policy_check_helper(policy, 113, &reason);
 	assert_string_equal(reason.text, "policy: helper bpf_probe_read_kernel is refused by "
 					 "\"kernel_memory\": \"deny\"");

@@ -55,16 +55,51 @@ static void number(uint32_t helper, const char *text, uint32_t len, uint64_t fla
 static void test_numbers(void **state)
 {
 	static const char *const texts[] = {
-		"0", "1", "-1", "+1", "", " ", "-", "--1", "- 1", "\t\n\v\f\r 12", "\xa0 7", "12abc",
-		"0x", "0xg", "0x1f", "0X1F", "x1", "017", "08", "0b1", "1 2", "0x 1", "-0", "-0x10",
-		"9223372036854775807", "9223372036854775808", "-9223372036854775808",
-		"-9223372036854775809", "18446744073709551615", "18446744073709551616",
-		"-18446744073709551615", "184467440737095516150", "0xffffffffffffffff",
-		"0x10000000000000000", "01777777777777777777777", "02000000000000000000000",
-		"ffffffffffffffff", "fffffffffffffffff", "99999999999999999999999999999999999999",
+		"0",
+		"1",
+		"-1",
+		"+1",
+		"",
+		" ",
+		"-",
+		"--1",
+		"- 1",
+		"\t\n\v\f\r 12",
+		"\xa0 7",
+		"12abc",
+		"0x",
+		"0xg",
+		"0x1f",
+		"0X1F",
+		"x1",
+		"017",
+		"08",
+		"0b1",
+		"1 2",
+		"0x 1",
+		"-0",
+		"-0x10",
+		"9223372036854775807",
+		"9223372036854775808",
+		"-9223372036854775808",
+		"-9223372036854775809",
+		"18446744073709551615",
+		"18446744073709551616",
+		"-18446744073709551615",
+		"184467440737095516150",
+		"0xffffffffffffffff",
+		"0x10000000000000000",
+		"01777777777777777777777",
+		"02000000000000000000000",
+		"ffffffffffffffff",
+		"fffffffffffffffff",
+		"99999999999999999999999999999999999999",
 		"00000000000000000000000000000000000000000000000000000000000000000000000000012",
 		"                                                                           12",
-		"1\xe9", "\xff", "1\n", "0x0x1",
+		"1\xe9",
+		"\xff",
+		"1\n",
+		"0x0x1",
 	};
 	static const uint64_t bases[] = {0, 8, 10, 16, 2, 1, 31, 32, 42, 1ull << 63};
 
@@ -136,7 +171,7 @@ static void compare(const char *a, uint32_t size, const char *b)
 
 static void test_compare(void **state)
 {
-	static const char *const texts[] = {"",	    "a",    "b",    "abc",	 "abd",
+	static const char *const texts[] = {"",	    "a",    "b",    "abc",     "abd",
 					    "abcd", "\xff", "\x7f", "abc\xe9", "ABC"};
 
 	for (size_t a = 0; a < ARRAY_SIZE(texts); a++)
@@ -183,17 +218,33 @@ static void print(const char *fmt, const uint64_t *args, uint32_t cnt, uint32_t 
 static void test_formats(void **state)
 {
 	static const char *const formats[] = {
-		"", "plain", "%%", "100%", "%", "% ", "%d", "%5d|", "%-5d|", "%05d|", "%+d", "% d",
-		"%+ d", "%-05d|", "%0-5d|", "%i", "%u", "%x", "%X", "%8x", "%08X", "%-8x|", "%ld", "%lld",
-		"%lu", "%llu", "%lx", "%llX", "%lllu", "%hd", "%hhx", "%zd", "%o", "%f", "%e", "%n",
-		"%a", "%c", "%5c|", "%-5c|", "%05c|", "%.3d", "%*d", "%#x", "%1$d", "%p4", "%pz", "%pI",
-		"%pI5", "%pi", "%pM", "%pU", "%pks1", "%sx", "%lp", "%ls", "%lc", "%px", "%20px|",
-		"%-20px|", "%pxabc %d", "%px.%d", "%ps", "%pS", "%pB", "%30ps|", "%-30pS|", "%30pB|",
-		"%pSR %d", "%p ", "%p|", "%pa", "%\x01", "\x01", "\x7f", "tab\tand\nline", "%d%d%d", "%s %s",
-		"%d %s", "%5", "%-", "%+", "%0", "%00000000003d", "%300d", "%100000d", "%d\xc3\xa9",
-		"\xe9", "%s\xe9", "%p\xa0", "%px\xe9z", "%-0+ 12lld|", "%#d", "%'d",
+		"",	     "plain",	 "%%",	       "100%",
+		"%",	     "% ",	 "%d",	       "%5d|",
+		"%-5d|",     "%05d|",	 "%+d",	       "% d",
+		"%+ d",	     "%-05d|",	 "%0-5d|",     "%i",
+		"%u",	     "%x",	 "%X",	       "%8x",
+		"%08X",	     "%-8x|",	 "%ld",	       "%lld",
+		"%lu",	     "%llu",	 "%lx",	       "%llX",
+		"%lllu",     "%hd",	 "%hhx",       "%zd",
+		"%o",	     "%f",	 "%e",	       "%n",
+		"%a",	     "%c",	 "%5c|",       "%-5c|",
+		"%05c|",     "%.3d",	 "%*d",	       "%#x",
+		"%1$d",	     "%p4",	 "%pz",	       "%pI",
+		"%pI5",	     "%pi",	 "%pM",	       "%pU",
+		"%pks1",     "%sx",	 "%lp",	       "%ls",
+		"%lc",	     "%px",	 "%20px|",     "%-20px|",
+		"%pxabc %d", "%px.%d",	 "%ps",	       "%pS",
+		"%pB",	     "%30ps|",	 "%-30pS|",    "%30pB|",
+		"%pSR %d",   "%p ",	 "%p|",	       "%pa",
+		"%\x01",     "\x01",	 "\x7f",       "tab\tand\nline",
+		"%d%d%d",    "%s %s",	 "%d %s",      "%5",
+		"%-",	     "%+",	 "%0",	       "%00000000003d",
+		"%300d",     "%100000d", "%d\xc3\xa9", "\xe9",
+		"%s\xe9",    "%p\xa0",	 "%px\xe9z",   "%-0+ 12lld|",
+		"%#d",	     "%'d",
 	};
-	static const uint64_t values[] = {0, 1, 42, (uint64_t)-1, 1ull << 31, 1ull << 63, 0x1234567890abcdef};
+	static const uint64_t values[] = {
+		0, 1, 42, (uint64_t)-1, 1ull << 31, 1ull << 63, 0x1234567890abcdef};
 
 	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
 		for (size_t k = 0; k < ARRAY_SIZE(values); k++) {
@@ -221,12 +272,20 @@ static void test_formats(void **state)
 static void test_pointers(void **state)
 {
 	static const char *const formats[] = {
-		"%s", "[%s]", "%10s|", "%-10s|", "%3s|", "%pks", "%pus", "%10pks|", "%pi4", "%pI4", "%pi6",
-		"%pI6", "%20pI4|", "%pI4x%d", "%s%s", "%s %d", "%pks %pus %s", "%c%s%c", "%s%lld",
-		"%pI6%pI6%pI6%pI6%pI6%pI6%pI6%pI6%pI6%pI6%pI6%pI6",
+		"%s",		"[%s]",
+		"%10s|",	"%-10s|",
+		"%3s|",		"%pks",
+		"%pus",		"%10pks|",
+		"%pi4",		"%pI4",
+		"%pi6",		"%pI6",
+		"%20pI4|",	"%pI4x%d",
+		"%s%s",		"%s %d",
+		"%pks %pus %s", "%c%s%c",
+		"%s%lld",	"%pI6%pI6%pI6%pI6%pI6%pI6%pI6%pI6%pI6%pI6%pI6%pI6",
 	};
 	static char here[700];
-	const uint64_t others[] = {0, (uint64_t)here, 1, 0xffffffffffffff00ull, (uint64_t)here + 690};
+	const uint64_t others[] = {0, (uint64_t)here, 1, 0xffffffffffffff00ull,
+				   (uint64_t)here + 690};
 
 	memset(here, 'h', sizeof(here) - 1);
 	memcpy(here, "here", 5);
@@ -260,8 +319,8 @@ static void test_room(void **state)
 {
 	static char here[700];
 	static const char *const formats[] = {
-		"%s%d", "%s%lld", "%s%c", "%s%s", "%s%pI4", "%s%px", "%s", "%c%s%d",
-		"%s%s%s%s", "%d%s%d%s", "%s%c%c%c%c%d", "%s%d%s",
+		"%s%d", "%s%lld", "%s%c",     "%s%s",	  "%s%pI4",	  "%s%px",
+		"%s",	"%c%s%d", "%s%s%s%s", "%d%s%d%s", "%s%c%c%c%c%d", "%s%d%s",
 	};
 
 	for (uint32_t len = 480; len < 516; len++) {
@@ -281,9 +340,9 @@ static void test_room(void **state)
 static void test_random_formats(void **state)
 {
 	static const char *const pieces[] = {
-		"%d", "%5d", "%-7d", "%03d", "%x", "%08x", "%lx", "%llu", "%lld", "%+i", "% d", "%c",
-		"%4c", "%%", "text", " ", "\n", "%px", "%-12lx", "%012llX", "%ps", "%pB", "%u", "%2u",
-		"%s", "%pus", "x", "%lu",
+		"%d",  "%5d", "%-7d", "%03d", "%x",   "%08x", "%lx", "%llu", "%lld",   "%+i",
+		"% d", "%c",  "%4c",  "%%",   "text", " ",    "\n",  "%px",  "%-12lx", "%012llX",
+		"%ps", "%pB", "%u",   "%2u",  "%s",   "%pus", "x",   "%lu",
 	};
 	static char here[] = "somewhere in the process";
 
@@ -359,15 +418,15 @@ static void trace(const char *fmt, uint32_t size, const uint64_t args[3])
 
 static void test_trace(void **state)
 {
-	static const char *const formats[] = {"none", "%d %d %d", "%d %d %d %d", "%s", "%z", "%", "%1100d",
-					      "\x02", "%lld%%"};
+	static const char *const formats[] = {"none", "%d %d %d", "%d %d %d %d", "%s",	  "%z",
+					      "%",    "%1100d",	  "\x02",	 "%lld%%"};
 	struct region_event event;
 	char data[REGION_EVENT_MAX];
 	struct region_text head;
 
 	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
 		uint32_t len = (uint32_t)strlen(formats[i]);
-		uint64_t args[3] = {(uint64_t)"text", (uint64_t)-7, 9};
+		uint64_t args[3] = {(uint64_t) "text", (uint64_t)-7, 9};
 
 		trace(formats[i], len + 1, args);
 		trace(formats[i], len, args);
@@ -375,7 +434,7 @@ static void test_trace(void **state)
 	}
 	while (rt_ring_read(both_run.base, BOTH_SLOT, &event, data))
 		;
-	trace("%s is %d", 9, (const uint64_t[]){(uint64_t)"this", 5, 0});
+	trace("%s is %d", 9, (const uint64_t[]){(uint64_t) "this", 5, 0});
 	assert_int_equal(rt_ring_read(both_run.base, BOTH_SLOT, &event, data), 1);
 	assert_int_equal(event.map, REGION_EVENT_TEXT);
 	assert_int_equal(event.flags, gettid());

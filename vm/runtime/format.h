@@ -11,7 +11,7 @@
 
 #include "vm/runtime/ctype.h"
 
-#define FORMAT_ARGS_MAX 12u /* MAX_BPRINTF_VARARGS */
+#define FORMAT_ARGS_MAX	 12u /* MAX_BPRINTF_VARARGS */
 #define FORMAT_UNBOUNDED UINT32_MAX
 
 enum format_kind {
@@ -37,8 +37,8 @@ enum format_kind {
  * struct format_item - a piece of a format string
  * @flags: FORMAT_LEFT, ...
  * @size: of a number (bytes)
- * @pointer: what follows %p: 'k' and 'u' of a string; 'i' and 'I' of an address; 'x', 'K', 's', 'S',
- *	'B'; 0 for none of these
+ * @pointer: what follows %p: 'k' and 'u' of a string; 'i' and 'I' of an address; 'x', 'K', 's',
+ *'S', 'B'; 0 for none of these
  * @version: of an internet protocol, '4' or '6'
  * @width: -1: not said
  * @len: bytes of the string that this is
@@ -209,7 +209,8 @@ static inline bool format_takes(const struct format_item *item)
 	return item->kind >= FORMAT_NUMBER && item->kind <= FORMAT_POINTER;
 }
 
-/** format_check() - Return: whether @fmt, which ends within @max bytes, is one for @cnt arguments */
+/** format_check() - Return: whether @fmt, which ends within @max bytes, is one for @cnt arguments
+ */
 static inline bool format_check(const char *fmt, uint32_t max, uint32_t cnt)
 {
 	uint64_t at = 0;

@@ -186,8 +186,7 @@ static_assert(sizeof(struct scratch) <= REGION_SCRATCH_SIZE, "scratch");
 
 static struct scratch *scratch_of(const struct rt_run *run)
 {
-	return RT_PTR(run->base,
-		      REGION_SHARED + REGION_SCRATCH + run->slot * REGION_SCRATCH_SIZE);
+	return RT_PTR(run->base, REGION_SHARED + REGION_SCRATCH + run->slot * REGION_SCRATCH_SIZE);
 }
 
 static bool good_args(uint64_t args, uint64_t len)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * STACK_TRACE maps, bpf_get_stackid() and bpf_get_stack(): the calls that led to a probe, by frame pointers, as the
- * kernel finds them (perf_callchain_user(), arch/x86/events/core.c, Linux 6.18).
+ * STACK_TRACE maps, bpf_get_stackid() and bpf_get_stack(): the calls that led to a probe, by frame
+ * pointers, as the kernel finds them (perf_callchain_user(), arch/x86/events/core.c, Linux 6.18).
  *
  * A map's memory is a bit for each bucket, so that empty ones are passed over without being
  * touched, then the buckets: a head and the addresses. What a bucket gets is decided by one
@@ -264,7 +264,8 @@ static struct trace trace_of(const struct rt_run *run, uint64_t ctx, uint32_t de
 	return trace;
 }
 
-/* r1 context, r2 map, r3 flags. The kernel's stack is empty: it is in user code that a uprobe is. */
+/* r1 context, r2 map, r3 flags. The kernel's stack is empty: it is in user code that a uprobe is.
+ */
 uint64_t rt_get_stackid(RT_HELPER_ARGS)
 {
 	const struct region_map *map = (const void *)r2;
