@@ -61,6 +61,7 @@ static void leave_maps(struct uspace_prog *prog, uint32_t cnt)
 static int enter(const struct uspace_tail *tail, struct reason *reason)
 {
 	const struct uspace_prog *prog = tail->prog;
+	int r = 0;
 
 	if (tail->foreign || (prog && !prog->code))
 		return reason_set(reason, -EOPNOTSUPP,
@@ -68,14 +69,17 @@ static int enter(const struct uspace_tail *tail, struct reason *reason)
 				  "processes%s%.300s",
 				  prog ? ": " : "", prog ? prog->why_not.text : "");
 	for (uint32_t i = 0; prog && i < prog->map_cnt; i++) {
-		int r = uspace_map_settle(prog->maps[i], reason);
-
+		r = uspace_map_settle(prog->maps[i], reason);
 		if (r < 0) {
 			leave_maps(tail->prog, i);
 			return r;
 		}
 	}
-	return 0;
+	if (prog && prog->prints)
+		r = uspace_events_start(prog->uspace);
+	if (r < 0)
+		leave_maps(tail->prog, prog->map_cnt);
+	return r;
 }
 
 static void leave(const struct uspace_tail *tail)
