@@ -78,6 +78,7 @@ static int ask(struct call *call, const struct abi_prog_load *attr, struct bpf_i
 				     .type = attr->prog_type,
 				     .attach_type = attr->expected_attach_type,
 				     .gpl = license_is_gpl(license),
+				     .sleepable = attr->prog_flags & BPF_F_SLEEPABLE,
 				     .maps = refs.shapes};
 	int r = prog_maps_index(insns, attr->insn_cnt, fd_array, map_index, &refs);
 
@@ -94,7 +95,7 @@ static int ask(struct call *call, const struct abi_prog_load *attr, struct bpf_i
 	return r;
 }
 
-/* What the policy refuses is refused wherever the program runs. */
+/* What the policy refuses by name is refused wherever the program runs. */
 static void check_helpers(struct call *call, struct prog_user *user)
 {
 	const uint64_t *helpers = user->answer.facts.helpers;
@@ -102,7 +103,7 @@ static void check_helpers(struct call *call, struct prog_user *user)
 
 	for (uint32_t id = 0; id < 256; id++) {
 		if (!(helpers[id / 64] >> (id % 64) & 1) ||
-		    policy_check_helper(call->tenant->policy, id, &reason) == 0)
+		    policy_check_user_helper(call->tenant->policy, id, &reason) == 0)
 			continue;
 		uspace_prog_refuse(user->prog, &reason);
 		return;

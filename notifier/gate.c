@@ -122,6 +122,7 @@ static int ask_worker(struct gate *gate, struct bpf_insn *insns, uint32_t log_le
 						  .type = attr->prog_type,
 						  .attach_type = attr->expected_attach_type,
 						  .gpl = license_is_gpl(gate->request->license),
+						  .sleepable = attr->prog_flags & BPF_F_SLEEPABLE,
 						  .maps = shapes.maps},
 					 .log_level = log_level,
 					 .log_size = log_level ? log_size : 0};

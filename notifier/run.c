@@ -110,7 +110,7 @@ static int run_prepare(struct run *run, struct reason *reason)
 		return run->keeper;
 	r = mounts_private(reason);
 	if (r == 0)
-		r = mounts_prepare(options->unprivileged, reason);
+		r = mounts_prepare(options->unprivileged, &run->tenant.trace_pipe, reason);
 	return r;
 }
 

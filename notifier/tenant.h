@@ -29,6 +29,7 @@ struct worker;
  * @listener: seccomp listener; owned
  * @pending: calls under way, or NULL: nobody would answer them in our place; not owned
  * @crew: threads serving it; owned
+ * @trace_pipe: where what its programs print goes, 0: into our log; owned by who made the tenant
  * @uspace: programs in traced processes, or NULL where the policy or the host has none; owned
  * @worker: where programs are verified and compiled, or NULL where the policy or the host has none;
  * owned
@@ -51,6 +52,7 @@ struct tenant {
 	int listener;
 	struct pending *pending;
 	struct crew *crew;
+	int trace_pipe;
 	struct uspace *uspace;
 	struct worker *worker;
 	bool verify_only;

@@ -15,7 +15,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/sys.h"
+#include "kernel-bridge/jiffies.h"
 #include "notifier/call.h"
 #include "notifier/tenant.h"
 #include "notifier/uspace_targets.h"
@@ -119,6 +121,10 @@ static int fill_text(struct uspace *uspace, struct reason *reason)
 	memcpy(uspace->base, runtime_image, runtime_image_size);
 	header->slots = (uint32_t)cpus;
 	header->features = rt_cpu_features();
+	if (jiffies_find(&header->tick_ns, &header->jiffies) < 0)
+		log_notice("tenant=%s: the kernel's jiffies are not known: programs in traced "
+			   "processes see 0",
+			   uspace->tenant->name);
 	uspace->seccomp_filters = count_filters(uspace->tenant->pid);
 	return 0;
 }

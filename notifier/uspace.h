@@ -58,6 +58,16 @@ struct uspace_space {
 };
 
 /**
+ * struct uspace_text - lines that programs printed; the event thread's
+ * @second: in which there were so many @lines in our log
+ * @dropped: not shown since then, or since the tree's pipe had room
+ */
+struct uspace_text {
+	time_t second;
+	uint32_t lines, dropped;
+};
+
+/**
  * struct uspace
  * @base: our mapping: text, code, shared part and maps at their offsets
  * @code_fd: read-only descriptor of text and code, for targets
@@ -109,6 +119,7 @@ struct uspace {
 	pthread_t events;
 	atomic_bool events_running, events_stop;
 	atomic_uint events_passes;
+	struct uspace_text text;
 };
 
 /**
@@ -173,11 +184,13 @@ struct uspace_map {
 /**
  * uspace_prog - a program as far as USER placement is concerned; counted
  * @code, @size: where it stands in the region, 0 when it cannot be placed there: see @why_not
+ * @prints: lines for our log
  */
 struct uspace_prog {
 	unsigned int refs;
 	struct uspace *uspace;
 	uint64_t code, size;
+	bool prints;
 	uint32_t map_cnt;
 	struct uspace_map *maps[VERIFIER_MAPS_MAX];
 	struct reason why_not;
@@ -334,6 +347,15 @@ int uspace_elem(struct call *call);
 
 /** uspace_batch() - the same for BPF_MAP_*_BATCH */
 int uspace_batch(struct call *call);
+
+/* uspace_text.c, called by the event thread */
+
+/** uspace_text_take() - a line that a program printed
+ *  @data: room for REGION_EVENT_MAX bytes */
+void uspace_text_take(struct uspace *uspace, uint32_t slot, const struct region_event *event,
+		      unsigned char *data);
+/** uspace_text_report() - how many were not shown */
+void uspace_text_report(struct uspace *uspace);
 
 /* uspace_event.c */
 

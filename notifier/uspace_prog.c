@@ -20,6 +20,11 @@ static uint64_t code_room(uint32_t insns)
 	return room < CODE_MIN ? CODE_MIN : (room + 63) & ~63ull;
 }
 
+static bool calls(const struct verifier_facts *facts, uint32_t helper)
+{
+	return facts->helpers[helper / 64] >> (helper % 64) & 1;
+}
+
 /* Put the worker's code where it was compiled for. */
 static void install(struct uspace *uspace, struct uspace_prog *prog, uint64_t at, uint64_t room,
 		    const struct worker_answer *answer)
@@ -37,6 +42,8 @@ static void install(struct uspace *uspace, struct uspace_prog *prog, uint64_t at
 	else {
 		memcpy(uspace->base + at, answer->code, answer->code_len);
 		prog->code = at;
+		prog->prints = calls(&answer->facts, BPF_FUNC_trace_printk) ||
+			       calls(&answer->facts, BPF_FUNC_trace_vprintk);
 	}
 	/* What it does not fill is given back. */
 	prog->size = prog->code ? (answer->code_len + 63) & ~63ull : 0;

@@ -205,6 +205,13 @@ int policy_check_helper(const struct policy *policy, uint32_t helper, struct rea
 			  known->name);
 }
 
+int policy_check_user_helper(const struct policy *policy, uint32_t helper, struct reason *reason)
+{
+	if (helper >= POLICY_HELPER_COUNT || policy->helpers[helper] != POLICY_DENIED)
+		return 0;
+	return policy_check_helper(policy, helper, reason);
+}
+
 int policy_check_kernel_memory(const struct policy *policy, struct reason *reason)
 {
 	if (policy->kernel_memory)

@@ -100,6 +100,8 @@ int policy_check_file(const struct policy *policy, const char *path, const char 
 		      struct reason *reason);
 /** @helper: BPF_FUNC_* id; ids the policy does not know are allowed here, the verifier decides */
 int policy_check_helper(const struct policy *policy, uint32_t helper, struct reason *reason);
+/** the same for a program in the traced process, where no helper shows the kernel's memory */
+int policy_check_user_helper(const struct policy *policy, uint32_t helper, struct reason *reason);
 /** typed kernel pointers and kernel variables, which programs follow without a helper */
 int policy_check_kernel_memory(const struct policy *policy, struct reason *reason);
 /** kernel functions (kfuncs) called by id; they reach kernel memory, so that is asked, too */

@@ -209,6 +209,15 @@ int stack_store(struct walk *walk, const struct reg *at, uint32_t regno, int ins
 int stack_range(struct walk *walk, const struct reg *at, uint32_t regno, uint64_t min, uint64_t max,
 		bool write);
 
+/* arg.c: arguments of helpers. Return: 0 or -errno */
+/** arg_long_out() - that a helper may write 8 bytes there, as one */
+int arg_long_out(struct walk *walk, uint32_t regno);
+/** arg_const_str() - that there is a string with an end, which nobody can change */
+int arg_const_str(struct walk *walk, uint32_t regno);
+/** arg_format() - that such a string is a format for so many bytes of arguments as register @len
+ *  says */
+int arg_format(struct walk *walk, uint32_t format, uint32_t len);
+
 /* alu.c */
 int alu_insn(struct walk *walk, const struct bpf_insn *insn);
 

@@ -262,6 +262,30 @@ static int walk_all(struct walk *walk)
 	}
 }
 
+/* Source: check_map_prog_compatibility(), Linux 6.12. */
+#define SLEEPABLE_MAPS                                                                             \
+	(1ull << BPF_MAP_TYPE_HASH | 1ull << BPF_MAP_TYPE_LRU_HASH | 1ull << BPF_MAP_TYPE_ARRAY |  \
+	 1ull << BPF_MAP_TYPE_PERCPU_HASH | 1ull << BPF_MAP_TYPE_PERCPU_ARRAY |                    \
+	 1ull << BPF_MAP_TYPE_LRU_PERCPU_HASH | 1ull << BPF_MAP_TYPE_ARRAY_OF_MAPS |               \
+	 1ull << BPF_MAP_TYPE_HASH_OF_MAPS | 1ull << BPF_MAP_TYPE_RINGBUF |                        \
+	 1ull << BPF_MAP_TYPE_QUEUE | 1ull << BPF_MAP_TYPE_STACK)
+
+static int check_sleepable(struct walk *walk)
+{
+	const struct verifier_prog *prog = walk->prog;
+
+	if (prog->type != BPF_PROG_TYPE_KPROBE)
+		return walk_fail(walk, -EINVAL,
+				 "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops "
+				 "programs can be sleepable\n");
+	for (uint32_t i = 0; i < prog->map_cnt; i++)
+		if (prog->maps[i].type >= 64 || !(SLEEPABLE_MAPS >> prog->maps[i].type & 1))
+			return walk_fail(walk, -EINVAL,
+					 "Sleepable programs can only use array, hash, ringbuf and "
+					 "local storage maps\n");
+	return 0;
+}
+
 static int check_kind(struct walk *walk)
 {
 	const struct verifier_prog *prog = walk->prog;
@@ -275,7 +299,7 @@ static int check_kind(struct walk *walk)
 				 "not supported by this verifier: program type %u\n", prog->type);
 	if (prog->map_cnt > VERIFIER_MAPS_MAX)
 		return -E2BIG;
-	return 0;
+	return prog->sleepable ? check_sleepable(walk) : 0;
 }
 
 static int prepare(struct walk *walk)

@@ -109,6 +109,13 @@ static void test_helpers(void **state)
 	assert_int_equal(policy_check_helper(policy, 0, NULL), 0);
 	assert_int_equal(policy_check_helper(policy, 212, NULL), 0);
 	assert_int_equal(policy_check_helper(policy, UINT32_MAX, NULL), 0);
+	/* In a process there is none of it to be seen. */
+	assert_int_equal(policy_check_user_helper(policy, BPF_FUNC_trace_printk, NULL), 0);
+	assert_int_equal(policy_check_user_helper(policy, 0, NULL), 0);
+	assert_int_equal(policy_check_user_helper(policy, 212, NULL), 0);
+	assert_int_equal(policy_check_user_helper(policy, UINT32_MAX, NULL), 0);
+	assert_int_equal(policy_check_user_helper(policy, BPF_FUNC_send_signal, &reason), -EPERM);
+	assert_string_equal(reason.text, "policy: helper bpf_send_signal is denied by \"helpers\"");
 	policy_check_helper(policy, 113, &reason);
 	assert_string_equal(reason.text, "policy: helper bpf_probe_read_kernel is refused by "
 					 "\"kernel_memory\": \"deny\"");
