@@ -6,6 +6,7 @@
 
 #include "verifier/state.h"
 #include "verifier/verifier.h"
+#include "verifier/watch.h"
 
 #define SUBPROGS_MAX 256u /* BPF_MAX_SUBPROGS, include/linux/bpf_verifier.h, Linux 6.12 */
 
@@ -82,6 +83,7 @@ struct insn_facts {
  * struct walk - one verification
  * @at: instruction at hand; @state: of the path at hand, which came from @parent
  * @remembered, @jumped: instructions and jumps that were processed when a state was last remembered
+ * @watch: of a test, NULL for none
  */
 struct walk {
 	const struct verifier_prog *prog;
@@ -100,6 +102,7 @@ struct walk {
 	struct explored **explored;
 	struct arrival *arrivals;
 	uint32_t states, peak, remembered, jumped;
+	const struct verifier_watch *watch;
 };
 
 /** walk_say() - add to the log */
