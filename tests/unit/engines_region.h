@@ -11,13 +11,14 @@
 #include "vm/interp/runtime.h"
 #include "vm/jit.h"
 
-#define SIDE_RECORDS REGION_CODE
-#define SIDE_CODE    (REGION_CODE + FAKE_PAGE)
-#define SIDE_BUDGET  (1ull << 24)
+#define SIDE_RECORDS   REGION_CODE
+#define SIDE_CODE      (REGION_CODE + FAKE_PAGE)
+#define SIDE_CODE_SIZE 0x20000u
+#define SIDE_BUDGET    (1ull << 24)
 
 /**
  * struct region_side
- * @used: bytes of map memory
+ * @used: bytes of map memory, and of what is between
  * @mix: what is interpreted; borrowed until the next is loaded
  */
 struct region_side {
@@ -35,11 +36,20 @@ static inline struct region_side *region_side(struct side *side)
 	return container_of(side, struct region_side, side);
 }
 
-static inline void region_side_init(struct region_side *r)
+/* Bytes that end, to 64, where a page does, and a page behind them that is nobody's. */
+static inline uint64_t region_side_place(struct region_side *r, uint64_t size)
 {
-	const uint32_t cpus = side_cpus();
+	const uint64_t pages = (size + FAKE_PAGE - 1) / FAKE_PAGE * FAKE_PAGE;
 
-	r->base = fake_region(cpus);
+	r->used += pages + FAKE_PAGE;
+	fake_check(mprotect(r->base + REGION_MAPS + r->used - FAKE_PAGE, FAKE_PAGE, PROT_NONE) == 0,
+		   "mprotect of a page between maps");
+	return REGION_MAPS + r->used - FAKE_PAGE - (size + 63) / 64 * 64;
+}
+
+static inline void region_side_init(struct region_side *r, uint32_t slots)
+{
+	r->base = fake_region(slots);
 	r->maps = (void *)(r->base + SIDE_RECORDS);
 	for (uint32_t i = 0; i < MIX_MAPS; i++) {
 		struct region_map *map = &r->maps[i];
@@ -50,16 +60,13 @@ static inline void region_side_init(struct region_side *r)
 					   .max_entries = mix_maps[i].max_entries,
 					   .flags = mix_maps[i].flags & ~(uint32_t)BPF_F_MMAPABLE,
 					   .id = i + 1,
-					   .seed = 12345 + i,
-					   .data = REGION_MAPS + r->used};
-		fake_check(rt_map_layout(map, cpus) == 0, "a map's layout");
-		r->used += (map->data_size + FAKE_PAGE - 1) / FAKE_PAGE * FAKE_PAGE;
-		if (map->type == BPF_MAP_TYPE_RINGBUF) {
-			map->extra = (uint32_t)(REGION_MAPS + r->used);
-			r->used += FAKE_PAGE;
-		}
+					   .seed = 12345 + i};
+		fake_check(rt_map_layout(map, slots) == 0, "a map's layout");
+		map->data = region_side_place(r, map->data_size);
+		if (map->type == BPF_MAP_TYPE_RINGBUF)
+			map->extra = (uint32_t)region_side_place(r, sizeof(struct region_ringbuf));
 	}
-	r->runtime = (struct interp_runtime){.run = {.base = r->base, .stack = (uint64_t)&cpus},
+	r->runtime = (struct interp_runtime){.run = {.base = r->base, .stack = (uint64_t)&slots},
 					     .maps = r->maps,
 					     .map_cnt = MIX_MAPS};
 }
@@ -74,7 +81,9 @@ static inline void region_side_reset(struct side *side)
 {
 	struct region_side *r = region_side(side);
 
-	memset(r->base + REGION_MAPS, 0, r->used);
+	for (uint32_t i = 0; i < MIX_MAPS; i++)
+		memset(r->base + r->maps[i].data, 0, r->maps[i].data_size);
+	memset(r->base + r->maps[MIX_RING].extra, 0, sizeof(struct region_ringbuf));
 }
 
 static inline int interp_side_load(struct side *side, const struct mix *mix,
@@ -101,8 +110,9 @@ static inline int interp_side_run(struct side *side, const uint64_t *ctx, uint64
 	return error;
 }
 
-static inline int jit_side_load(struct side *side, const struct mix *mix,
-				const struct verifier_facts *facts)
+/* To @at in the region. */
+static inline int jit_side_compile(struct side *side, const struct mix *mix,
+				   const struct verifier_facts *facts, uint64_t at)
 {
 	struct region_side *r = region_side(side);
 	struct jit_map maps[MIX_MAPS];
@@ -112,7 +122,7 @@ static inline int jit_side_load(struct side *side, const struct mix *mix,
 		.maps = maps,
 		.map_cnt = MIX_MAPS,
 		.zero_stack = facts->reads_unwritten ? facts->stack_depth : 0,
-		.code_offset = SIDE_CODE,
+		.code_offset = at,
 	};
 	struct reason reason = {0};
 	void *code;
@@ -126,19 +136,30 @@ static inline int jit_side_load(struct side *side, const struct mix *mix,
 		snprintf(side->why, sizeof(side->why), "%s", reason.text);
 		return error;
 	}
-	memcpy(r->base + SIDE_CODE, code, len);
+	fake_check(len <= SIDE_CODE_SIZE, "room for the code");
+	memcpy(r->base + at, code, len);
 	free(code);
 	return 0;
 }
 
-static inline int jit_side_run(struct side *side, const uint64_t *ctx, uint64_t *ret_r0)
+static inline int jit_side_load(struct side *side, const struct mix *mix,
+				const struct verifier_facts *facts)
 {
-	struct region_side *r = region_side(side);
+	return jit_side_compile(side, mix, facts, SIDE_CODE);
+}
+
+static inline uint64_t jit_side_run_at(struct region_side *r, uint64_t offset, const uint64_t *ctx)
+{
 	uint64_t (*prog)(const uint64_t *, struct rt_run *) = NULL;
-	void *at = r->base + SIDE_CODE;
+	void *at = r->base + offset;
 
 	memcpy(&prog, &at, sizeof(at));
-	*ret_r0 = prog(ctx, &r->runtime.run);
+	return prog(ctx, &r->runtime.run);
+}
+
+static inline int jit_side_run(struct side *side, const uint64_t *ctx, uint64_t *ret_r0)
+{
+	*ret_r0 = jit_side_run_at(region_side(side), SIDE_CODE, ctx);
 	return 0;
 }
 

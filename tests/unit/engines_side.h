@@ -54,3 +54,28 @@ static inline uint32_t side_cpus(void)
 	cpus = to + 1;
 	return cpus;
 }
+
+/* What our verifier says of it; @ret_why: the log's end, until the next one. */
+static inline int side_verify(const struct mix *mix, struct verifier_facts *facts,
+			      const char **ret_why)
+{
+	static char text[1 << 16];
+	struct verifier_map maps[MIX_MAPS];
+	struct verifier_log log = {.level = 1, .buf = text, .size = sizeof(text)};
+	const struct verifier_prog prog = {.insns = mix->insns,
+					   .cnt = mix->cnt,
+					   .type = BPF_PROG_TYPE_KPROBE,
+					   .gpl = true,
+					   .maps = maps,
+					   .map_cnt = MIX_MAPS};
+	int r;
+
+	for (uint32_t i = 0; i < MIX_MAPS; i++)
+		maps[i] = (struct verifier_map){mix_maps[i].type, mix_maps[i].key_size,
+						mix_maps[i].value_size, mix_maps[i].max_entries,
+						mix_maps[i].flags};
+	text[0] = '\0';
+	r = verifier_check(&prog, &log, facts);
+	*ret_why = text + (strlen(text) > 300 ? strlen(text) - 300 : 0);
+	return r;
+}

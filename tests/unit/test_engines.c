@@ -196,37 +196,15 @@ static void run_all(const uint64_t *ctx)
 	runs++;
 }
 
-static bool is_accepted(const struct mix *mix, struct verifier_facts *facts)
-{
-	struct verifier_map maps[MIX_MAPS];
-	static char text[1 << 16];
-	struct verifier_log log = {.level = 1, .buf = text, .size = sizeof(text)};
-	const struct verifier_prog prog = {.insns = mix->insns,
-					   .cnt = mix->cnt,
-					   .type = BPF_PROG_TYPE_KPROBE,
-					   .gpl = true,
-					   .maps = maps,
-					   .map_cnt = MIX_MAPS};
-	int r;
-
-	for (uint32_t i = 0; i < MIX_MAPS; i++)
-		maps[i] = (struct verifier_map){mix_maps[i].type, mix_maps[i].key_size,
-						mix_maps[i].value_size, mix_maps[i].max_entries,
-						mix_maps[i].flags};
-	r = verifier_check(&prog, &log, facts);
-	if (r < 0)
-		print_message("program %lu: refused here: %s\n", program,
-			      text + (strlen(text) > 300 ? strlen(text) - 300 : 0));
-	return r == 0;
-}
-
 /* Return: whether all take it. */
 static bool load_all(const struct mix *mix)
 {
 	struct verifier_facts facts = {0};
+	const char *why;
 	int r;
 
-	if (!is_accepted(mix, &facts)) {
+	if (side_verify(mix, &facts, &why) < 0) {
+		print_message("program %lu: refused here: %s\n", program, why);
 		refused_here++;
 		return false;
 	}
@@ -289,7 +267,7 @@ static int setup(void **state)
 		user[READER_PAGE - MIX_USER + i] = i % 23 ? (unsigned char)('a' + i % 19) : 0;
 	assert_int_equal((uintptr_t)user % 8, 0);
 	for (uint32_t i = 0; i < ARRAY_SIZE(ours); i++) {
-		region_side_init(&ours[i]);
+		region_side_init(&ours[i], side_cpus());
 		sides[1 + i] = &ours[i].side;
 	}
 	kernel_side_init(&kernel);

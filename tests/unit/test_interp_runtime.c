@@ -172,7 +172,7 @@ static void test_callbacks(void **state)
 static int setup(void **state)
 {
 	(void)state;
-	region_side_init(&side);
+	region_side_init(&side, side_cpus());
 	return 0;
 }
 

@@ -87,15 +87,36 @@ static void grant(struct interp_run *run, struct interp_grant grant)
 	runtime->grants[runtime->grant_cnt++] = grant;
 }
 
-static void grant_value(struct interp_run *run, const struct region_map *map, uint64_t value)
+/* Wherever a helper says that it is: whoever shares the map's memory may have written anything
+ * there, and what the helper made of that is looked at as well. */
+static bool is_in_map(const struct interp_runtime *runtime, const struct region_map *map,
+		      uint64_t start, uint64_t len)
+{
+	const uint64_t at = start - (uint64_t)runtime->run.base - map->data;
+
+	return at <= map->data_size && map->data_size - at >= len;
+}
+
+static void grant_in_map(struct interp_run *run, const struct region_map *map, uint64_t start,
+			 uint64_t len, uint32_t flags)
 {
 	const struct interp_runtime *runtime = interp_data(run);
 
-	grant(run, (struct interp_grant){.start = value,
-					 .len = map->value_size,
+	if (!is_in_map(runtime, map, start, len)) {
+		interp_refuse(run, -EFAULT, "a helper gave %#llx, which is not the map's",
+			      (unsigned long long)start);
+		return;
+	}
+	grant(run, (struct interp_grant){.start = start,
+					 .len = len,
 					 .map = (uint32_t)(map - runtime->maps),
-					 .readable = !(map->flags & WRONLY),
-					 .writable = !(map->flags & RDONLY)});
+					 .readable = !(flags & WRONLY),
+					 .writable = !(flags & RDONLY)});
+}
+
+static void grant_value(struct interp_run *run, const struct region_map *map, uint64_t value)
+{
+	grant_in_map(run, map, value, map->value_size, map->flags);
 }
 
 static bool is_granted(const struct interp_grant *grant, uint64_t address, uint64_t len, bool write)
@@ -174,6 +195,18 @@ static void drop_record(struct interp_runtime *runtime, uint64_t record)
 			runtime->grants[i--] = runtime->grants[--runtime->grant_cnt];
 }
 
+/* The key of an array's element stands on the runtime's stack. */
+static void grant_key(struct interp_runtime *runtime, const struct region_map *map, uint64_t key)
+{
+	if (map_is_hash(map))
+		grant_in_map(runtime->interp, map, key, map->key_size, RDONLY);
+	else
+		grant(runtime->interp, (struct interp_grant){.start = key,
+							     .len = map->key_size,
+							     .map = (uint32_t)(map - runtime->maps),
+							     .readable = true});
+}
+
 /* The runtime calls this where compiled code has the program's function. */
 static uint64_t call_back(RT_HELPER_ARGS)
 {
@@ -185,10 +218,7 @@ static uint64_t call_back(RT_HELPER_ARGS)
 	if (runtime->helper == BPF_FUNC_for_each_map_elem) {
 		const struct region_map *map = (const void *)r1;
 
-		grant(runtime->interp, (struct interp_grant){.start = r2,
-							     .len = map->key_size,
-							     .map = (uint32_t)(map - runtime->maps),
-							     .readable = true});
+		grant_key(runtime, map, r2);
 		grant_value(runtime->interp, map, r3);
 	}
 	if (runtime->interp->failed ||
