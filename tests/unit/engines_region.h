@@ -194,13 +194,14 @@ static inline int region_side_pop(struct side *side, uint32_t map, void *ret_val
 }
 
 /* As the daemon does, with a reader that has read it at once. */
-static inline const unsigned char *region_side_record(struct side *side, uint32_t *ret_size)
+static inline const unsigned char *region_side_record_of(struct side *side, uint32_t slot,
+							 uint32_t *ret_size)
 {
 	struct region_side *r = region_side(side);
 	uint64_t *consumer = (void *)(r->base + r->maps[MIX_RING].data);
 	struct region_event event;
 
-	while (rt_ring_read(r->base, 0, &event, r->record)) {
+	while (rt_ring_read(r->base, slot, &event, r->record)) {
 		if (!event.map)
 			continue;
 		*consumer += region_ringbuf_need(event.size);
@@ -209,6 +210,11 @@ static inline const unsigned char *region_side_record(struct side *side, uint32_
 			return r->record;
 	}
 	return NULL;
+}
+
+static inline const unsigned char *region_side_record(struct side *side, uint32_t *ret_size)
+{
+	return region_side_record_of(side, 0, ret_size);
 }
 
 #define REGION_SIDE(engine, load_it, run_it)                                                       \

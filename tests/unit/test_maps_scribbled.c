@@ -27,8 +27,9 @@
 #define PROGRAMS 48
 #define SLOTS	 4u /* runners, and one that nobody has */
 #define RUNNERS	 3u
-#define LONGEST	 20.0 /* seconds a run may take at most, on a machine that has other things to do  \
-		       */
+#define LONGEST                                                                                    \
+	20.0 /* seconds a run may take at most, on a machine that has other things to do           \
+	      */
 #define KEYS 64
 
 /* Of all processes. */
@@ -223,6 +224,8 @@ static int setup(void **state)
 		      0);
 	assert_true(shared != MAP_FAILED);
 	region_side_init(&side, SLOTS);
+	for (uint32_t slot = 0; slot < RUNNERS; slot++)
+		fake_shared(side.base)->slots[slot].owner = slot + 1;
 	for (uint64_t number = 0; cnt < PROGRAMS; number++) {
 		struct verifier_facts facts = {0};
 		const char *why;
