@@ -184,8 +184,14 @@ static inline void mix_touch(struct mix *mix, uint8_t reg, int16_t off, uint8_t 
 {
 	static const int32_t atomics[] = {BPF_ADD, BPF_OR, BPF_AND, BPF_XOR, BPF_XCHG, BPF_CMPXCHG};
 	const uint8_t number = mix_reg(mix);
-	const uint32_t op = mix_below(mix, 6);
-	const int32_t atomic = atomics[op] | (mix_chance(mix, 50) ? BPF_FETCH : 0);
+	/*
+	 * Not what fetches from the stack: Linux 6.18 does not see that such a register depends on
+	 * what was stored there (backtrack_insn() in kernel/bpf/verifier.c takes it for a store
+	 * alone), and leaves out paths, and their code, that programs do take.
+	 */
+	const bool fetches = reg != BPF_REG_10;
+	const uint32_t op = mix_below(mix, fetches ? 6 : 4);
+	const int32_t atomic = atomics[op] | (fetches && mix_chance(mix, 50) ? BPF_FETCH : 0);
 	const bool may_be_atomic =
 		(size == BPF_DW && off % 8 == 0) || (size == BPF_W && off % 4 == 0);
 
