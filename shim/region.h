@@ -162,7 +162,8 @@ static_assert(sizeof(struct region_header) == 64, "the runtime's text starts beh
  * @id: number of the map for events and logs
  * @data, @data_size: its memory, offset from the region's base, and bytes; of a perf event array:
  *	per slot a uint64_t, how many of its events found the ring full, by the slot's owner; of a
- *	ring buffer: the first page of the kernel's, which targets can only read
+ *	ring buffer: the first page of the kernel's, which targets can only read; of a program array:
+ *	in the code part, per entry a uint64_t, where its program's code is, 0 for none
  * @seed: of the hash function
  * @extra: bloom filter: number of hash functions, 0 for the usual one; ring buffer: offset of its
  *	struct region_ringbuf from the region's base

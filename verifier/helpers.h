@@ -27,7 +27,7 @@ enum helper_arg {
 };
 
 /** enum helper_ret - RET_LENGTH: a negative errno, or at most the size that was given */
-enum helper_ret { RET_SCALAR, RET_LENGTH, RET_VALUE_OR_NULL, RET_RECORD_OR_NULL };
+enum helper_ret { RET_SCALAR, RET_VOID, RET_LENGTH, RET_VALUE_OR_NULL, RET_RECORD_OR_NULL };
 
 /**
  * struct helper_row

@@ -31,6 +31,12 @@ bool insn_is_func(const struct bpf_insn *insn)
 	return insn_is_ld_imm64(insn) && insn->src_reg == BPF_PSEUDO_FUNC;
 }
 
+bool insn_is_tail_call(const struct bpf_insn *insn)
+{
+	return insn->code == (BPF_JMP | BPF_CALL) && !insn->src_reg &&
+	       insn->imm == BPF_FUNC_tail_call;
+}
+
 bool insn_is_may_goto(const struct bpf_insn *insn)
 {
 	return insn->code == (BPF_JMP | JCOND);
