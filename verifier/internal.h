@@ -6,6 +6,7 @@
 
 #include "verifier/state.h"
 #include "verifier/verifier.h"
+#include "verifier/watch.h"
 
 #define SUBPROGS_MAX 256u /* BPF_MAX_SUBPROGS, include/linux/bpf_verifier.h, Linux 6.12 */
 
@@ -85,6 +86,7 @@ struct insn_facts {
  * @at: instruction at hand; @state: of the path at hand, which came from @parent
  * @remembered, @jumped: instructions and jumps that were processed when a state was last remembered
  * @slots_touched, @width, @frame_before: see steps.c: of the instruction at hand
+ * @watch: of a test, NULL for none
  */
 struct walk {
 	const struct verifier_prog *prog;
@@ -105,6 +107,7 @@ struct walk {
 	uint32_t states, peak, remembered, jumped;
 	uint64_t slots_touched;
 	uint32_t width, frame_before;
+	const struct verifier_watch *watch;
 };
 
 /** walk_say() - add to the log */

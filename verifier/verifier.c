@@ -199,6 +199,14 @@ static int one_insn(struct walk *walk, uint32_t *next)
 	}
 }
 
+/* Somebody who watches sees every path, but for turns that only comparing ends. */
+static bool is_compared(const struct walk *walk)
+{
+	const struct insn_facts *insn = &walk->insns[walk->at];
+
+	return walk->watch ? insn->always : insn->compare;
+}
+
 /* Walk one path to its end. */
 static int walk_path(struct walk *walk)
 {
@@ -210,7 +218,7 @@ static int walk_path(struct walk *walk)
 			return walk_fail(walk, -E2BIG,
 					 "BPF program is too large. Processed %u insn\n",
 					 walk->facts->processed);
-		if (walk->insns[walk->at].compare) {
+		if (is_compared(walk)) {
 			r = explored_visit(walk);
 			if (r > 0)
 				steps_safe(walk);
@@ -219,6 +227,11 @@ static int walk_path(struct walk *walk)
 		}
 		if (steps_wanted(walk))
 			steps_before(walk);
+		if (walk->watch) {
+			r = walk->watch->state(walk->watch->data, walk->at, &walk->state);
+			if (r < 0)
+				return r;
+		}
 		r = one_insn(walk, &next);
 		if (walk->origins.failed)
 			return -ENOMEM;
@@ -341,8 +354,14 @@ static void walk_deinit(struct walk *walk)
 int verifier_check(const struct verifier_prog *prog, struct verifier_log *log,
 		   struct verifier_facts *ret_facts)
 {
+	return verifier_watch(prog, log, NULL, ret_facts);
+}
+
+int verifier_watch(const struct verifier_prog *prog, struct verifier_log *log,
+		   const struct verifier_watch *watch, struct verifier_facts *ret_facts)
+{
 	struct verifier_facts facts = {0};
-	struct walk walk = {.prog = prog, .facts = &facts, .level = log->level};
+	struct walk walk = {.prog = prog, .facts = &facts, .level = log->level, .watch = watch};
 	int r = check_kind(&walk), delivered;
 
 	if (r == 0)
