@@ -81,7 +81,9 @@ static void settle_reg(struct reg *reg, void *data)
 			.type = REG_MAP, .inner = true, .map = reg->map, .r64 = range_const(0, 64)};
 	} else {
 		reg->type = REG_VALUE;
-		reg->id = 0;
+		/* Which value's lock it is is told apart by that. */
+		if (!settle->walk->prog->maps[reg->map].fields.kinds)
+			reg->id = 0;
 	}
 }
 

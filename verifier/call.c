@@ -8,6 +8,7 @@
 #include "verifier/helpers.h"
 #include "verifier/internal.h"
 #include "verifier/packet.h"
+#include "verifier/special.h"
 
 #define ERRNO_MAX 4095 /* MAX_ERRNO, include/linux/err.h, Linux 6.12 */
 
@@ -188,6 +189,10 @@ static int check_arg(struct walk *walk, struct call_check *check, int index)
 				  args[index] == ARG_DYNPTR_LOCAL ? DYNPTR_LOCAL : DYNPTR_RECORD);
 	case ARG_DYNPTR_END:
 		return dynptr_check_release(walk, regno, &check->released);
+	case ARG_LOCK:
+		return special_lock(walk, regno);
+	case ARG_LOCK_END:
+		return special_unlock(walk, regno);
 	case ARG_FUNC:
 		if (reg->type != REG_FUNC)
 			return bad_type(walk, regno, "func");
@@ -418,6 +423,9 @@ static int call_helper(struct walk *walk, const struct bpf_insn *insn)
 
 	if (insn->src_reg || insn->dst_reg || insn->off)
 		return walk_fail(walk, -EINVAL, "BPF_CALL uses reserved fields\n");
+	if (walk->state.locked && check.id != BPF_FUNC_spin_unlock)
+		return walk_fail(walk, -EINVAL,
+				 "function calls are not allowed while holding a lock\n");
 	check.row = helper_row(check.id);
 	if (!check.row)
 		return refuse_id(walk, check.id);

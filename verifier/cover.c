@@ -200,7 +200,8 @@ bool state_covers(const struct origins *origins, const struct state *a, const st
 	cover.origins = origins;
 	cover.how = how;
 	cover.ids.cnt = 0; /* the rest is written before it is read */
-	if (a->ref_cnt != b->ref_cnt)
+	if (a->ref_cnt != b->ref_cnt || a->locked != b->locked || a->lock_map != b->lock_map ||
+	    !ids_match(&cover.ids, a->lock_id, b->lock_id))
 		return false;
 	for (uint32_t i = a->caller_cnt + 1; i-- > 0;)
 		if (!frame_covers(&cover, state_frame(a, i), state_frame(b, i)))

@@ -184,6 +184,8 @@ static const struct helper_row rows[] = {
 				    {ARG_MAP, ARG_VALUE_OUT},
 				    .takes_packets = true,
 				    .map_types = TYPE(QUEUE) | TYPE(STACK) | TYPE(BLOOM_FILTER)},
+	[BPF_FUNC_spin_lock] = {"spin_lock", RET_VOID, {ARG_LOCK}, .kernel_only = true},
+	[BPF_FUNC_spin_unlock] = {"spin_unlock", RET_VOID, {ARG_LOCK_END}, .kernel_only = true},
 	[BPF_FUNC_strtol] = {"strtol", RET_SCALAR, {ARG_MEM, ARG_SIZE, ARG_ANY, ARG_LONG_OUT}},
 	[BPF_FUNC_strtoul] = {"strtoul", RET_SCALAR, {ARG_MEM, ARG_SIZE, ARG_ANY, ARG_LONG_OUT}},
 	[BPF_FUNC_send_signal] = {"send_signal", RET_SCALAR, {ARG_ANY}, .types = TRACING},

@@ -30,6 +30,8 @@ enum helper_arg {
 	ARG_DYNPTR_RECORD, /* made by this, of a record that must be released */
 	ARG_DYNPTR_END,	   /* such a one, released by this */
 	ARG_FUNC,	   /* called by the helper */
+	ARG_LOCK,	   /* of a value, taken by this */
+	ARG_LOCK_END,	   /* given back */
 	ARG_STACK_OR_NULL, /* handed to that function */
 	ARG_LONG_OUT,	   /* 8 aligned bytes, written by the helper */
 	ARG_CONST_STR,	   /* text with an end, which nobody can change */

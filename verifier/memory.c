@@ -8,6 +8,7 @@
 #include "verifier/context.h"
 #include "verifier/internal.h"
 #include "verifier/packet.h"
+#include "verifier/special.h"
 
 const char *reg_type_name(uint8_t type)
 {
@@ -114,7 +115,10 @@ static int block_access(struct walk *walk, const struct reg *reg, uint32_t regno
 				 block.name, block.size, (long long)(at_least ? min : max),
 				 (unsigned long long)size, regno, at_least ? "min" : "max");
 	}
-	return 0;
+	if (reg->type != REG_VALUE || reg->inner)
+		return 0;
+	return special_check_access(walk, &walk->prog->maps[reg->map].fields, min,
+				    max + (int64_t)size);
 }
 
 /* @ret_access: what kind of thing it is, CONTEXT_YES for a number */

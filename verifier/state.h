@@ -105,13 +105,15 @@ struct frame {
  *of the callback in which it did, 0 for none
  * @unrolled, @may_gotos: callbacks entered, may_goto passed
  * @returned: a callback has just ended; the call goes on
+ * @locked: the lock of a value of map @lock_map, found by call @lock_id, is held
  */
 struct state {
 	struct frame top;
 	struct frame *callers[FRAMES - 1];
 	uint32_t caller_cnt;
 	uint32_t ref_cnt, unrolled, may_gotos;
-	bool returned;
+	bool returned, locked;
+	uint32_t lock_map, lock_id;
 	uint64_t written[FRAMES];
 	struct {
 		uint32_t id, at, callback;
