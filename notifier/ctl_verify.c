@@ -135,7 +135,8 @@ static void answer_json(struct json_object *row, const struct object_load *load,
 /* @row: NULL to print text */
 static int ask(struct verify *verify, const struct object_load *load, struct json_object *row)
 {
-	struct worker_request request = {.prog = load->prog,
+	struct worker_request request = {.task = WORKER_VERIFY,
+					 .prog = load->prog,
 					 .log_level = verify->log_level ? verify->log_level : 1,
 					 .log_size = LOG_SIZE};
 	struct worker_answer answer = {0};
@@ -239,7 +240,7 @@ static int start_worker(struct verify *verify, int exe)
 						  .type = BPF_PROG_TYPE_KPROBE}};
 	struct worker_answer answer = {0};
 	struct reason reason = {0};
-	int r = worker_new(exe, &verify->worker);
+	int r = worker_new(exe, 0, &verify->worker);
 
 	if (r == 0)
 		r = worker_ask(verify->worker, &request, TIMEOUT_MS, &answer, &reason);

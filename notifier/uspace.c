@@ -20,6 +20,7 @@
 #include "notifier/call.h"
 #include "notifier/tenant.h"
 #include "notifier/uspace_targets.h"
+#include "notifier/uspace_tier.h"
 #include "vm/runtime/host.h"
 #include "vm/runtime/image.h"
 
@@ -144,7 +145,7 @@ static int fill_text(struct uspace *uspace, struct reason *reason)
 int uspace_new(struct tenant *tenant, struct uspace **ret_uspace, struct reason *reason)
 {
 	struct uspace *uspace = calloc(1, sizeof(*uspace));
-	int r, exe = -1;
+	int r;
 
 	if (!uspace)
 		return -ENOMEM;
@@ -153,6 +154,7 @@ int uspace_new(struct tenant *tenant, struct uspace **ret_uspace, struct reason 
 		.code_fd = -1,
 		.code_rw_fd = -1,
 		.shared_fd = -1,
+		.worker_fd = -1,
 	};
 	uspace_space_init(&uspace->code, REGION_CODE, REGION_CODE_SIZE, 64);
 	uspace_space_init(&uspace->map_memory, REGION_MAPS, REGION_MAPS_SIZE, 4096);
@@ -170,10 +172,14 @@ int uspace_new(struct tenant *tenant, struct uspace **ret_uspace, struct reason 
 	if (r == 0 && getrandom(&uspace->nonce, sizeof(uspace->nonce), 0) < 0)
 		r = -errno;
 	if (r == 0) {
-		exe = open_worker();
-		r = exe < 0 ? reason_set(reason, exe, "no bpfshim-worker beside the daemon")
-			    : worker_new(exe, &uspace->worker);
+		r = uspace->worker_fd = open_worker();
+		if (r < 0)
+			reason_set(reason, r, "no bpfshim-worker beside the daemon");
 	}
+	if (r >= 0)
+		r = worker_new(uspace->worker_fd, 0, &uspace->worker);
+	if (r == 0)
+		r = tiers_new(uspace, uspace->worker_fd, &uspace->tiers);
 	if (r < 0) {
 		uspace_free(uspace);
 		return r;
@@ -186,9 +192,11 @@ struct uspace *uspace_free(struct uspace *uspace)
 {
 	if (!uspace)
 		return NULL;
+	tiers_free(uspace->tiers);
 	uspace_targets_deinit(uspace);
 	uspace_events_stop(uspace);
 	worker_free(uspace->worker);
+	close_fd(uspace->worker_fd);
 	uspace_space_deinit(&uspace->code);
 	uspace_space_deinit(&uspace->map_memory);
 	uspace_space_deinit(&uspace->arrays);

@@ -7,6 +7,7 @@
  * uspace.c	the region itself: memory files, our mapping, what targets map
  * uspace_map.c	maps: a record each, contents here or in the kernel
  * uspace_prog.c	programs: verified and compiled by the worker
+ * uspace_tier.h	their better code, made while they run
  * uspace_link.c	attachments: sites, and which processes have them
  * uspace_check.c	what a file says about its sites
  * uspace_elem.c, uspace_batch.c	the tool's commands on maps that live here
@@ -38,6 +39,7 @@ struct late;
 struct object;
 struct ringbuf;
 struct tenant;
+struct tiers;
 struct uspace_output;
 struct uspace_plan;
 
@@ -66,6 +68,8 @@ struct uspace_space {
  * @resident: number of maps whose contents are in the region: element commands are looked at
  * @output_maps: number of perf event arrays: what tools put into them is looked at
  * @output_events: descriptors of tools' events that are held for them; guarded by @lock
+ * @worker_fd: executable of the workers
+ * @worker: for programs that are being loaded; @tiers has its own
  * @plan: what targets are to look like; replaced as a whole
  * @late: catches processes that load a probed file later
  * @callers: children at work on processes that wait for an answer; guarded by @apply
@@ -87,7 +91,9 @@ struct uspace {
 	uint64_t counters_used[REGION_ATTACH_MAX / 64];
 	atomic_uint resident, output_maps;
 	uint32_t output_events;
+	int worker_fd;
 	struct worker *worker;
+	struct tiers *tiers;
 	struct uspace_plan *plan;
 	struct late *late;
 	pid_t callers[16];
@@ -158,14 +164,27 @@ struct uspace_map {
 	struct uspace_ring ring;
 };
 
+/** struct uspace_source - what better code of a program is made from */
+struct uspace_source {
+	uint32_t zero_stack, cnt;
+	struct bpf_insn insns[];
+};
+
 /**
  * uspace_prog - a program as far as USER placement is concerned; counted
- * @code, @size: where it stands in the region, 0 when it cannot be placed there: see @why_not
+ * @code, @size: where it stands in the region, 0 when it cannot be placed there: see @why_not; changed
+ *	with the region's @apply held
+ * @first, @first_size: where it stood before, 0 nowhere else: kept until the program is freed, some
+ *	process may be in it for as long
+ * @source: until better code has been made; owned. @wanted: it has been asked for; both are guarded by
+ *	the tiers' lock
  */
 struct uspace_prog {
 	unsigned int refs;
 	struct uspace *uspace;
-	uint64_t code, size;
+	uint64_t code, size, first, first_size;
+	struct uspace_source *source;
+	bool wanted;
 	uint32_t map_cnt;
 	struct uspace_map *maps[VERIFIER_MAPS_MAX];
 	struct reason why_not;
@@ -254,6 +273,17 @@ int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 		    struct uspace_map *const *maps, uint32_t log_level, uint32_t log_size,
 		    struct worker_answer *ret_answer, struct uspace_prog **ret_prog,
 		    struct reason *reason);
+/** uspace_prog_records() - of its maps, as the worker is told of them: without where they are
+ *  @ret_records: room for all */
+void uspace_prog_records(const struct uspace_prog *prog, struct region_map *ret_records);
+/**
+ * uspace_prog_replace() - other code for the same program, wherever it is attached, now and later
+ *
+ * Runs under way go on in the old one. Takes the region's @apply. Errors: -ENOSPC, -EINVAL, -ERANGE with
+ * a reason: nothing was changed.
+ */
+int uspace_prog_replace(struct uspace_prog *prog, const struct worker_answer *answer,
+			struct reason *reason);
 /** uspace_prog_refuse() - it has no USER placement after all; before anybody else knows @prog */
 void uspace_prog_refuse(struct uspace_prog *prog, const struct reason *why);
 struct uspace_prog *uspace_prog_ref(struct uspace_prog *prog);
@@ -309,6 +339,7 @@ struct uspace_link *uspace_link_free(struct uspace_link *link);
 struct uspace_link_stats {
 	uint64_t hits, missed;
 	uint32_t targets, unreached; /* processes that have it; that run on without it */
+	bool full; /* better code than the first is in place */
 	uint32_t filtered; /* that had it, until they asked for seccomp filters of their own */
 };
 void uspace_link_stats(struct uspace_link *link, struct uspace_link_stats *ret_stats);

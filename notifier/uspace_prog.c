@@ -7,40 +7,73 @@
 #include <string.h>
 
 #include "notifier/uspace.h"
+#include "notifier/uspace_targets.h"
 
-/* Code is small: a few times the bytecode. The place is asked for before its size is known. */
-#define CODE_FACTOR 4u /* bytes of machine code allowed per byte of bytecode */
-#define CODE_MIN    4096u
-#define TIMEOUT_MS  10000
+#define TIMEOUT_MS 10000
 
-static uint64_t code_room(uint32_t insns)
+void uspace_prog_records(const struct uspace_prog *prog, struct region_map *ret_records)
 {
-	uint64_t room = (uint64_t)insns * sizeof(struct bpf_insn) * CODE_FACTOR;
-
-	return room < CODE_MIN ? CODE_MIN : (room + 63) & ~63ull;
+	for (uint32_t i = 0; i < prog->map_cnt; i++) {
+		ret_records[i] = prog->maps[i]->record;
+		ret_records[i].data = 0;
+		ret_records[i].id = ret_records[i].seed = ret_records[i].extra = 0;
+	}
 }
 
-/* Put the worker's code where it was compiled for. */
-static void install(struct uspace *uspace, struct uspace_prog *prog, uint64_t at, uint64_t room,
+/* Write what the worker made somewhere into the code part. */
+static int put(struct uspace_prog *prog, const struct worker_answer *answer, uint64_t *ret_at,
+	       struct reason *reason)
+{
+	struct uspace *uspace = prog->uspace;
+	struct code_map maps[VERIFIER_MAPS_MAX];
+	uint64_t at = uspace_space_take(uspace, &uspace->code, answer->code_len);
+	int r;
+
+	if (!at)
+		return reason_set(reason, -ENOSPC, "the tenant's code part is full");
+	for (uint32_t i = 0; i < prog->map_cnt; i++)
+		maps[i] = (struct code_map){prog->maps[i]->record_offset,
+					    prog->maps[i]->record.data};
+	r = code_place(answer->code, answer->code_len, answer->relocs, answer->reloc_cnt, at, maps,
+		       prog->map_cnt);
+	if (r < 0) {
+		uspace_space_give(uspace, &uspace->code, at, answer->code_len);
+		return reason_set(reason, r, "its code cannot be put in place: %s", strerror(-r));
+	}
+	memcpy(uspace->base + at, answer->code, answer->code_len);
+	*ret_at = at;
+	return 0;
+}
+
+/* Without memory for a copy it stays as it is. */
+static void keep_source(struct uspace_prog *prog, const struct verifier_prog *from,
+			const struct verifier_facts *facts)
+{
+	struct uspace_source *source =
+		malloc(sizeof(*source) + from->cnt * sizeof(source->insns[0]));
+
+	if (!source)
+		return;
+	source->zero_stack = worker_zero_stack(facts);
+	source->cnt = from->cnt;
+	memcpy(source->insns, from->insns, from->cnt * sizeof(source->insns[0]));
+	prog->source = source;
+}
+
+static void install(struct uspace_prog *prog, const struct verifier_prog *from,
 		    const struct worker_answer *answer)
 {
-	if (answer->verdict < 0)
+	if (answer->verdict < 0) {
 		reason_set(&prog->why_not, 0, "the verifier refuses it");
-	else if (answer->facts.kernel_only)
+	} else if (answer->facts.kernel_only) {
 		reason_set(&prog->why_not, 0, "helper %u is the kernel's alone",
 			   answer->facts.kernel_only);
-	else if (!answer->code)
+	} else if (!answer->code) {
 		prog->why_not = answer->no_code;
-	else if (answer->code_len > room)
-		reason_set(&prog->why_not, 0, "its code is larger than %llu bytes",
-			   (unsigned long long)room);
-	else {
-		memcpy(uspace->base + at, answer->code, answer->code_len);
-		prog->code = at;
+	} else if (put(prog, answer, &prog->code, &prog->why_not) == 0) {
+		prog->size = answer->code_len;
+		keep_source(prog, from, &answer->facts);
 	}
-	/* What it does not fill is given back. */
-	prog->size = prog->code ? (answer->code_len + 63) & ~63ull : 0;
-	uspace_space_give(uspace, &uspace->code, at + prog->size, room - prog->size);
 }
 
 int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
@@ -49,41 +82,49 @@ int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 		    struct reason *reason)
 {
 	struct region_map records[VERIFIER_MAPS_MAX];
-	uint64_t offsets[VERIFIER_MAPS_MAX];
-	struct worker_request request = {.prog = *prog,
-					 .maps = records,
-					 .map_offsets = offsets,
-					 .log_level = log_level,
-					 .log_size = log_size};
-	uint64_t room = code_room(prog->cnt);
+	const struct worker_request request = {.task = WORKER_LOAD,
+					       .prog = *prog,
+					       .maps = records,
+					       .log_level = log_level,
+					       .log_size = log_size};
 	struct uspace_prog *made;
 	int r;
 
 	if (prog->map_cnt > VERIFIER_MAPS_MAX)
 		return -E2BIG;
-	request.code_offset = uspace_space_take(uspace, &uspace->code, room);
-	if (!request.code_offset)
-		return reason_set(reason, -ENOSPC, "the tenant's code part is full");
 	made = calloc(1, sizeof(*made));
-	if (!made) {
-		uspace_space_give(uspace, &uspace->code, request.code_offset, room);
+	if (!made)
 		return -ENOMEM;
-	}
 	made->refs = 1;
 	made->uspace = uspace;
-	for (uint32_t i = 0; i < prog->map_cnt; i++) {
-		records[i] = maps[i]->record;
-		offsets[i] = maps[i]->record_offset;
+	for (uint32_t i = 0; i < prog->map_cnt; i++)
 		made->maps[made->map_cnt++] = uspace_map_ref(maps[i]);
-	}
+	uspace_prog_records(made, records);
 	r = worker_ask(uspace->worker, &request, TIMEOUT_MS, ret_answer, reason);
 	if (r < 0) {
-		uspace_space_give(uspace, &uspace->code, request.code_offset, room);
 		uspace_prog_unref(made);
 		return r;
 	}
-	install(uspace, made, request.code_offset, room, ret_answer);
+	install(made, prog, ret_answer);
 	*ret_prog = made;
+	return 0;
+}
+
+int uspace_prog_replace(struct uspace_prog *prog, const struct worker_answer *answer,
+			struct reason *reason)
+{
+	uint64_t at;
+	int r = put(prog, answer, &at, reason);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&prog->uspace->apply);
+	uspace_targets_recode(prog->uspace, prog->code, at);
+	prog->first_size = prog->size;
+	__atomic_store_n(&prog->first, prog->code, __ATOMIC_RELAXED);
+	prog->code = at;
+	prog->size = answer->code_len;
+	pthread_mutex_unlock(&prog->uspace->apply);
 	return 0;
 }
 
@@ -107,6 +148,8 @@ struct uspace_prog *uspace_prog_unref(struct uspace_prog *prog)
 	for (uint32_t i = 0; i < prog->map_cnt; i++)
 		uspace_map_unref(prog->maps[i]);
 	uspace_space_give(prog->uspace, &prog->uspace->code, prog->code, prog->size);
+	uspace_space_give(prog->uspace, &prog->uspace->code, prog->first, prog->first_size);
+	free(prog->source);
 	free(prog);
 	return NULL;
 }

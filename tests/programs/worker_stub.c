@@ -25,12 +25,11 @@ static uint64_t no_helpers(const char *name, void *data)
 	return 0;
 }
 
-int jit_compile(const struct jit_prog *prog, void **ret_code, size_t *ret_len,
-		struct reason *reason)
+int jit_compile(const struct jit_prog *prog, struct link_result *ret_result, struct reason *reason)
 {
 	const struct jit_runtime runtime = {.resolve = no_helpers};
 
-	return jit_compile_for(prog, &runtime, ret_code, ret_len, reason);
+	return jit_compile_for(prog, &runtime, ret_result, reason);
 }
 
 static int eat(void)
