@@ -24,6 +24,8 @@
 #include "vm/runtime/host.h"
 #include "vm/runtime/image.h"
 
+#define TIER_MS 20000 /* for the better code of one program, at a low priority */
+
 /* Beside the daemon, whatever the tenant's or the caller's working directory is. */
 static int open_worker(void)
 {
@@ -179,7 +181,7 @@ int uspace_new(struct tenant *tenant, struct uspace **ret_uspace, struct reason 
 	if (r >= 0)
 		r = worker_new(uspace->worker_fd, 0, &uspace->worker);
 	if (r == 0)
-		r = tiers_new(uspace, uspace->worker_fd, &uspace->tiers);
+		r = tiers_new(uspace, uspace->worker_fd, TIER_MS, &uspace->tiers);
 	if (r < 0) {
 		uspace_free(uspace);
 		return r;

@@ -19,7 +19,6 @@
 #include "notifier/uspace_targets.h"
 
 #define NICE	   19
-#define TIMEOUT_MS 10000
 #define IDLE_MS	   3000
 #define STOP_MS	   20
 #define STACK_SIZE (128u << 10)
@@ -37,6 +36,7 @@ struct wish {
  */
 struct tiers {
 	struct uspace *uspace;
+	int timeout_ms;
 	struct worker *worker;
 	pthread_t thread;
 	pthread_mutex_t lock;
@@ -45,7 +45,7 @@ struct tiers {
 	bool running, quit;
 };
 
-int tiers_new(struct uspace *uspace, int exe_fd, struct tiers **ret_tiers)
+int tiers_new(struct uspace *uspace, int exe_fd, int timeout_ms, struct tiers **ret_tiers)
 {
 	struct tiers *tiers = calloc(1, sizeof(*tiers));
 	int r;
@@ -53,6 +53,7 @@ int tiers_new(struct uspace *uspace, int exe_fd, struct tiers **ret_tiers)
 	if (!tiers)
 		return -ENOMEM;
 	tiers->uspace = uspace;
+	tiers->timeout_ms = timeout_ms;
 	r = worker_new(exe_fd, NICE, &tiers->worker);
 	if (r < 0) {
 		free(tiers);
@@ -81,7 +82,7 @@ static int improve(struct tiers *tiers, struct uspace_prog *prog, struct reason 
 	int r;
 
 	uspace_prog_records(prog, records);
-	r = worker_ask(tiers->worker, &request, TIMEOUT_MS, &answer, reason);
+	r = worker_ask(tiers->worker, &request, tiers->timeout_ms, &answer, reason);
 	if (r < 0)
 		return r;
 	if (answer.code)

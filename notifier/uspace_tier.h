@@ -9,8 +9,9 @@
 
 struct tiers;
 
-/** tiers_new() - nothing runs yet; @exe_fd: the worker's executable, borrowed */
-int tiers_new(struct uspace *uspace, int exe_fd, struct tiers **ret_tiers);
+/** tiers_new() - nothing runs yet
+ *  @exe_fd: the worker's executable, borrowed; @timeout_ms: for one program */
+int tiers_new(struct uspace *uspace, int exe_fd, int timeout_ms, struct tiers **ret_tiers);
 /** tiers_free() - gives up what is under way. Accepts NULL. Return: NULL. */
 struct tiers *tiers_free(struct tiers *tiers);
 
