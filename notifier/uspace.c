@@ -161,6 +161,7 @@ int uspace_new(struct tenant *tenant, struct uspace **ret_uspace, struct reason 
 	uspace_space_init(&uspace->code, REGION_CODE, REGION_CODE_SIZE, 64);
 	uspace_space_init(&uspace->map_memory, REGION_MAPS, REGION_MAPS_SIZE, 4096);
 	uspace_space_init(&uspace->arrays, REGION_ARRAYS, REGION_ARRAYS_SIZE, 4096);
+	cache_init(&uspace->cache);
 	list_init(&uspace->maps);
 	list_init(&uspace->sites);
 	list_init(&uspace->rings_busy);
@@ -199,6 +200,7 @@ struct uspace *uspace_free(struct uspace *uspace)
 	uspace_events_stop(uspace);
 	worker_free(uspace->worker);
 	close_fd(uspace->worker_fd);
+	cache_deinit(&uspace->cache);
 	uspace_space_deinit(&uspace->code);
 	uspace_space_deinit(&uspace->map_memory);
 	uspace_space_deinit(&uspace->arrays);

@@ -7,6 +7,7 @@
  * uspace.c	the region itself: memory files, our mapping, what targets map
  * uspace_map.c	maps: a record each, contents here or in the kernel
  * uspace_prog.c	programs: verified and compiled by the worker
+ * uspace_cache.h	those that were loaded before
  * uspace_tier.h	their better code, made while they run
  * uspace_link.c	attachments: sites, and which processes have them
  * uspace_check.c	what a file says about its sites
@@ -29,6 +30,7 @@
 #include "base/bpf_abi.h"
 #include "base/list.h"
 #include "base/reason.h"
+#include "notifier/uspace_cache.h"
 #include "shim/region.h"
 #include "verifier/verifier.h"
 #include "verifier/worker.h"
@@ -94,6 +96,7 @@ struct uspace {
 	int worker_fd;
 	struct worker *worker;
 	struct tiers *tiers;
+	struct cache cache;
 	struct uspace_plan *plan;
 	struct late *late;
 	pid_t callers[16];
@@ -164,27 +167,22 @@ struct uspace_map {
 	struct uspace_ring ring;
 };
 
-/** struct uspace_source - what better code of a program is made from */
-struct uspace_source {
-	uint32_t zero_stack, cnt;
-	struct bpf_insn insns[];
-};
-
 /**
  * uspace_prog - a program as far as USER placement is concerned; counted
  * @code, @size: where it stands in the region, 0 when it cannot be placed there: see @why_not; changed
  *	with the region's @apply held
  * @first, @first_size: where it stood before, 0 nowhere else: kept until the program is freed, some
  *	process may be in it for as long
- * @source: until better code has been made; owned. @wanted: it has been asked for; both are guarded by
- *	the tiers' lock
+ * @full: it is better code than the first
+ * @entry: what that is made from, until it has been; a reference. @wanted: it has been asked for; both
+ *	are guarded by the tiers' lock
  */
 struct uspace_prog {
 	unsigned int refs;
 	struct uspace *uspace;
 	uint64_t code, size, first, first_size;
-	struct uspace_source *source;
-	bool wanted;
+	struct cache_entry *entry;
+	bool full, wanted;
 	uint32_t map_cnt;
 	struct uspace_map *maps[VERIFIER_MAPS_MAX];
 	struct reason why_not;

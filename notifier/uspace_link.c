@@ -230,7 +230,7 @@ void uspace_link_stats(struct uspace_link *link, struct uspace_link_stats *ret_s
 {
 	*ret_stats = (struct uspace_link_stats){
 		.unreached = link->reach.failed + atomic_load(&link->uspace->missed),
-		.full = __atomic_load_n(&link->prog->first, __ATOMIC_RELAXED) != 0};
+		.full = __atomic_load_n(&link->prog->full, __ATOMIC_RELAXED)};
 	ret_stats->targets =
 		uspace_targets_count(link->uspace, link->points[0], &ret_stats->filtered);
 	for (uint32_t slot = 0; slot < slots_of(link->uspace); slot++) {

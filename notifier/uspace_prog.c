@@ -34,46 +34,96 @@ static int put(struct uspace_prog *prog, const struct worker_answer *answer, uin
 	for (uint32_t i = 0; i < prog->map_cnt; i++)
 		maps[i] = (struct code_map){prog->maps[i]->record_offset,
 					    prog->maps[i]->record.data};
-	r = code_place(answer->code, answer->code_len, answer->relocs, answer->reloc_cnt, at, maps,
-		       prog->map_cnt);
+	/* Nobody runs there yet, so it can be worked on in its place. */
+	memcpy(uspace->base + at, answer->code, answer->code_len);
+	r = code_place(uspace->base + at, answer->code_len, answer->relocs, answer->reloc_cnt, at,
+		       maps, prog->map_cnt);
 	if (r < 0) {
 		uspace_space_give(uspace, &uspace->code, at, answer->code_len);
 		return reason_set(reason, r, "its code cannot be put in place: %s", strerror(-r));
 	}
-	memcpy(uspace->base + at, answer->code, answer->code_len);
 	*ret_at = at;
 	return 0;
 }
 
-/* Without memory for a copy it stays as it is. */
-static void keep_source(struct uspace_prog *prog, const struct verifier_prog *from,
-			const struct verifier_facts *facts)
+/* @entry: NULL for a program that has no code */
+static void install(struct uspace_prog *prog, const struct worker_answer *answer,
+		    struct cache_entry *entry)
 {
-	struct uspace_source *source =
-		malloc(sizeof(*source) + from->cnt * sizeof(source->insns[0]));
+	const struct worker_answer *full = entry ? cache_full(entry) : NULL;
+	const struct worker_answer *code = full ? full : entry ? &entry->answer : NULL;
 
-	if (!source)
-		return;
-	source->zero_stack = worker_zero_stack(facts);
-	source->cnt = from->cnt;
-	memcpy(source->insns, from->insns, from->cnt * sizeof(source->insns[0]));
-	prog->source = source;
-}
-
-static void install(struct uspace_prog *prog, const struct verifier_prog *from,
-		    const struct worker_answer *answer)
-{
 	if (answer->verdict < 0) {
 		reason_set(&prog->why_not, 0, "the verifier refuses it");
 	} else if (answer->facts.kernel_only) {
 		reason_set(&prog->why_not, 0, "helper %u is the kernel's alone",
 			   answer->facts.kernel_only);
-	} else if (!answer->code) {
+	} else if (!code) {
 		prog->why_not = answer->no_code;
-	} else if (put(prog, answer, &prog->code, &prog->why_not) == 0) {
-		prog->size = answer->code_len;
-		keep_source(prog, from, &answer->facts);
+	} else if (put(prog, code, &prog->code, &prog->why_not) == 0) {
+		prog->size = code->code_len;
+		prog->full = prog->wanted = full != NULL;
 	}
+}
+
+/* All of an accepted program's but the code. */
+static int copy_answer(const struct worker_answer *answer, struct worker_answer *ret_answer)
+{
+	char *log = strdup(answer->log ? answer->log : "");
+
+	if (!log)
+		return -ENOMEM;
+	*ret_answer = (struct worker_answer){.facts = answer->facts,
+					     .verify_ns = answer->verify_ns,
+					     .log = log,
+					     .log_true_size = answer->log_true_size};
+	return 0;
+}
+
+/* What was accepted and compiled is kept: the code, and a copy of the rest. */
+static int remember(struct cache_entry *entry, struct worker_answer *answer)
+{
+	int r = copy_answer(answer, &entry->answer);
+
+	if (r < 0)
+		return r;
+	entry->answer.code = answer->code;
+	entry->answer.code_len = answer->code_len;
+	entry->answer.relocs = answer->relocs;
+	entry->answer.reloc_cnt = answer->reloc_cnt;
+	answer->code = NULL;
+	answer->relocs = NULL;
+	entry->request.zero_stack = worker_zero_stack(&answer->facts);
+	cache_add(entry);
+	return 0;
+}
+
+/* The worker's answer, or that of the last time. @ret_entry: what it is kept in, if there is code. */
+static int answer_for(struct uspace *uspace, const struct worker_request *request,
+		      struct worker_answer *ret_answer, struct cache_entry **ret_entry,
+		      struct reason *reason)
+{
+	struct cache_entry *entry, *found;
+	int r = cache_entry_new(&uspace->cache, request, &entry);
+
+	if (r < 0)
+		return r;
+	found = cache_find(&uspace->cache, entry);
+	if (found) {
+		cache_entry_unref(entry);
+		entry = found;
+		r = copy_answer(&entry->answer, ret_answer);
+	} else {
+		r = worker_ask(uspace->worker, request, TIMEOUT_MS, ret_answer, reason);
+		if (r == 0 && ret_answer->code)
+			r = remember(entry, ret_answer);
+		else
+			entry = cache_entry_unref(entry);
+	}
+	if (r < 0)
+		entry = cache_entry_unref(entry);
+	*ret_entry = entry;
+	return r;
 }
 
 int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
@@ -87,6 +137,7 @@ int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 					       .maps = records,
 					       .log_level = log_level,
 					       .log_size = log_size};
+	struct cache_entry *entry;
 	struct uspace_prog *made;
 	int r;
 
@@ -100,12 +151,16 @@ int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 	for (uint32_t i = 0; i < prog->map_cnt; i++)
 		made->maps[made->map_cnt++] = uspace_map_ref(maps[i]);
 	uspace_prog_records(made, records);
-	r = worker_ask(uspace->worker, &request, TIMEOUT_MS, ret_answer, reason);
+	r = answer_for(uspace, &request, ret_answer, &entry, reason);
 	if (r < 0) {
 		uspace_prog_unref(made);
 		return r;
 	}
-	install(made, prog, ret_answer);
+	install(made, ret_answer, entry);
+	if (made->code && !made->full)
+		made->entry = entry;
+	else
+		cache_entry_unref(entry);
 	*ret_prog = made;
 	return 0;
 }
@@ -121,9 +176,10 @@ int uspace_prog_replace(struct uspace_prog *prog, const struct worker_answer *an
 	pthread_mutex_lock(&prog->uspace->apply);
 	uspace_targets_recode(prog->uspace, prog->code, at);
 	prog->first_size = prog->size;
-	__atomic_store_n(&prog->first, prog->code, __ATOMIC_RELAXED);
+	prog->first = prog->code;
 	prog->code = at;
 	prog->size = answer->code_len;
+	__atomic_store_n(&prog->full, true, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&prog->uspace->apply);
 	return 0;
 }
@@ -149,7 +205,7 @@ struct uspace_prog *uspace_prog_unref(struct uspace_prog *prog)
 		uspace_map_unref(prog->maps[i]);
 	uspace_space_give(prog->uspace, &prog->uspace->code, prog->code, prog->size);
 	uspace_space_give(prog->uspace, &prog->uspace->code, prog->first, prog->first_size);
-	free(prog->source);
+	cache_entry_unref(prog->entry);
 	free(prog);
 	return NULL;
 }

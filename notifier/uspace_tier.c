@@ -66,29 +66,38 @@ int tiers_new(struct uspace *uspace, int exe_fd, int timeout_ms, struct tiers **
 	return 0;
 }
 
-/* Have it compiled once more, as it was accepted, and put beside the code it has. */
+/* Have it compiled once more, as it was accepted. */
+static int compile(struct tiers *tiers, const struct cache_entry *entry,
+		   struct worker_answer *ret_answer, struct reason *reason)
+{
+	struct worker_request request = entry->request;
+	int r;
+
+	request.task = WORKER_AGAIN;
+	request.log_level = request.log_size = 0;
+	r = worker_ask(tiers->worker, &request, tiers->timeout_ms, ret_answer, reason);
+	if (r == 0 && !ret_answer->code) {
+		r = reason_set(reason, -EOPNOTSUPP, "%s", ret_answer->no_code.text);
+		worker_answer_deinit(ret_answer);
+	}
+	return r;
+}
+
+/* Unless the same was loaded twice, and has it by now. */
 static int improve(struct tiers *tiers, struct uspace_prog *prog, struct reason *reason)
 {
-	struct region_map records[VERIFIER_MAPS_MAX];
-	const struct worker_request request = {
-		.task = WORKER_AGAIN,
-		.prog = {.insns = prog->source->insns,
-			 .cnt = prog->source->cnt,
-			 .map_cnt = prog->map_cnt},
-		.maps = records,
-		.zero_stack = prog->source->zero_stack,
-	};
+	const struct worker_answer *full = cache_full(prog->entry);
 	struct worker_answer answer;
 	int r;
 
-	uspace_prog_records(prog, records);
-	r = worker_ask(tiers->worker, &request, tiers->timeout_ms, &answer, reason);
+	if (full)
+		return uspace_prog_replace(prog, full, reason);
+	r = compile(tiers, prog->entry, &answer, reason);
 	if (r < 0)
 		return r;
-	if (answer.code)
-		r = uspace_prog_replace(prog, &answer, reason);
-	else
-		r = reason_set(reason, -EOPNOTSUPP, "%s", answer.no_code.text);
+	r = uspace_prog_replace(prog, &answer, reason);
+	if (r == 0)
+		cache_add_full(prog->entry, &answer);
 	worker_answer_deinit(&answer);
 	return r;
 }
@@ -103,8 +112,7 @@ static void fulfil(struct tiers *tiers, struct wish *wish)
 	list_remove(&wish->node);
 	pthread_mutex_unlock(&tiers->lock);
 	r = improve(tiers, prog, &reason);
-	free(prog->source);
-	prog->source = NULL;
+	prog->entry = cache_entry_unref(prog->entry);
 	uspace_prog_unref(prog);
 	free(wish);
 	pthread_mutex_lock(&tiers->lock);
@@ -170,7 +178,7 @@ void tiers_want(struct tiers *tiers, struct uspace_prog *prog)
 
 	pthread_mutex_lock(&tiers->lock);
 	/* Without memory it goes without. */
-	if (!wish || prog->wanted || !prog->source || start_thread(tiers) < 0) {
+	if (!wish || prog->wanted || !prog->entry || start_thread(tiers) < 0) {
 		free(wish);
 	} else {
 		prog->wanted = true;

@@ -24,19 +24,15 @@
 
 #include "base/cleanup.h"
 #include "kernel-bridge/insn_build.h"
-#include "notifier/tenant.h"
 #include "notifier/uspace_plan.h"
-#include "notifier/uspace_tier.h"
 #include "tests/programs/worker_modes.h"
+#include "tests/unit/fake_uspace.h"
 
 #define TIMEOUT_MS 1500
 #define ATTACHED   3 /* of these, programs 0, 1 and 0 again */
 
-static struct tenant tenant = {.name = "test"};
-static struct uspace uspace;
 static struct uspace_site site;
 static struct plan_site records, older;
-static int exe_fd;
 
 static struct region_site *record_at(uint64_t at)
 {
@@ -46,31 +42,14 @@ static struct region_site *record_at(uint64_t at)
 static int setup(void **state)
 {
 	(void)state;
-	uspace = (struct uspace){.tenant = &tenant,
-				 .base = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE,
-					      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)};
-	assert_ptr_not_equal(uspace.base, MAP_FAILED);
-	pthread_mutex_init(&uspace.lock, NULL);
-	pthread_mutex_init(&uspace.apply, NULL);
-	list_init(&uspace.maps);
-	list_init(&uspace.sites);
-	uspace_space_init(&uspace.code, REGION_CODE, REGION_CODE_SIZE, 64);
-	((struct region_header *)(void *)uspace.base)->slots = 1;
-	exe_fd = open(BPFSHIM_PROGRAMS "/worker-stub", O_RDONLY | O_CLOEXEC);
-	assert_true(exe_fd >= 0);
-	assert_int_equal(worker_new(exe_fd, 0, &uspace.worker), 0);
-	assert_int_equal(tiers_new(&uspace, exe_fd, TIMEOUT_MS, &uspace.tiers), 0);
+	fake_uspace_init(TIMEOUT_MS);
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	uspace.tiers = tiers_free(uspace.tiers);
-	worker_free(uspace.worker);
-	uspace_space_deinit(&uspace.code);
-	munmap(uspace.base, REGION_SIZE);
-	close(exe_fd);
+	fake_uspace_deinit();
 	return 0;
 }
 
@@ -142,39 +121,16 @@ static void assert_attached(uint64_t code0, uint64_t code1)
 	}
 }
 
-static bool is_full(const struct uspace_prog *prog)
-{
-	return __atomic_load_n(&prog->first, __ATOMIC_RELAXED) != 0;
-}
-
-/* The holder of the only reference knows that nobody is at it any more. */
-static bool is_done(const struct uspace_prog *prog)
-{
-	return __atomic_load_n(&prog->refs, __ATOMIC_ACQUIRE) == 1;
-}
-
-static bool becomes(bool (*is)(const struct uspace_prog *prog), const struct uspace_prog *prog,
-		    unsigned seconds)
-{
-	for (unsigned i = 0; i < seconds * 200 && !is(prog); i++)
-		usleep(5000);
-	return is(prog);
-}
-
 static void assert_improves(struct uspace_prog *prog)
 {
-	tiers_want(uspace.tiers, prog);
-	assert_true(becomes(is_done, prog, 10));
-	assert_true(is_full(prog));
+	assert_true(fake_improve(prog));
 }
 
 static void assert_stays(struct uspace_prog *prog)
 {
 	const uint64_t code = prog->code;
 
-	tiers_want(uspace.tiers, prog);
-	assert_true(becomes(is_done, prog, 10));
-	assert_false(is_full(prog));
+	assert_false(fake_improve(prog));
 	assert_int_equal(prog->code, code);
 }
 
@@ -195,7 +151,7 @@ static void test_swap(void **state)
 	assert_int_equal(progs[0]->size, sizeof(code));
 	/* Some process may be in it. */
 	assert_int_equal(progs[0]->first, first[0]);
-	assert_null(progs[0]->source);
+	assert_null(progs[0]->entry);
 	/* Once is enough. */
 	assert_improves(progs[0]);
 	assert_int_equal(progs[0]->first, first[0]);
@@ -235,8 +191,8 @@ static void test_loads_meanwhile(void **state)
 	tiers_want(uspace.tiers, slow);
 	usleep(200000);
 	other = load(STUB_ACCEPT, 8);
-	assert_false(is_done(slow));
-	assert_true(becomes(is_done, slow, 10));
+	assert_false(fake_is_done(slow));
+	assert_true(fake_becomes_done(slow, 10));
 	uspace_prog_unref(other);
 	uspace_prog_unref(slow);
 }
@@ -249,13 +205,13 @@ static void test_freed_meanwhile(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(progs); i++) {
-		progs[i] = load(STUB_ACCEPT, 7);
+		progs[i] = load(STUB_ACCEPT, (int32_t)i);
 		tiers_want(uspace.tiers, progs[i]);
 		if (i % 3)
 			uspace_prog_unref(progs[i]);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(progs); i += 3) {
-		assert_true(becomes(is_done, progs[i], 30));
+		assert_true(fake_becomes_done(progs[i], 30));
 		uspace_prog_unref(progs[i]);
 	}
 	/* Both codes of each. */
@@ -277,7 +233,7 @@ static void test_ends_meanwhile(void **state)
 	assert_true((after.tv_sec - before.tv_sec) * 1000 +
 			    (after.tv_nsec - before.tv_nsec) / 1000000 <
 		    TIMEOUT_MS);
-	assert_true(is_done(prog) && is_done(waiting));
+	assert_true(fake_is_done(prog) && fake_is_done(waiting));
 	uspace_prog_unref(prog);
 	uspace_prog_unref(waiting);
 }
@@ -351,7 +307,7 @@ static void test_process(void **state)
 		usleep(10000);
 	assert_int_equal(count_workers(&nice), 1);
 	uspace_prog_unref(prog);
-	prog = load(STUB_ACCEPT, 7);
+	prog = load(STUB_ACCEPT, 8);
 	assert_improves(prog);
 	uspace_prog_unref(prog);
 }
