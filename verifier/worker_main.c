@@ -214,8 +214,9 @@ static void compile(struct job *job, struct reason *ret_why_not)
 			   result.len, result.reloc_cnt);
 	} else {
 		memcpy(job->answer + job->layout.code, result.code, result.len);
-		memcpy(job->answer + job->layout.relocs, result.relocs,
-		       result.reloc_cnt * sizeof(*result.relocs));
+		if (result.reloc_cnt)
+			memcpy(job->answer + job->layout.relocs, result.relocs,
+			       result.reloc_cnt * sizeof(*result.relocs));
 		job->reply.code_len = (uint32_t)result.len;
 		job->reply.reloc_cnt = result.reloc_cnt;
 	}

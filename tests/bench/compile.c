@@ -5,6 +5,9 @@
  * worker takes. tests/bench/compile starts it, as root.
  *
  * usage: compile WORKER ROUNDS HITS
+ *        compile load ROUNDS	PROG_LOAD as a tool does it, of whoever answers it here: for each program a
+ *				line with its name, the first time and the median, minimum and maximum
+ *				of the others, in µs
  */
 #include <dirent.h>
 #include <errno.h>
@@ -130,6 +133,33 @@ static double load_in_kernel(const struct program *program, const struct bpf_ins
 		fail("program in the kernel", strerror(errno));
 	close(fd);
 	return took;
+}
+
+/* Each time with maps of its own, as a tool that is started again. */
+static int load_only(const char *rounds_text)
+{
+	static double again[ROUNDS_MAX];
+	double first = 0;
+
+	rounds = (uint32_t)strtoul(rounds_text, NULL, 10);
+	if (rounds < 2 || rounds >= ROUNDS_MAX)
+		fail("usage", "compile load ROUNDS");
+	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
+		for (uint32_t k = 0; k < rounds; k++) {
+			int fds[MAPS_MAX];
+			struct bpf_insn *insns = with_maps(&programs[i], fds);
+			double took = load_in_kernel(&programs[i], insns);
+
+			*(k ? &again[k - 1] : &first) = took;
+			for (uint32_t m = 0; m < programs[i].map_cnt; m++)
+				close(fds[m]);
+			free(insns);
+		}
+		qsort(again, rounds - 1, sizeof(*again), compare);
+		printf("%s %.1f %.1f %.1f %.1f\n", programs[i].name, first, again[(rounds - 1) / 2],
+		       again[0], again[rounds - 2]);
+	}
+	return 0;
 }
 
 /* Records as a region with @slots has them; memory one behind the other. */
@@ -380,10 +410,12 @@ int main(int argc, char **argv)
 	struct worker *worker;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (argc == 3 && strcmp(argv[1], "load") == 0)
+		return load_only(argv[2]);
 	rounds = argc == 4 ? (uint32_t)strtoul(argv[2], NULL, 10) : 0;
 	hits = argc == 4 ? (uint32_t)strtoul(argv[3], NULL, 10) : 0;
 	if (!rounds || rounds >= ROUNDS_MAX || !hits)
-		fail("usage", "compile WORKER ROUNDS HITS");
+		fail("usage", "compile WORKER ROUNDS HITS, or compile load ROUNDS");
 	exe_fd = open(argv[1], O_RDONLY | O_CLOEXEC);
 	if (exe_fd < 0)
 		fail(argv[1], strerror(errno));
