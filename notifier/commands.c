@@ -104,6 +104,9 @@ bool command_is_native(const struct tenant *tenant, int cmd)
 		return false;
 	if (commands[cmd].element && tenant->uspace && atomic_load(&tenant->uspace->resident))
 		return false;
+	if (tenant->uspace && (cmd == BPF_MAP_UPDATE_ELEM || cmd == BPF_MAP_DELETE_ELEM) &&
+	    atomic_load(&tenant->uspace->prog_arrays))
+		return false;
 	if (cmd == BPF_MAP_UPDATE_ELEM && tenant->uspace)
 		return !atomic_load(&tenant->uspace->output_maps);
 	/* Looking up a map or program in a map gives its id, which the tenant knows by another. */

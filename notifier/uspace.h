@@ -16,6 +16,7 @@
  * uspace_event.c	events on their way to the tool's perf buffers and ring buffers
  * uspace_output.c	perf buffers, and what was lost on the way
  * uspace_ring.c	ring buffers, and what waits for room in them
+ * uspace_tails.c	program arrays
  * uspace_unwind.c	unwinders that come into processes with return probes
  */
 #pragma once
@@ -44,6 +45,7 @@ struct tenant;
 struct tiers;
 struct uspace_output;
 struct uspace_plan;
+struct uspace_tail;
 
 /* Command number by which a stopped target asks for the region's files; no kernel has it. */
 #define USPACE_FD_CMD 0x62700001
@@ -69,6 +71,7 @@ struct uspace_space {
  * @seccomp_filters: how many every process of the tenant has
  * @resident: number of maps whose contents are in the region: element commands are looked at
  * @output_maps: number of perf event arrays: what tools put into them is looked at
+ * @prog_arrays: number of program arrays: likewise, and what they take out
  * @output_events: descriptors of tools' events that are held for them; guarded by @lock
  * @worker_fd: executable of the workers
  * @worker: for programs that are being loaded; @tiers has its own
@@ -91,7 +94,7 @@ struct uspace {
 	struct uspace_space code, map_memory, arrays;
 	uint32_t last_map_id;
 	uint64_t counters_used[REGION_ATTACH_MAX / 64];
-	atomic_uint resident, output_maps;
+	atomic_uint resident, output_maps, prog_arrays;
 	uint32_t output_events;
 	int worker_fd;
 	struct worker *worker;
@@ -142,14 +145,16 @@ struct uspace_ring {
  *	pushed to a bloom filter: that is in both
  * @settled: it has been used in traced processes
  * @kernel_users: attachments in the kernel whose program uses it
- * @users: attachments in traced processes, likewise; both guarded by the region's @apply, as are
- *	moves of the contents
+ * @users: attachments in traced processes, and entries of program arrays that they use, likewise;
+ *	both guarded by the region's @apply, as are moves of the contents; but @users becomes less
+ *at any time
  * @forward: perf event array: how its events reach the tool; opened by the first attachment; set
  *	under the region's @lock
  * @outputs: perf event array: by slot, the tool's buffers
  * @outputs_lock: guards them; held while one is exchanged in the kernel's map, or told of losses;
  *	before the region's @lock
  * @ring: ring buffer: how its records reach the tool's
+ * @tails: program array: by index; changes hold @apply but the last, and the region's @lock
  */
 struct uspace_map {
 	struct list node;
@@ -159,12 +164,14 @@ struct uspace_map {
 	uint64_t record_offset;
 	uint32_t real_id;
 	atomic_bool resident;
-	unsigned int kernel_users, users;
+	unsigned int kernel_users;
+	atomic_uint users;
 	bool settled;
 	struct forward *forward;
 	struct uspace_output *outputs;
 	pthread_mutex_t outputs_lock;
 	struct uspace_ring ring;
+	struct uspace_tail *tails;
 };
 
 /**
@@ -291,8 +298,8 @@ struct uspace_prog *uspace_prog_unref(struct uspace_prog *prog);
  * uspace_prog_kernel_enter() - one more attachment of the program runs in the kernel: the contents
  * of its maps go there; pair with uspace_prog_kernel_leave(). Both take the region's @apply.
  *
- * Errors: with a reason, -EPERM when attachments in traced processes use one of its maps, -EBUSY when
- * they do not let one be read to the end.
+ * Errors: with a reason, -EPERM when attachments in traced processes use one of its maps, -EBUSY
+ * when they do not let one be read to the end.
  */
 int uspace_prog_kernel_enter(struct uspace_prog *prog, struct reason *reason);
 void uspace_prog_kernel_leave(struct uspace_prog *prog);
@@ -398,6 +405,25 @@ void uspace_output_report(struct uspace_map *map, uint32_t slot);
  * @last: what the call before returned, 0 at first: maps take turns. Only for the event thread.
  */
 uint32_t uspace_outputs_look(struct uspace *uspace, uint32_t last);
+
+/* uspace_tails.c */
+
+/** uspace_tails_new() - for a program array that is being made: room for its entries. Return: 0 or
+ *  -ENOMEM. */
+int uspace_tails_new(struct uspace_map *map);
+/** uspace_tails_place() - write its table, once its record says where */
+void uspace_tails_place(struct uspace_map *map);
+void uspace_tails_free(struct uspace_map *map);
+/** uspace_tails_clear() - the kernel's map is gone: the programs in it are let go, which may use it
+ *  themselves. For any map, under any lock but the region's @lock. */
+void uspace_tails_clear(struct uspace_map *map);
+/** uspace_tails_settle(), uspace_tails_return() - what uspace_map_settle() and uspace_map_return()
+ *  do, for the maps of the programs in it */
+int uspace_tails_settle(struct uspace_map *map, struct reason *reason);
+int uspace_tails_return(struct uspace_map *map);
+/** uspace_tails_command() - an element command of the tool's on it. Return: result of the call, or
+ *  CALL_CONTINUE when it is for the kernel alone. */
+int uspace_tails_command(struct call *call, struct uspace_map *map);
 
 /* uspace_ring.c */
 

@@ -300,7 +300,7 @@ int uspace_batch(struct call *call)
 	if (!batch.map)
 		return CALL_CONTINUE;
 	/* The kernel has no batches of these, and says so. */
-	if (batch.map->outputs) {
+	if (batch.map->outputs || batch.map->tails) {
 		uspace_map_unref(batch.map);
 		return CALL_CONTINUE;
 	}

@@ -23,6 +23,9 @@
 
 static struct uspace_space *space_of(struct uspace *uspace, const struct region_map *record)
 {
+	/* What tells processes where to go on only we write. */
+	if (record->type == BPF_MAP_TYPE_PROG_ARRAY)
+		return &uspace->code;
 	return record->type == BPF_MAP_TYPE_ARRAY || record->type == BPF_MAP_TYPE_RINGBUF
 		       ? &uspace->arrays
 		       : &uspace->map_memory;
@@ -41,6 +44,7 @@ static bool covered(const struct abi_map_create *attr)
 {
 	switch (attr->map_type) {
 	case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
+	case BPF_MAP_TYPE_PROG_ARRAY:
 	case BPF_MAP_TYPE_PERCPU_ARRAY:
 	case BPF_MAP_TYPE_STACK_TRACE:
 	case BPF_MAP_TYPE_QUEUE:
@@ -109,6 +113,8 @@ int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uin
 		r = rt_map_layout(&map->record, header->slots);
 	if (r == 0 && attr->map_type == BPF_MAP_TYPE_RINGBUF)
 		r = uspace_ring_new(map);
+	if (r == 0 && attr->map_type == BPF_MAP_TYPE_PROG_ARRAY)
+		r = uspace_tails_new(map);
 	if (r == 0)
 		r = place(uspace, &map->record);
 	if (r == 0)
@@ -126,6 +132,7 @@ int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uin
 				  map->record.data_size);
 		uspace_outputs_free(map);
 		uspace_ring_free(map);
+		uspace_tails_free(map);
 		free(map);
 		return r;
 	}
@@ -133,6 +140,10 @@ int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uin
 		clear(map);
 	if (map->outputs)
 		atomic_fetch_add(&uspace->output_maps, 1);
+	if (map->tails) {
+		uspace_tails_place(map);
+		atomic_fetch_add(&uspace->prog_arrays, 1);
+	}
 	memcpy(uspace->base + map->record_offset, &map->record, sizeof(map->record));
 	/* What is in a filter cannot be moved: it is filled here and in the kernel. */
 	if (attr->map_type == BPF_MAP_TYPE_BLOOM_FILTER)
@@ -185,8 +196,11 @@ struct uspace_map *uspace_map_unref(struct uspace_map *map)
 	set_resident(map, false);
 	if (map->outputs)
 		atomic_fetch_sub(&uspace->output_maps, 1);
+	if (map->tails)
+		atomic_fetch_sub(&uspace->prog_arrays, 1);
 	uspace_outputs_free(map);
 	uspace_ring_free(map);
+	uspace_tails_free(map);
 	uspace_space_give(uspace, space_of(uspace, &map->record), map->record.data,
 			  map->record.data_size);
 	uspace_space_give(uspace, &uspace->code, map->record_offset, sizeof(map->record));
@@ -257,7 +271,7 @@ static int settle(struct uspace_map *map, struct reason *reason)
 
 int uspace_map_settle(struct uspace_map *map, struct reason *reason)
 {
-	int r = settle(map, reason);
+	int r = map->tails ? uspace_tails_settle(map, reason) : settle(map, reason);
 
 	map->users += r == 0;
 	map->settled |= r == 0;
@@ -274,6 +288,8 @@ int uspace_map_return(struct uspace_map *map)
 	cleanup_fd int fd = -1;
 	int r;
 
+	if (map->tails)
+		return uspace_tails_return(map);
 	if (!atomic_load(&map->resident))
 		return 0;
 	if (map->users)

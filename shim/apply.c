@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "base/sys.h"
 #include "shim/inject.h"
+#include "shim/steady.h"
 #include "shim/stub.h"
 #include "shim/targets.h"
 #include "shim/unwind.h"
@@ -42,6 +43,7 @@ struct work {
 	bool no_returns; /* some return probes were left out */
 	uint64_t base;
 	bool injected; /* this time */
+	struct steady steady;
 };
 
 static bool is_32bit(const struct maps *maps)
@@ -124,7 +126,8 @@ static int check_filters(const struct work *work, struct reason *reason)
 	/* Processes that share its memory run into its stubs, too. */
 	for (uint32_t i = 0; i < work->tracee.cnt && !found; i++)
 		found = work->tracee.threads[i].pid != work->tracee.pid &&
-			(i == 0 || work->tracee.threads[i].pid != work->tracee.threads[i - 1].pid) &&
+			(i == 0 ||
+			 work->tracee.threads[i].pid != work->tracee.threads[i - 1].pid) &&
 			shim_has_filters(work->tracee.threads[i].pid, plan->seccomp_filters);
 	return found ? refuse_filters(reason) : 0;
 }
@@ -172,7 +175,8 @@ static int ensure_region(struct work *work, struct reason *reason)
 	if (r < 0)
 		return r;
 	work->injected = true;
-	return reread_maps(work);
+	r = reread_maps(work);
+	return r < 0 ? r : steady_add(&work->tracee, &work->maps, work->base, &work->steady);
 }
 
 /* Threads that stand between the first and the last of the displaced instructions go on in the
@@ -584,6 +588,17 @@ static int check_caller(const struct work *work, struct reason *reason)
 	return pid == tracee->pid ? 0 : check_status(pid, work->plan, true, reason);
 }
 
+/* While the process runs: it may have many libraries. */
+static void find_steady(struct work *work, pid_t pid)
+{
+	struct maps maps;
+
+	if (maps_read(pid, &maps) < 0)
+		return;
+	steady_find(&maps, !work->late, &work->steady);
+	maps_deinit(&maps);
+}
+
 /* Siblings of ours may come in between, and are done soon. */
 static int stop(struct work *work, pid_t pid, struct reason *reason)
 {
@@ -614,6 +629,7 @@ int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_sta
 	if (!concerns(pid, plan))
 		return 0;
 	disable_unwanted(pid, plan);
+	find_steady(&work, pid);
 	r = stop(&work, pid, reason);
 	if (r < 0)
 		return r;
@@ -642,8 +658,10 @@ int shim_apply_stopped(pid_t pid, pid_t tid, const struct shim_plan *plan,
 	if (r < 0)
 		return r;
 	r = check_filters(&work, reason);
-	if (r == 0)
+	if (r == 0) {
+		find_steady(&work, pid);
 		r = apply(&work, ret_states, reason);
+	}
 	tracee_release(&work.tracee);
 	return r;
 }

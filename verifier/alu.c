@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "verifier/internal.h"
+#include "verifier/packet.h"
 
 static const char *op_name(uint8_t op)
 {
@@ -46,7 +47,8 @@ static int pointer_add(struct walk *walk, uint32_t regno, struct reg pointer,
 		return walk_fail(walk, -EACCES,
 				 "R%u pointer arithmetic on %s prohibited, null-check it first\n",
 				 regno, reg_type_name(pointer.type));
-	if ((pointer.type == REG_MAP || pointer.type == REG_FUNC) &&
+	if ((pointer.type == REG_MAP || pointer.type == REG_FUNC ||
+	     pointer.type == REG_PACKET_END) &&
 	    (subtract || !reg_is_const(scalar) || scalar->r64.umin))
 		return walk_fail(walk, -EACCES, "R%u pointer arithmetic on %s prohibited\n", regno,
 				 reg_type_name(pointer.type));
@@ -63,6 +65,9 @@ static int pointer_add(struct walk *walk, uint32_t regno, struct reg pointer,
 			return walk_fail(walk, -EACCES,
 					 "value %lld makes %s pointer be out of bounds\n",
 					 (long long)scalar->r64.smin, reg_type_name(pointer.type));
+		/* Further down it need not be behind the end. */
+		if (reg_is_packet(&pointer) && packet_has_ended(&pointer) && off < pointer.off)
+			pointer.size = 0;
 		pointer.off = (int32_t)off;
 		*dst = pointer;
 		return 0;
@@ -81,6 +86,11 @@ static int pointer_add(struct walk *walk, uint32_t regno, struct reg pointer,
 	if (!is_sane(&pointer.r64))
 		return walk_fail(walk, -EINVAL, "%s pointer offset is out of bounds\n",
 				 reg_type_name(pointer.type));
+	/* What was compared with the end was another place. */
+	if (reg_is_packet(&pointer)) {
+		pointer.id = ++walk->last_id;
+		pointer.size = 0;
+	}
 	*dst = pointer;
 	return 0;
 }
@@ -90,7 +100,8 @@ static int pointer_alu(struct walk *walk, const struct bpf_insn *insn, const str
 {
 	uint8_t op = BPF_OP(insn->code);
 
-	/* Source: check_alu_op(), adjust_ptr_min_max_vals(), Linux 6.12, of who may know addresses. */
+	/* Source: check_alu_op(), adjust_ptr_min_max_vals(), Linux 6.12, of who may know addresses.
+	 */
 	if (op == BPF_NEG) {
 		reg_set_bounded(walk_reg(walk, insn->dst_reg),
 				BPF_CLASS(insn->code) == BPF_ALU64 ? 8 : 4, false);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "verifier/internal.h"
+#include "verifier/packet.h"
 
 int walk_push(struct walk *walk, struct state *state, uint32_t at)
 {
@@ -280,5 +281,8 @@ int branch_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_ne
 		*ret_next = BPF_OP(insn->code) == BPF_JEQ ? walk->at + 1 : taken;
 		return 0;
 	}
+	r = packet_branch(walk, insn, &src, taken, ret_next);
+	if (r)
+		return r < 0 ? r : 0;
 	return branch_unknown(walk, taken, ret_next);
 }

@@ -6,6 +6,7 @@
 
 #include "verifier/helpers.h"
 #include "verifier/internal.h"
+#include "verifier/packet.h"
 
 #define ERRNO_MAX 4095 /* MAX_ERRNO, include/linux/err.h, Linux 6.12 */
 
@@ -37,6 +38,8 @@ static int check_map(struct walk *walk, struct call_check *check, uint32_t regno
 	if (type >= 64 || !(helper_map_types() >> type & 1))
 		return walk_fail(walk, -EOPNOTSUPP, "not supported by this verifier: map type %u\n",
 				 type);
+	if (check->id == BPF_FUNC_tail_call && type != BPF_MAP_TYPE_PROG_ARRAY)
+		return walk_fail(walk, -EINVAL, "expected prog array map for tail call");
 	if (!(check->row->map_types >> type & 1))
 		return walk_fail(walk, -EINVAL, "cannot pass map_type %u into func bpf_%s#%u\n",
 				 type, check->row->name, check->id);
@@ -122,6 +125,8 @@ static int check_arg(struct walk *walk, struct call_check *check, int index)
 	const struct reg *reg = walk_reg(walk, regno);
 	int r = read_reg(walk, regno);
 
+	if (r == 0 && args[index] != ARG_ANY)
+		r = packet_check_arg(walk, reg, check->row->takes_packets);
 	if (r < 0)
 		return r;
 	switch (args[index]) {
@@ -228,6 +233,8 @@ static int set_result(struct walk *walk, const struct call_check *check)
 
 	for (uint32_t i = 0; i <= 5; i++)
 		reg_set_none(walk_reg(walk, i));
+	if (check->row->ret == RET_VOID)
+		return 0;
 	reg_set_unknown(r0);
 	if (check->row->ret == RET_LENGTH) {
 		struct range length = range_unknown(64);
@@ -316,6 +323,19 @@ static int check_args(struct walk *walk, struct call_check *check)
 	return r;
 }
 
+/* Whoever is called does not come back here. */
+static int check_tail_call(struct walk *walk)
+{
+	const struct state *state = &walk->state;
+
+	if (!state->ref_cnt)
+		return 0;
+	for (uint32_t i = 0; i < state->ref_cnt; i++)
+		walk_say(walk, "Unreleased reference id=%u alloc_insn=%u\n", state->refs[i].id,
+			 state->refs[i].at);
+	return walk_fail(walk, -EINVAL, "tail_call would lead to reference leak\n");
+}
+
 static void note_helper(struct walk *walk, const struct call_check *check)
 {
 	struct verifier_facts *facts = walk->facts;
@@ -352,11 +372,17 @@ static int call_helper(struct walk *walk, const struct bpf_insn *insn)
 	r = check_args(walk, &check);
 	if (r < 0)
 		return r;
+	if (check.id == BPF_FUNC_tail_call)
+		r = check_tail_call(walk);
+	if (r < 0)
+		return r;
 	note_helper(walk, &check);
 	if (check.row->calls_back)
 		r = call_back(walk, &check);
 	if (r == 0 && check.released)
 		r = release(walk, check.released);
+	if (r == 0 && check.row->moves_packet)
+		r = packet_moved(walk);
 	return r < 0 ? r : set_result(walk, &check);
 }
 

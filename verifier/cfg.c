@@ -324,18 +324,25 @@ int cfg_check(struct walk *walk)
 /**
  * struct chains - of the functions that each function calls, the deepest
  * @bytes, @frames: with its own; 0 while it is not known
+ * @above_tail: bytes of the frames above the deepest function that makes a tail call, but for
+ *	the program itself, whose frame is no more then; -1: none does
  */
 struct chains {
 	uint32_t bytes[SUBPROGS_MAX], frames[SUBPROGS_MAX];
+	int above_tail[SUBPROGS_MAX];
 };
 
 #define STACK_ROUND 16u /* round_up_subprog_stack_depth() with a JIT, Linux 6.12 */
+
+/* Source: check_max_stack_depth_subprog(), Linux 6.12. */
+#define TAIL_STACK_MAX 256
 
 /* @depth bounds the recursion: no chain is longer. */
 static int measure(struct walk *walk, struct chains *chains, uint32_t subprog, uint32_t depth)
 {
 	uint32_t at = walk->subprogs[subprog].start, bytes = 0, frames = 0;
 	uint32_t own = (walk->subprogs[subprog].depth + STACK_ROUND - 1) & ~(STACK_ROUND - 1);
+	int above_tail = -1;
 
 	if (depth == FRAMES)
 		return walk_fail(walk, -E2BIG, "the call stack of %u frames is too deep !\n",
@@ -344,6 +351,8 @@ static int measure(struct walk *walk, struct chains *chains, uint32_t subprog, u
 		const struct bpf_insn *insn = &walk->prog->insns[at];
 		uint32_t callee;
 
+		if (subprog && above_tail < 0 && insn_is_tail_call(insn))
+			above_tail = 0;
 		if (!insn_calls(insn) && !insn_is_func(insn))
 			continue;
 		callee = cfg_subprog(walk, (uint32_t)insn_target(insn, at));
@@ -358,7 +367,11 @@ static int measure(struct walk *walk, struct chains *chains, uint32_t subprog, u
 			bytes = chains->bytes[callee];
 		if (chains->frames[callee] > frames)
 			frames = chains->frames[callee];
+		if (chains->above_tail[callee] >= 0 &&
+		    (int)own + chains->above_tail[callee] > above_tail)
+			above_tail = (int)own + chains->above_tail[callee];
 	}
+	chains->above_tail[subprog] = above_tail;
 	chains->bytes[subprog] = own + bytes;
 	chains->frames[subprog] = 1 + frames;
 	return 0;
@@ -375,6 +388,12 @@ int cfg_check_depth(struct walk *walk)
 		walk->facts->stack_depth = walk->subprogs[0].depth;
 		return 0;
 	}
+	/* 33 of them may follow each other, each on top of what its callers have. */
+	if (chains.above_tail[0] >= TAIL_STACK_MAX)
+		return walk_fail(walk, -EACCES,
+				 "tail_calls are not allowed when call stack of previous frames is "
+				 "%d bytes. Too large\n",
+				 chains.above_tail[0]);
 	if (chains.bytes[0] > STACK_MAX)
 		return walk_fail(walk, -EACCES,
 				 "combined stack size of %u calls is %u. Too large\n",

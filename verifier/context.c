@@ -34,54 +34,120 @@ static bool has_row(uint32_t type)
 	return type < sizeof(rows) / sizeof(rows[0]) && rows[type].end;
 }
 
-#define FIELD_END(field)                                                                           \
-	(offsetof(struct __sk_buff, field) + sizeof(((struct __sk_buff *)0)->field))
+#define BIT(type)	(1ull << BPF_PROG_TYPE_##type)
+#define TC		(BIT(SCHED_CLS) | BIT(SCHED_ACT))
+#define SK_BUFF_TYPES	(TC | BIT(SOCKET_FILTER) | BIT(CGROUP_SKB))
+#define FIELD_END(s, f) (offsetof(struct s, f) + sizeof(((struct s *)0)->f))
+#define SPAN(from, to)	offsetof(struct __sk_buff, from), FIELD_END(__sk_buff, to)
 
-/** struct part - of struct __sk_buff that socket filters do not see as plain numbers */
+/**
+ * struct part - of struct __sk_buff that is more than a number of 32 bits for reading
+ * @size: the only one there is; 0: four bytes, or less to read
+ * @readers, @writers: bit per type of program
+ */
 struct part {
 	uint32_t from, to;
 	enum context_access access;
+	uint32_t size;
+	uint64_t readers, writers;
 };
 
-static enum context_access sk_buff_access(int64_t off, unsigned int size, bool write)
+/* Source: bpf_skb_is_valid_access() and its callers, net/core/filter.c, Linux 6.12. */
+static const struct part parts[] = {
+	{SPAN(mark, mark), CONTEXT_YES, 0, SK_BUFF_TYPES, TC | BIT(CGROUP_SKB)},
+	{SPAN(queue_mapping, queue_mapping), CONTEXT_YES, 0, SK_BUFF_TYPES, TC},
+	{SPAN(priority, priority), CONTEXT_YES, 0, SK_BUFF_TYPES, TC | BIT(CGROUP_SKB)},
+	{SPAN(tc_index, tc_index), CONTEXT_YES, 0, SK_BUFF_TYPES, TC},
+	{SPAN(tc_classid, tc_classid), CONTEXT_YES, 0, TC, TC},
+	{SPAN(data, data), CONTEXT_PACKET, 4, TC | BIT(CGROUP_SKB), 0},
+	{SPAN(data_end, data_end), CONTEXT_PACKET_END, 4, TC | BIT(CGROUP_SKB), 0},
+	{SPAN(family, family), CONTEXT_YES, 0, BIT(CGROUP_SKB), 0},
+	{SPAN(remote_ip4, local_ip6), CONTEXT_YES, 4, BIT(CGROUP_SKB), 0},
+	{SPAN(remote_port, local_port), CONTEXT_YES, 0, BIT(CGROUP_SKB), 0},
+	{SPAN(data_meta, data_meta), CONTEXT_PACKET_META, 4, TC, 0},
+	{SPAN(flow_keys, flow_keys), CONTEXT_NO, 0, 0, 0},
+	{SPAN(tstamp, tstamp), CONTEXT_YES, 8, TC | BIT(CGROUP_SKB), TC | BIT(CGROUP_SKB)},
+	{SPAN(wire_len, wire_len), CONTEXT_YES, 0, TC, 0},
+	{SPAN(sk, sk), CONTEXT_POINTER, 8, SK_BUFF_TYPES, 0},
+	{SPAN(tstamp_type, tstamp_type), CONTEXT_YES, 1, TC, 0},
+	{FIELD_END(__sk_buff, tstamp_type), offsetof(struct __sk_buff, hwtstamp), CONTEXT_NO, 0, 0,
+	 0},
+	{SPAN(hwtstamp, hwtstamp), CONTEXT_YES, 8, TC | BIT(CGROUP_SKB), 0},
+};
+
+static enum context_access sk_buff_access(uint32_t type, int64_t off, unsigned int size, bool write)
 {
-	static const struct part parts[] = {
-		{offsetof(struct __sk_buff, tc_classid), FIELD_END(tc_classid), CONTEXT_NO},
-		{offsetof(struct __sk_buff, data), FIELD_END(data_end), CONTEXT_NO},
-		{offsetof(struct __sk_buff, data_meta), FIELD_END(flow_keys), CONTEXT_NO},
-		{offsetof(struct __sk_buff, tstamp), FIELD_END(wire_len), CONTEXT_NO},
-		{offsetof(struct __sk_buff, sk), FIELD_END(sk), CONTEXT_POINTER},
-		/* tstamp_type, padding, hwtstamp: not for socket filters */
-		{FIELD_END(gso_size), sizeof(struct __sk_buff), CONTEXT_NO},
-	};
-	bool is_cb = off >= (int64_t)offsetof(struct __sk_buff, cb) && off < (int64_t)FIELD_END(cb);
+	bool is_cb = off >= (int64_t)offsetof(struct __sk_buff, cb) &&
+		     off < (int64_t)FIELD_END(__sk_buff, cb);
 
 	if (off < 0 || off % size || off + size > (int64_t)sizeof(struct __sk_buff))
 		return CONTEXT_NO;
 	if (is_cb)
-		return off + size <= (int64_t)FIELD_END(cb) ? CONTEXT_YES : CONTEXT_NO;
-	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
-		if (off < parts[i].to && off + size > parts[i].from)
-			return parts[i].access == CONTEXT_POINTER && (write || size != 8)
-				       ? CONTEXT_NO
-				       : parts[i].access;
+		return off + size <= (int64_t)FIELD_END(__sk_buff, cb) ? CONTEXT_YES : CONTEXT_NO;
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		const struct part *part = &parts[i];
+		bool fits = part->size ? size == part->size : write ? size == 4 : size <= 4;
+
+		if (off >= part->to || off + size <= part->from)
+			continue;
+		return fits && ((write ? part->writers : part->readers) >> type & 1) ? part->access
+										     : CONTEXT_NO;
+	}
 	/* Numbers of 32 bits, which may be read in parts. */
 	return !write && size <= 4 ? CONTEXT_YES : CONTEXT_NO;
 }
 
-bool context_is_covered(uint32_t type)
+/* Source: xdp_is_valid_access(), net/core/filter.c, Linux 6.12. */
+static enum context_access xdp_access(uint32_t attach_type, int64_t off, unsigned int size,
+				      bool write)
 {
-	return has_row(type) || type == BPF_PROG_TYPE_SOCKET_FILTER;
+	if (write || size != 4 || off < 0 || off % 4 || off + 4 > (int64_t)sizeof(struct xdp_md))
+		return CONTEXT_NO;
+	switch (off) {
+	case offsetof(struct xdp_md, data):
+		return CONTEXT_PACKET;
+	case offsetof(struct xdp_md, data_end):
+		return CONTEXT_PACKET_END;
+	case offsetof(struct xdp_md, data_meta):
+		return CONTEXT_PACKET_META;
+	case offsetof(struct xdp_md, egress_ifindex):
+		return attach_type == BPF_XDP_DEVMAP ? CONTEXT_YES : CONTEXT_NO;
+	default:
+		return CONTEXT_YES;
+	}
 }
 
-enum context_access context_access(uint32_t type, int64_t off, unsigned int size, bool write)
+static bool is_sk_buff(uint32_t type)
+{
+	return type < 64 && (SK_BUFF_TYPES >> type & 1);
+}
+
+bool context_is_covered(uint32_t type)
+{
+	return has_row(type) || is_sk_buff(type) || type == BPF_PROG_TYPE_XDP;
+}
+
+enum context_access context_access(const struct verifier_prog *prog, int64_t off, unsigned int size,
+				   bool write)
 {
 	const struct context_row *row;
 
-	if (type == BPF_PROG_TYPE_SOCKET_FILTER)
-		return sk_buff_access(off, size, write);
-	row = &rows[type];
+	if (is_sk_buff(prog->type))
+		return sk_buff_access(prog->type, off, size, write);
+	if (prog->type == BPF_PROG_TYPE_XDP)
+		return xdp_access(prog->attach_type, off, size, write);
+	row = &rows[prog->type];
 	if (write || off < row->first || off + size > row->end || off % size)
 		return CONTEXT_NO;
 	return row->words && size != 8 && off < PERF_PERIOD ? CONTEXT_NO : CONTEXT_YES;
+}
+
+bool context_packet_is_writable(uint32_t type)
+{
+	return type == BPF_PROG_TYPE_XDP || (type < 64 && (TC >> type & 1));
+}
+
+bool context_has_packet_loads(uint32_t type)
+{
+	return type < 64 && ((TC | BIT(SOCKET_FILTER)) >> type & 1);
 }

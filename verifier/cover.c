@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "verifier/state.h"
+#include "verifier/packet.h"
 
 #define IDS_MAX ((REGS + SLOTS) * FRAMES + REFS_MAX)
 
@@ -74,6 +74,15 @@ static bool scalar_covers(struct cover *cover, const struct reg *a, const struct
 	       links_match(&cover->ids, a->id, b->id);
 }
 
+/* Where more of the packet is known to be there, what was proved with less holds. */
+static bool size_covers(const struct cover *cover, const struct reg *a, const struct reg *b)
+{
+	if (cover->how != COVERS_SAME && reg_is_packet(a) && !packet_has_ended(a) &&
+	    !packet_has_ended(b))
+		return a->size <= b->size;
+	return a->size == b->size;
+}
+
 static bool reg_covers(struct cover *cover, const struct reg *a, const struct reg *b)
 {
 	/* What was proved without ever reading it holds whatever it is. */
@@ -83,8 +92,8 @@ static bool reg_covers(struct cover *cover, const struct reg *a, const struct re
 		return false;
 	if (a->type == REG_SCALAR)
 		return scalar_covers(cover, a, b);
-	if (a->map != b->map || a->frame != b->frame || a->off != b->off || a->size != b->size ||
-	    !ids_match(&cover->ids, a->id, b->id))
+	if (a->map != b->map || a->frame != b->frame || a->off != b->off ||
+	    !size_covers(cover, a, b) || !ids_match(&cover->ids, a->id, b->id))
 		return false;
 	return cover->how == COVERS_SAME ? ranges_same(&a->r64, &b->r64)
 					 : range_covers(&a->r64, &b->r64);

@@ -109,6 +109,50 @@ static int callback_exit(struct walk *walk, uint32_t *ret_next)
 	return explored_widen(walk, &walk->state, call);
 }
 
+/* Newer than Debian 12's header. Source: include/uapi/linux/bpf.h, Linux 6.18. */
+#define KPROBE_SESSION 56u
+#define UPROBE_SESSION 57u
+
+/* The most that the program may return; any number unless it says so. Source: check_return_code(),
+ * Linux 6.12. */
+static bool has_return_max(const struct verifier_prog *prog, uint64_t *ret_max)
+{
+	*ret_max = prog->type == BPF_PROG_TYPE_CGROUP_SKB &&
+				   prog->attach_type == BPF_CGROUP_INET_EGRESS
+			   ? 3
+			   : 1;
+	return prog->type == BPF_PROG_TYPE_CGROUP_SKB ||
+	       (prog->type == BPF_PROG_TYPE_KPROBE &&
+		(prog->attach_type == KPROBE_SESSION || prog->attach_type == UPROBE_SESSION));
+}
+
+static int check_return(struct walk *walk)
+{
+	const struct reg *r0 = walk_reg(walk, 0);
+	uint64_t max;
+
+	if (read_reg(walk, 0) < 0)
+		return -EACCES;
+	if (!has_return_max(walk->prog, &max))
+		return 1;
+	if (r0->type != REG_SCALAR)
+		return walk_fail(walk, -EINVAL,
+				 "At program exit the register R0 is not a known value (%s)\n",
+				 reg_type_name(r0->type));
+	need_value(walk, r0);
+	if (r0->r64.umax <= max)
+		return 1;
+	walk_say(walk, "At program exit the register R0 has");
+	if (r0->r64.smin > INT64_MIN)
+		walk_say(walk, " smin=%lld", (long long)r0->r64.smin);
+	if (r0->r64.smax < INT64_MAX)
+		walk_say(walk, " smax=%lld", (long long)r0->r64.smax);
+	if (r0->r64.smin == INT64_MIN && r0->r64.smax == INT64_MAX)
+		walk_say(walk, " unknown scalar value");
+	return walk_fail(walk, -EINVAL, " should have been in [0, %llu]\n",
+			 (unsigned long long)max);
+}
+
 int func_exit(struct walk *walk, uint32_t *ret_next)
 {
 	struct state *state = &walk->state;
@@ -120,7 +164,7 @@ int func_exit(struct walk *walk, uint32_t *ret_next)
 		r = check_released(walk, 0);
 		if (r < 0)
 			return r;
-		return read_reg(walk, 0) < 0 ? -EACCES : 1;
+		return check_return(walk);
 	}
 	if (state->top.callback)
 		return callback_exit(walk, ret_next);

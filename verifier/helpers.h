@@ -27,7 +27,7 @@ enum helper_arg {
 };
 
 /** enum helper_ret - RET_LENGTH: a negative errno, or at most the size that was given */
-enum helper_ret { RET_SCALAR, RET_LENGTH, RET_VALUE_OR_NULL, RET_RECORD_OR_NULL };
+enum helper_ret { RET_SCALAR, RET_VOID, RET_LENGTH, RET_VALUE_OR_NULL, RET_RECORD_OR_NULL };
 
 /**
  * struct helper_row
@@ -35,13 +35,14 @@ enum helper_ret { RET_SCALAR, RET_LENGTH, RET_VALUE_OR_NULL, RET_RECORD_OR_NULL 
  * @types: bit per BPF_PROG_TYPE_* that may call it, 0 for all that are covered
  * @kernel_only: only the kernel can serve it
  * @calls_back: it calls its ARG_FUNC, any number of times
+ * @takes_packets: its memory may be a packet's; @moves_packet: afterwards it may be elsewhere
  */
 struct helper_row {
 	const char *name;
 	enum helper_ret ret;
 	enum helper_arg args[5];
 	uint64_t map_types, types;
-	bool gpl, kernel_only, calls_back;
+	bool gpl, kernel_only, calls_back, takes_packets, moves_packet;
 };
 
 /** helper_map_types() - bit per BPF_MAP_TYPE_* that some row knows */

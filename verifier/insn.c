@@ -31,6 +31,12 @@ bool insn_is_func(const struct bpf_insn *insn)
 	return insn_is_ld_imm64(insn) && insn->src_reg == BPF_PSEUDO_FUNC;
 }
 
+bool insn_is_tail_call(const struct bpf_insn *insn)
+{
+	return insn->code == (BPF_JMP | BPF_CALL) && !insn->src_reg &&
+	       insn->imm == BPF_FUNC_tail_call;
+}
+
 bool insn_is_may_goto(const struct bpf_insn *insn)
 {
 	return insn->code == (BPF_JMP | JCOND);
@@ -101,6 +107,10 @@ void insn_uses(const struct bpf_insn *insn, uint16_t *ret_reads, uint16_t *ret_w
 		break;
 	case BPF_LD:
 		*ret_writes = dst;
+		if (!insn_is_ld_imm64(insn)) { /* of a packet */
+			*ret_writes = 0x3f;
+			*ret_reads = bit(6) | src;
+		}
 		break;
 	case BPF_LDX:
 		*ret_writes = dst;

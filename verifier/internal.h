@@ -135,6 +135,7 @@ bool insn_is_call(const struct bpf_insn *insn);
 bool insn_is_func(const struct bpf_insn *insn);
 bool insn_calls(const struct bpf_insn *insn);
 bool insn_is_may_goto(const struct bpf_insn *insn);
+bool insn_is_tail_call(const struct bpf_insn *insn);
 /** insn_target() - where a jump, a call of a function or the address of one leads */
 int64_t insn_target(const struct bpf_insn *insn, uint32_t at);
 /** insn_next() - where else than in called functions it goes on: up to two places. Return: how many

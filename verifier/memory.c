@@ -7,6 +7,7 @@
 
 #include "verifier/context.h"
 #include "verifier/internal.h"
+#include "verifier/packet.h"
 
 const char *reg_type_name(uint8_t type)
 {
@@ -22,6 +23,9 @@ const char *reg_type_name(uint8_t type)
 		[REG_VALUE_OR_NULL] = "map_value_or_null",
 		[REG_RECORD] = "ringbuf_mem",
 		[REG_RECORD_OR_NULL] = "ringbuf_mem_or_null",
+		[REG_PACKET] = "pkt",
+		[REG_PACKET_META] = "pkt_meta",
+		[REG_PACKET_END] = "pkt_end",
 	};
 
 	return names[type];
@@ -103,16 +107,21 @@ static int block_access(struct walk *walk, const struct reg *reg, uint32_t regno
 	return 0;
 }
 
+/* @ret_access: what kind of thing it is, CONTEXT_YES for a number */
 static int context_reach(struct walk *walk, const struct reg *reg, int insn_off, unsigned int size,
-			 bool write)
+			 bool write, enum context_access *ret_access)
 {
 	int64_t off = (int64_t)reg->off + insn_off;
 
 	if (reg->off)
 		return walk_fail(walk, -EACCES,
 				 "dereference of modified ctx ptr off=%d disallowed\n", reg->off);
-	switch (context_access(walk->prog->type, off, size, write)) {
+	*ret_access = context_access(walk->prog, off, size, write);
+	switch (*ret_access) {
 	case CONTEXT_YES:
+	case CONTEXT_PACKET:
+	case CONTEXT_PACKET_META:
+	case CONTEXT_PACKET_END:
 		return 0;
 	case CONTEXT_POINTER:
 		return walk_fail(
@@ -123,6 +132,17 @@ static int context_reach(struct walk *walk, const struct reg *reg, int insn_off,
 		return walk_fail(walk, -EACCES, "invalid bpf_context access off=%lld size=%u\n",
 				 (long long)off, size);
 	}
+}
+
+static void context_value(enum context_access access, unsigned int size, struct reg *ret)
+{
+	reg_set_bounded(ret, size, false);
+	if (access == CONTEXT_YES)
+		return;
+	*ret = (struct reg){.type = access == CONTEXT_PACKET	    ? REG_PACKET
+				    : access == CONTEXT_PACKET_META ? REG_PACKET_META
+								    : REG_PACKET_END,
+			    .r64 = range_const(0, 64)};
 }
 
 static int bad_access(struct walk *walk, uint32_t regno, uint8_t type)
@@ -165,6 +185,7 @@ int memory_load(struct walk *walk, const struct bpf_insn *insn)
 	bool is_signed = BPF_MODE(insn->code) == 0x80; /* BPF_MEMSX */
 	unsigned int size = size_of(insn->code);
 	struct reg reg, *dst = walk_reg(walk, insn->dst_reg);
+	enum context_access access;
 	int r = read_reg(walk, insn->src_reg);
 
 	if (r < 0)
@@ -181,9 +202,15 @@ int memory_load(struct walk *walk, const struct bpf_insn *insn)
 			return walk_fail(walk, -EACCES,
 					 "invalid bpf_context access off=%d size=%u\n", insn->off,
 					 size);
-		r = context_reach(walk, &reg, insn->off, size, false);
+		r = context_reach(walk, &reg, insn->off, size, false, &access);
 		if (r == 0)
-			reg_set_bounded(dst, size, false);
+			context_value(access, size, dst);
+		return r;
+	case REG_PACKET:
+	case REG_PACKET_META:
+		r = packet_access(walk, &reg, insn->src_reg, insn->off, size, false);
+		if (r == 0)
+			reg_set_bounded(dst, size, is_signed);
 		return r;
 	case REG_STACK:
 		return stack_load(walk, &reg, insn->src_reg, insn->off, size, is_signed, dst);
@@ -202,6 +229,7 @@ int memory_load(struct walk *walk, const struct bpf_insn *insn)
 int memory_store(struct walk *walk, const struct bpf_insn *insn)
 {
 	unsigned int size = size_of(insn->code);
+	enum context_access access;
 	struct reg value, reg;
 	int r = read_reg(walk, insn->dst_reg);
 
@@ -227,7 +255,10 @@ int memory_store(struct walk *walk, const struct bpf_insn *insn)
 	case REG_RECORD:
 		return block_access(walk, &reg, insn->dst_reg, insn->off, size, true);
 	case REG_CTX:
-		return context_reach(walk, &reg, insn->off, size, true);
+		return context_reach(walk, &reg, insn->off, size, true, &access);
+	case REG_PACKET:
+	case REG_PACKET_META:
+		return packet_access(walk, &reg, insn->dst_reg, insn->off, size, true);
 	default:
 		return bad_access(walk, insn->dst_reg, reg.type);
 	}
@@ -284,8 +315,10 @@ static int atomic_place(struct walk *walk, const struct bpf_insn *insn, unsigned
 		r = block_access(walk, &reg, insn->dst_reg, insn->off, size, true);
 		return r < 0 ? r : block_access(walk, &reg, insn->dst_reg, insn->off, size, false);
 	case REG_CTX:
-		return walk_fail(walk, -EACCES, "BPF_ATOMIC stores into R%d ctx is not allowed\n",
-				 insn->dst_reg);
+	case REG_PACKET:
+	case REG_PACKET_META:
+		return walk_fail(walk, -EACCES, "BPF_ATOMIC stores into R%d %s is not allowed\n",
+				 insn->dst_reg, reg_type_name(reg.type));
 	default:
 		return bad_access(walk, insn->dst_reg, reg.type);
 	}
@@ -331,6 +364,9 @@ int memory_range(struct walk *walk, uint32_t regno, uint64_t min, uint64_t max, 
 	case REG_VALUE:
 	case REG_RECORD:
 		return block_access(walk, &reg, regno, 0, max, write);
+	case REG_PACKET:
+	case REG_PACKET_META:
+		return packet_access(walk, &reg, regno, 0, max, write);
 	default:
 		return walk_fail(walk, -EACCES, "R%u type=%s expected=fp, map_value\n", regno,
 				 reg_type_name(reg.type));

@@ -46,7 +46,9 @@ static bool is_known(uint8_t code)
 	case BPF_JMP32:
 		return is_jump(code);
 	case BPF_LD:
-		return code == (BPF_LD | BPF_IMM | BPF_DW);
+		return code == (BPF_LD | BPF_IMM | BPF_DW) ||
+		       ((BPF_MODE(code) == BPF_ABS || BPF_MODE(code) == BPF_IND) &&
+			BPF_SIZE(code) != BPF_DW);
 	case BPF_LDX:
 		return BPF_MODE(code) == BPF_MEM ||
 		       (BPF_MODE(code) == MEMSX && BPF_SIZE(code) != BPF_DW);
@@ -60,10 +62,6 @@ static bool is_known(uint8_t code)
 /* Known to the kernel, not here. */
 static const char *missing(const struct bpf_insn *insn)
 {
-	if (BPF_CLASS(insn->code) == BPF_LD &&
-	    (BPF_MODE(insn->code) == BPF_ABS || BPF_MODE(insn->code) == BPF_IND) &&
-	    BPF_SIZE(insn->code) != BPF_DW)
-		return "packet loads";
 	if (insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == BPF_PSEUDO_KFUNC_CALL)
 		return "kernel functions";
 	return NULL;

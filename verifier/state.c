@@ -128,36 +128,57 @@ const struct slot *frame_peek(const struct frame *frame, int off)
 	return index < frame->slot_cnt ? &frame->slots[index] : &empty;
 }
 
-static bool has_id(const struct frame *frame, uint32_t id)
+typedef bool match_fn(const struct reg *reg, const void *key);
+
+static inline __attribute__((always_inline)) bool any_matches(const struct frame *frame,
+							      match_fn *match, const void *key)
 {
 	for (uint32_t i = 0; i < REGS; i++)
-		if (frame->regs[i].id == id)
+		if (match(&frame->regs[i], key))
 			return true;
 	for (uint32_t i = 0; i < frame->slot_cnt; i++)
-		if (frame->slots[i].bytes[0] == BYTE_SPILL && frame->slots[i].spilled.id == id)
+		if (frame->slots[i].bytes[0] == BYTE_SPILL && match(&frame->slots[i].spilled, key))
 			return true;
 	return false;
 }
 
-int state_each(struct state *state, uint32_t id, void (*act)(struct reg *reg, void *data),
-	       void *data)
+static inline __attribute__((always_inline)) int
+each_matching(struct state *state, match_fn *match, const void *key,
+	      void (*act)(struct reg *reg, void *data), void *data)
 {
 	for (uint32_t i = 0; i <= state->caller_cnt; i++) {
 		struct frame *frame;
 
 		/* Frames of callers are shared as long as they can be. */
-		if (!has_id(state_frame(state, i), id))
+		if (!any_matches(state_frame(state, i), match, key))
 			continue;
 		frame = state_own(state, i);
 		if (!frame)
 			return -ENOMEM;
 		for (uint32_t k = 0; k < REGS; k++)
-			if (frame->regs[k].id == id)
+			if (match(&frame->regs[k], key))
 				act(&frame->regs[k], data);
 		for (uint32_t k = 0; k < frame->slot_cnt; k++)
 			if (frame->slots[k].bytes[0] == BYTE_SPILL &&
-			    frame->slots[k].spilled.id == id)
+			    match(&frame->slots[k].spilled, key))
 				act(&frame->slots[k].spilled, data);
 	}
 	return 0;
+}
+
+int state_each_if(struct state *state, match_fn *match, const void *key,
+		  void (*act)(struct reg *reg, void *data), void *data)
+{
+	return each_matching(state, match, key, act, data);
+}
+
+static inline bool has_id(const struct reg *reg, const void *key)
+{
+	return reg->id == *(const uint32_t *)key;
+}
+
+int state_each(struct state *state, uint32_t id, void (*act)(struct reg *reg, void *data),
+	       void *data)
+{
+	return each_matching(state, has_id, &id, act, data);
 }

@@ -13,11 +13,11 @@
 #include "verifier/range.h"
 #include "verifier/verifier.h"
 
-#define REGS	    11u
-#define STACK_MAX   512
-#define SLOTS	    (STACK_MAX / 8)
-#define FRAMES	    8u /* MAX_CALL_FRAMES, include/linux/bpf_verifier.h, Linux 6.12 */
-#define REFS_MAX    16u
+#define REGS	  11u
+#define STACK_MAX 512
+#define SLOTS	  (STACK_MAX / 8)
+#define FRAMES	  8u /* MAX_CALL_FRAMES, include/linux/bpf_verifier.h, Linux 6.12 */
+#define REFS_MAX  16u
 #ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
 #define INSNS_MAX 20000u /* a fuzzer has better things to do than to count to a million */
 #else
@@ -38,6 +38,9 @@ enum reg_type {
 	REG_VALUE_OR_NULL, /* what a lookup returned; @id tells which lookup */
 	REG_RECORD,	   /* of a ring buffer, reserved under reference @id */
 	REG_RECORD_OR_NULL,
+	REG_PACKET, /* into a packet, see packet.h; @id tells what was added that is no constant */
+	REG_PACKET_META,
+	REG_PACKET_END,
 };
 
 /**
@@ -45,7 +48,7 @@ enum reg_type {
  * @frame: REG_STACK: whose stack
  * @map: index of the map; REG_FUNC: its first instruction
  * @id: REG_*_OR_NULL, REG_RECORD: which call it came from. Scalars: those that share one are equal.
- * @size: REG_RECORD: bytes
+ * @size: REG_RECORD: bytes; REG_PACKET, REG_PACKET_META: how many there are, less @off
  * @off: pointers: constant part of the offset
  * @origin: scalars, see origin.h
  * @r64, @r32: scalar: the value and its lower half. Pointers: @r64 is the variable part of the
@@ -150,8 +153,12 @@ bool state_same_calls(const struct state *a, const struct state *b);
 /** state_same_runs() - with the same calls, the very same runs of them */
 bool state_same_runs(const struct state *a, const struct state *b);
 
-/** state_each() - call @act for each register with @id, in all frames and spilled. Return: 0 or
- * -ENOMEM */
+/** state_each_if() - call @act for each register that @match says yes to, in all frames and
+ * spilled. Return: 0 or -ENOMEM */
+int state_each_if(struct state *state, bool (*match)(const struct reg *reg, const void *key),
+		  const void *key, void (*act)(struct reg *reg, void *data), void *data);
+
+/** state_each() - likewise for each with @id */
 int state_each(struct state *state, uint32_t id, void (*act)(struct reg *reg, void *data),
 	       void *data);
 

@@ -13,6 +13,7 @@
 
 #include "verifier/context.h"
 #include "verifier/internal.h"
+#include "verifier/packet.h"
 
 #define TEXT_MAX (1u << 24) /* bytes of log kept; the kernel's UINT_MAX >> 8 */
 
@@ -122,6 +123,8 @@ static int ld_imm64(struct walk *walk, const struct bpf_insn *insn)
 
 static int load_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *next)
 {
+	if (BPF_CLASS(insn->code) == BPF_LD && !insn_is_ld_imm64(insn))
+		return packet_load(walk, insn);
 	if (BPF_CLASS(insn->code) == BPF_LD) {
 		*next = walk->at + 2;
 		return ld_imm64(walk, insn);

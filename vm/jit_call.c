@@ -115,6 +115,9 @@ static bool is_array(const struct jit_unit *unit, const struct jit_tag *tag)
 static bool call_in_place(struct jit_unit *unit, int32_t helper)
 {
 	switch (helper) {
+	case BPF_FUNC_tail_call:
+		jit_tail_call(unit);
+		return true;
 	case BPF_FUNC_map_lookup_elem:
 		if (!is_array(unit, &unit->tags[BPF_REG_1]))
 			return false;

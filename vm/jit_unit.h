@@ -7,6 +7,7 @@
  *	jit_alu.c	arithmetic
  *	jit_mem.c	loads, stores, atomics
  *	jit_call.c	helpers, and lookups without them
+ *	jit_tail.c	tail calls
  *
  * Everything undefined in LLVM but defined in eBPF (division by 0, wide shifts) is guarded where it
  * is built. Bytes the program never wrote are some fixed value, not LLVM's undefined one: a
@@ -102,6 +103,8 @@ int jit_load(struct jit_unit *unit, uint32_t at);
 int jit_store(struct jit_unit *unit, uint32_t at);
 int jit_atomic(struct jit_unit *unit, uint32_t at);
 int jit_call(struct jit_unit *unit, uint32_t at);
+/** jit_tail_call() - bpf_tail_call() with its arguments in r1 to r3 */
+void jit_tail_call(struct jit_unit *unit);
 /** jit_call_target() - instruction that a call of a subprogram at @at leads to; may be outside */
 int64_t jit_call_target(const struct jit_unit *unit, uint32_t at);
 

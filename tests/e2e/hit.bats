@@ -130,6 +130,9 @@ EOF
 	wait_for 10 target_waits
 	local target
 	target=$(<"$DIR/target")
+	# While it is being loaded it has files open.
+	wait_for 10 grep -q "^State:.*sleeping" "/proc/$target/status"
+	sleep 0.2
 	threads=$(ls "/proc/$target/task" | wc -l)
 	fds=$(ls "/proc/$target/fd" | wc -l)
 	signals=$(signals_of "$target")

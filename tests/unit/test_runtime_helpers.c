@@ -10,7 +10,9 @@
 
 #include <errno.h>
 #include <linux/bpf.h>
+#include <linux/filter.h>
 #include <linux/futex.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <sys/prctl.h>
@@ -101,6 +103,68 @@ static void test_read_stack(void **state)
 	assert_int_equal(read_str(dst, 32, pages + FAKE_PAGE - 32), 32);
 }
 
+static void without_vm_readv(void)
+{
+	struct sock_filter insns[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_process_vm_readv, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = {ARRAY_SIZE(insns), insns};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, 2, &prog) < 0)
+		_exit(1);
+}
+
+/* A process that cannot ask the kernel: bit N of the result: case N went wrong. */
+static int read_steady(void)
+{
+	const struct region_range range = {(uint64_t)pages + 64, (uint64_t)pages + FAKE_PAGE};
+	struct region_config *config = (void *)(run.base + REGION_CONFIG);
+	unsigned char dst[300];
+	int wrong = 0;
+
+	without_vm_readv();
+	memset(pages, 7, FAKE_PAGE);
+	strcpy((char *)pages + FAKE_PAGE - 301, "known to stay");
+	wrong |= (read_user(dst, 8, pages + 100) != -EFAULT) << 0;
+	config->steady[0] = (struct region_range){1, 2};
+	config->steady[1] = range;
+	config->steady_cnt = 2;
+	wrong |= (read_user(dst, 8, pages + 64) != 0 || dst[7] != 7) << 1;
+	wrong |= (read_user(dst, 8, pages + FAKE_PAGE - 8) != 0) << 2;
+	wrong |= (read_user(dst, 8, pages + FAKE_PAGE - 7) != -EFAULT) << 3;
+	wrong |= (read_user(dst, 8, pages + 63) != -EFAULT) << 4;
+	wrong |= (read_str(dst, 300, pages + FAKE_PAGE - 301) != 14) << 5;
+	wrong |= (strcmp((char *)dst, "known to stay") != 0) << 6;
+	wrong |= (read_str(dst, 40, pages + FAKE_PAGE - 40) != 40) << 7;
+	/* One that could not have been written like this is nobody's to follow. */
+	config->steady_cnt = REGION_STEADY_MAX + 1000;
+	wrong |= (read_user(dst, 8, pages + 63) != -EFAULT) << 8;
+	return wrong;
+}
+
+/* What the process keeps is read without a system call, and nothing beyond it. */
+static void test_read_steady(void **state)
+{
+	int status, fds[2], wrong = -1;
+	pid_t pid;
+
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	if (pid == 0) {
+		wrong = read_steady();
+		_exit(write(fds[1], &wrong, sizeof(wrong)) != sizeof(wrong));
+	}
+	close(fds[1]);
+	assert_int_equal(read(fds[0], &wrong, sizeof(wrong)), sizeof(wrong));
+	close(fds[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(wrong, 0);
+}
+
 /* In the daemon there is no target, and its own memory is nobody's business. */
 static void test_read_without_target(void **state)
 {
@@ -120,9 +184,16 @@ static void test_read_string(void **state)
 	strcpy((char *)pages, "hello");
 	memset(dst, 'x', sizeof(dst));
 	assert_int_equal(read_str(dst, 64, pages), 6);
-	assert_string_equal(dst, "hello");
-	/* What follows the terminator is not touched. */
-	assert_int_equal(dst[6], 'x');
+	/* The word that has the terminator is zero behind it, what follows is not touched. */
+	assert_memory_equal(dst, "hello\0\0\0xx", 10);
+	memset(dst, 'x', sizeof(dst));
+	assert_int_equal(read_str(dst, 7, pages), 6);
+	assert_memory_equal(dst, "hello\0xx", 8);
+	strcpy((char *)pages + FAKE_PAGE - 6, "abc");
+	memset(pages + FAKE_PAGE - 2, 'y', 2);
+	memset(dst, 'x', sizeof(dst));
+	assert_int_equal(read_str(dst, 64, pages + FAKE_PAGE - 6), 4);
+	assert_memory_equal(dst, "abc\0xxxx", 8);
 	assert_int_equal(read_str(dst, 4, pages), 4);
 	assert_string_equal(dst, "hel");
 	assert_int_equal(read_str(dst, 6, pages), 6);
@@ -417,6 +488,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_read_stack, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_read_steady, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_read_without_target, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_read_string, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_task, setup, teardown),

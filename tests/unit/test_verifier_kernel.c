@@ -69,7 +69,7 @@ static int make_btf(void)
 
 #define FUNCS_MAX 8u
 
-/* Return: functions of a program that names some, 0 for one that does not. */
+/* Return: functions of a program whose types matter, 0 for another one. */
 static uint32_t find_funcs(const struct bpf_insn *insns, uint32_t cnt, struct bpf_func_info *ret)
 {
 	bool starts[GEN_INSNS] = {true}, named = false;
@@ -80,7 +80,9 @@ static uint32_t find_funcs(const struct bpf_insn *insns, uint32_t cnt, struct bp
 			    insns[i].src_reg == BPF_PSEUDO_FUNC;
 		int64_t to = (int64_t)i + 1 + insns[i].imm;
 
-		named |= func;
+		/* Of functions that make tail calls it wants to know what they return. */
+		named |= func || (insns[i].code == (BPF_JMP | BPF_CALL) && !insns[i].src_reg &&
+				  insns[i].imm == BPF_FUNC_tail_call);
 		if ((func || (insns[i].code == (BPF_JMP | BPF_CALL) &&
 			      insns[i].src_reg == BPF_PSEUDO_CALL)) &&
 		    to >= 0 && to < cnt)

@@ -26,6 +26,7 @@ enum {
 	QUEUE,
 	FILTER,
 	CONSTANTS,
+	TAILS,
 	CASE_MAPS
 };
 
@@ -44,6 +45,7 @@ static const struct verifier_map case_maps[CASE_MAPS] = {
 	[STACKS] = {BPF_MAP_TYPE_STACK_TRACE, 4, 80, 16, 0},
 	[RECORDS] = {BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0},
 	[QUEUE] = {BPF_MAP_TYPE_QUEUE, 0, 8, 4, 0},
+	[TAILS] = {BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 4, 0},
 	[FILTER] = {BPF_MAP_TYPE_BLOOM_FILTER, 0, 8, 4, 0},
 };
 
@@ -264,4 +266,24 @@ static const struct verifier_case verifier_cases[] = {
 	      INSN_STX(BPF_DW, 10, 6, -16), LD_VALUE(2, DATA, 0), INSN_LDX(BPF_DW, 3, 10, -16),
 	      INSN_ALU64_REG(BPF_ADD, 2, 3), INSN_LDX(BPF_DW, 0, 2, 0), INSN_EXIT()),
 	 .error = 0},
+	{"tail call",
+	 PROG(LD_MAP(2, TAILS), INSN_LDX(BPF_DW, 3, 1, 0), INSN_CALL(BPF_FUNC_tail_call), RET0),
+	 .error = 0},
+	{"r0 after a tail call",
+	 PROG(LD_MAP(2, TAILS), INSN_MOV64_IMM(3, 1), INSN_CALL(BPF_FUNC_tail_call), INSN_EXIT()),
+	 .error = -EACCES, .log = "R0 !read_ok"},
+	{"tail call through another kind of map",
+	 PROG(LD_MAP(2, DATA), INSN_MOV64_IMM(3, 1), INSN_CALL(BPF_FUNC_tail_call), RET0),
+	 .error = -EINVAL, .log = "expected prog array map for tail call"},
+	{"lookup in a program array",
+	 PROG(INSN_ST(BPF_W, 10, -4, 0), INSN_MOV64_REG(2, 10), INSN_ALU64_IMM(BPF_ADD, 2, -4),
+	      LD_MAP(1, TAILS), INSN_CALL(BPF_FUNC_map_lookup_elem), RET0),
+	 .error = -EINVAL, .log = "cannot pass map_type 3 into func bpf_map_lookup_elem#1"},
+	{"tail call with a record in hand",
+	 PROG(INSN_MOV64_REG(6, 1), LD_MAP(1, RECORDS), INSN_MOV64_IMM(2, 8), INSN_MOV64_IMM(3, 0),
+	      INSN_CALL(BPF_FUNC_ringbuf_reserve), INSN_JMP_IMM(BPF_JEQ, 0, 0, 8),
+	      INSN_MOV64_REG(7, 0), INSN_MOV64_REG(1, 6), LD_MAP(2, TAILS), INSN_MOV64_IMM(3, 1),
+	      INSN_CALL(BPF_FUNC_tail_call), INSN_MOV64_REG(1, 7), INSN_MOV64_IMM(2, 0),
+	      INSN_CALL(BPF_FUNC_ringbuf_submit), RET0),
+	 .error = -EINVAL, .log = "tail_call would lead to reference leak"},
 };

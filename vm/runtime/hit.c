@@ -54,6 +54,7 @@ rt_inline void run_attach(unsigned char *base, struct pt_regs *regs, struct rt_r
 
 	run->cookie = attach->cookie;
 	run->counter = attach->counter;
+	run->tail_calls = 0;
 	region_counter(base, run->slot, attach->counter)->hits++;
 	prog(regs, run);
 }

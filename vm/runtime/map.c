@@ -91,13 +91,19 @@ static int lay_out(struct region_map *map, uint32_t slots, uint64_t *ret_size)
 int rt_map_layout(struct region_map *map, uint32_t slots)
 {
 	uint64_t size = 0;
-	int r;
+	int r = 0;
 
 	map->value_stride = map->elem_stride = map->buckets = map->slots = 0;
 	map->data_size = 0;
 	switch (map->type) {
 	case MAP_TYPE_PERF_ARRAY:
 		return 0;
+	case MAP_TYPE_PROG_ARRAY:
+		if (map->key_size != sizeof(uint32_t) || map->value_size != sizeof(uint32_t) ||
+		    !map->max_entries)
+			return -EINVAL;
+		size = (uint64_t)map->max_entries * sizeof(uint64_t);
+		break;
 	case MAP_TYPE_RINGBUF:
 		r = ringbuf_layout(map, &size);
 		break;

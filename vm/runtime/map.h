@@ -11,6 +11,7 @@
  */
 #define MAP_TYPE_HASH	      1u
 #define MAP_TYPE_ARRAY	      2u
+#define MAP_TYPE_PROG_ARRAY   3u
 #define MAP_TYPE_PERF_ARRAY   4u
 #define MAP_TYPE_PERCPU_HASH  5u
 #define MAP_TYPE_PERCPU_ARRAY 6u

@@ -19,10 +19,12 @@
  * struct rt_run - one run of one program; on the stack of rt_hit(), handed to every helper
  * @slot: CPU slot owned
  * @counter: of the attachment
+ * @tail_calls: made since its program was entered; compiled code counts them
  */
 struct rt_run {
 	unsigned char *base;
 	uint32_t slot, counter;
+	uint32_t tail_calls, pad;
 	uint64_t cookie;
 	uint64_t stack; /* target's stack pointer at the site: memory from here to the end of its
 			   page is mapped; 0: there is no target, and nothing to read */
