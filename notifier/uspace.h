@@ -417,6 +417,9 @@ void uspace_tails_free(struct uspace_map *map);
 /** uspace_tails_clear() - the kernel's map is gone: the programs in it are let go, which may use it
  *  themselves. For any map, under any lock but the region's @lock. */
 void uspace_tails_clear(struct uspace_map *map);
+/** uspace_tails_recode() - the code of @prog is elsewhere now, wherever it is an entry; the region's
+ *  @apply is held */
+void uspace_tails_recode(struct uspace *uspace, const struct uspace_prog *prog);
 /** uspace_tails_settle(), uspace_tails_return() - what uspace_map_settle() and uspace_map_return()
  *  do, for the maps of the programs in it */
 int uspace_tails_settle(struct uspace_map *map, struct reason *reason);

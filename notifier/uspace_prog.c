@@ -179,6 +179,7 @@ int uspace_prog_replace(struct uspace_prog *prog, const struct worker_answer *an
 	prog->first = prog->code;
 	prog->code = at;
 	prog->size = answer->code_len;
+	uspace_tails_recode(prog->uspace, prog);
 	__atomic_store_n(&prog->full, true, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&prog->uspace->apply);
 	return 0;

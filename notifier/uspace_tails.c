@@ -17,6 +17,7 @@
 #include "notifier/call.h"
 #include "notifier/uspace.h"
 #include "notifier/uspace_late.h"
+#include "notifier/uspace_tier.h"
 
 /**
  * struct uspace_tail - one entry
@@ -50,6 +51,20 @@ void uspace_tails_place(struct uspace_map *map)
 		publish(map, i);
 }
 
+void uspace_tails_recode(struct uspace *uspace, const struct uspace_prog *prog)
+{
+	struct uspace_map *map;
+
+	pthread_mutex_lock(&uspace->lock);
+	list_for_each(map, &uspace->maps, node)
+	{
+		for (uint32_t i = 0; map->tails && i < map->record.max_entries; i++)
+			if (map->tails[i].prog == prog)
+				publish(map, i);
+	}
+	pthread_mutex_unlock(&uspace->lock);
+}
+
 /* The first @cnt maps of @prog. */
 static void leave_maps(struct uspace_prog *prog, uint32_t cnt)
 {
@@ -60,7 +75,7 @@ static void leave_maps(struct uspace_prog *prog, uint32_t cnt)
 /* The program may be entered from processes from now on. */
 static int enter(const struct uspace_tail *tail, struct reason *reason)
 {
-	const struct uspace_prog *prog = tail->prog;
+	struct uspace_prog *prog = tail->prog;
 
 	if (tail->foreign || (prog && !prog->code))
 		return reason_set(reason, -EOPNOTSUPP,
@@ -75,6 +90,8 @@ static int enter(const struct uspace_tail *tail, struct reason *reason)
 			return r;
 		}
 	}
+	if (prog)
+		tiers_want(prog->uspace->tiers, prog);
 	return 0;
 }
 

@@ -27,7 +27,7 @@ static const struct recipe {
 	const char *passes;
 	LLVMCodeGenOptLevel level;
 } recipes[] = {
-	[JIT_FAST] = {"function(sroa,early-cse,simplifycfg,dce)", LLVMCodeGenLevelNone},
+	[JIT_FAST] = {"function(dce,sroa,early-cse,simplifycfg)", LLVMCodeGenLevelNone},
 	[JIT_FULL] = {"default<O2>", LLVMCodeGenLevelDefault},
 	[FRUGAL] = {"function(sroa,early-cse,simplifycfg,instcombine<no-verify-fixpoint>)",
 		    LLVMCodeGenLevelLess},
