@@ -69,7 +69,7 @@ static int map_check(struct call *call, const struct abi_map_create *attr)
 
 /* Whether programs in traced processes can use the map is settled here, once. */
 static int map_add_uspace(struct call *call, const struct abi_map_create *attr, int fd,
-			  struct object *object)
+			  const struct uspace_map *inner, struct object *object)
 {
 	enum kobject_kind kind;
 	uint32_t real_id;
@@ -79,7 +79,7 @@ static int map_add_uspace(struct call *call, const struct abi_map_create *attr, 
 		return 0;
 	r = kobject_identify(fd, &kind, &real_id);
 	if (r == 0)
-		r = uspace_map_new(call->tenant->uspace, attr, real_id, &object->umap);
+		r = uspace_map_new(call->tenant->uspace, attr, real_id, inner, &object->umap);
 	/* Too large or of another kind: then only the kernel's programs use it. */
 	return r == -ENOMEM ? r : 0;
 }
@@ -92,7 +92,7 @@ static int map_create(struct call *call, struct abi_map_create *attr, uint32_t s
 
 	*ret_hidden = 0;
 	if (call->tenant->uspace && attr->map_type == BPF_MAP_TYPE_ARRAY &&
-	    !(attr->map_flags & ~(BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG))) {
+	    !(attr->map_flags & ~(BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG | BPF_F_INNER_MAP))) {
 		attr->map_flags |= BPF_F_MMAPABLE;
 		fd = sys_bpf(BPF_MAP_CREATE, attr, size);
 		if (fd >= 0)
@@ -103,12 +103,31 @@ static int map_create(struct call *call, struct abi_map_create *attr, uint32_t s
 	return fd >= 0 ? fd : sys_bpf(BPF_MAP_CREATE, attr, size);
 }
 
+/* The part of our map behind @fd that processes see, with a reference, or NULL. */
+static struct uspace_map *uspace_part(struct call *call, int fd)
+{
+	struct uspace_map *map = NULL;
+	enum kobject_kind kind;
+	struct object *object;
+	uint32_t id;
+
+	if (fd < 0 || kobject_identify(fd, &kind, &id) < 0)
+		return NULL;
+	pthread_mutex_lock(&call->tenant->lock);
+	object = object_by_real_id(&call->tenant->table, KOBJECT_MAP, id);
+	if (object && object->umap)
+		map = uspace_map_ref(object->umap);
+	pthread_mutex_unlock(&call->tenant->lock);
+	return map;
+}
+
 int cmd_map_create(struct call *call)
 {
 	struct abi_map_create attr = call->attr.map_create;
 	uint32_t size = call->attr_size < sizeof(attr) ? call->attr_size : (uint32_t)sizeof(attr);
 	cleanup_fd int inner = -1, btf = -1, fd = -1;
 	struct object object = {.type = attr.map_type, .timer_fd = -1};
+	struct uspace_map *like;
 	uint32_t hidden;
 	int r;
 
@@ -137,7 +156,9 @@ int cmd_map_create(struct call *call)
 				 .hidden_flags = hidden,
 				 .timer_fd = -1};
 	memcpy(object.name, attr.map_name, sizeof(object.name));
-	r = map_add_uspace(call, &attr, fd, &object);
+	like = uspace_part(call, inner);
+	r = map_add_uspace(call, &attr, fd, like, &object);
+	uspace_map_unref(like);
 	if (r == 0)
 		r = call_add_object(call, KOBJECT_MAP, fd, &object);
 	uspace_map_unref(object.umap);

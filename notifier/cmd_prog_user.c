@@ -24,9 +24,11 @@ struct map_refs {
 	uint32_t cnt;
 };
 
-#define CONTENTS_MAX (64u << 10) /* of one map: constants are few, and this is read at each load */
+#define CONTENTS_MAX (64u << 10) /* of one map: constants are few, and this is read at each load   \
+				  */
 
-/* What constant data is at most worth knowing is what nobody can change: not the tool, not a program. */
+/* What constant data is at most worth knowing is what nobody can change: not the tool, not a
+ * program. */
 static unsigned char *read_contents(int fd, const struct region_map *record)
 {
 	cleanup_free unsigned char *value = NULL;
@@ -70,11 +72,14 @@ static int map_index(struct call *call, struct prog_user *user, struct map_refs 
 		return reason_set(&user->why, -EOPNOTSUPP,
 				  "it uses a map of a kind that only the kernel has");
 	user->map_fds[refs->cnt] = fd;
-	refs->shapes[refs->cnt] = (struct verifier_map){.type = map->record.type,
-							.key_size = map->record.key_size,
-							.value_size = map->record.value_size,
-							.max_entries = map->record.max_entries,
-							.flags = map->record.flags};
+	refs->shapes[refs->cnt] = (struct verifier_map){
+		.type = map->record.type,
+		.key_size = map->record.key_size,
+		.value_size = map->record.value_size,
+		.max_entries = map->record.max_entries,
+		.flags = map->record.flags,
+		.inner = {map->inner.type, map->inner.key_size, map->inner.value_size,
+			  map->inner.max_entries, map->inner.flags}};
 	refs->contents[refs->cnt] = read_contents(fd, &map->record);
 	refs->shapes[refs->cnt].contents = refs->contents[refs->cnt];
 	refs->maps[refs->cnt] = map;

@@ -104,8 +104,11 @@ bool command_is_native(const struct tenant *tenant, int cmd)
 		return false;
 	if (commands[cmd].element && tenant->uspace && atomic_load(&tenant->uspace->resident))
 		return false;
-	if (tenant->uspace && (cmd == BPF_MAP_UPDATE_ELEM || cmd == BPF_MAP_DELETE_ELEM) &&
-	    atomic_load(&tenant->uspace->prog_arrays))
+	if (tenant->uspace &&
+	    (cmd == BPF_MAP_UPDATE_ELEM || cmd == BPF_MAP_DELETE_ELEM ||
+	     cmd == BPF_MAP_UPDATE_BATCH || cmd == BPF_MAP_DELETE_BATCH ||
+	     cmd == BPF_MAP_LOOKUP_AND_DELETE_BATCH) &&
+	    atomic_load(&tenant->uspace->tables))
 		return false;
 	if (cmd == BPF_MAP_UPDATE_ELEM && tenant->uspace)
 		return !atomic_load(&tenant->uspace->output_maps);

@@ -104,7 +104,7 @@ void object_forget(struct object *object)
 	list_remove(&object->node);
 	close_fd(object->timer_fd);
 	if (object->umap)
-		uspace_tails_clear(object->umap);
+		uspace_table_clear(object->umap);
 	uspace_map_unref(object->umap);
 	uspace_prog_unref(object->uprog);
 	free(object->link);

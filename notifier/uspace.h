@@ -16,7 +16,7 @@
  * uspace_event.c	events on their way to the tool's perf buffers and ring buffers
  * uspace_output.c	perf buffers, and what was lost on the way
  * uspace_ring.c	ring buffers, and what waits for room in them
- * uspace_tails.c	program arrays
+ * uspace_table.c	maps of programs and of maps
  * uspace_unwind.c	unwinders that come into processes with return probes
  */
 #pragma once
@@ -45,7 +45,7 @@ struct tenant;
 struct tiers;
 struct uspace_output;
 struct uspace_plan;
-struct uspace_tail;
+struct uspace_entry;
 
 /* Command number by which a stopped target asks for the region's files; no kernel has it. */
 #define USPACE_FD_CMD 0x62700001
@@ -71,7 +71,8 @@ struct uspace_space {
  * @seccomp_filters: how many every process of the tenant has
  * @resident: number of maps whose contents are in the region: element commands are looked at
  * @output_maps: number of perf event arrays: what tools put into them is looked at
- * @prog_arrays: number of program arrays: likewise, and what they take out
+ * @tables: number of maps of programs and of maps: likewise, and what they take out
+ * @mapped: counts up when plans come to have more segments (struct region_config)
  * @output_events: descriptors of tools' events that are held for them; guarded by @lock
  * @worker_fd: executable of the workers
  * @worker: for programs that are being loaded; @tiers has its own
@@ -94,7 +95,8 @@ struct uspace {
 	struct uspace_space code, map_memory, arrays;
 	uint32_t last_map_id;
 	uint64_t counters_used[REGION_ATTACH_MAX / 64];
-	atomic_uint resident, output_maps, prog_arrays;
+	atomic_uint resident, output_maps, tables;
+	uint32_t mapped;
 	uint32_t output_events;
 	int worker_fd;
 	struct worker *worker;
@@ -154,7 +156,9 @@ struct uspace_ring {
  * @outputs_lock: guards them; held while one is exchanged in the kernel's map, or told of losses;
  *	before the region's @lock
  * @ring: ring buffer: how its records reach the tool's
- * @tails: program array: by index; changes hold @apply but the last, and the region's @lock
+ * @table: map of programs or maps: by slot; changes hold @apply but the last, and the region's
+ *@lock
+ * @inner: map of maps: record of one like those in it
  */
 struct uspace_map {
 	struct list node;
@@ -171,13 +175,16 @@ struct uspace_map {
 	struct uspace_output *outputs;
 	pthread_mutex_t outputs_lock;
 	struct uspace_ring ring;
-	struct uspace_tail *tails;
+	struct uspace_entry *table;
+	struct region_map inner;
 };
 
 /**
  * uspace_prog - a program as far as USER placement is concerned; counted
  * @code, @size: where it stands in the region, 0 when it cannot be placed there: see @why_not; changed
  *	with the region's @apply held
+ * @room, @room_size: for better code, 0 none: taken when the program is loaded, so that whoever maps
+ *	the one maps the other
  * @first, @first_size: where it stood before, 0 nowhere else: kept until the program is freed, some
  *	process may be in it for as long
  * @full: it is better code than the first
@@ -187,7 +194,7 @@ struct uspace_map {
 struct uspace_prog {
 	unsigned int refs;
 	struct uspace *uspace;
-	uint64_t code, size, first, first_size;
+	uint64_t code, size, first, first_size, room, room_size;
 	struct cache_entry *entry;
 	bool full, wanted;
 	uint32_t map_cnt;
@@ -226,12 +233,13 @@ void uspace_space_give(struct uspace *uspace, struct uspace_space *space, uint64
 /**
  * uspace_map_new() - give a map that was just created a record
  * @real_id: kernel id
+ * @inner: map of maps: one like those that will be in it, or NULL when processes cannot use such
  *
  * Return: 0 and a reference, or -EOPNOTSUPP when USER programs cannot use such a map, -ENOMEM,
  * -ENOSPC.
  */
 int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uint32_t real_id,
-		   struct uspace_map **ret_map);
+		   const struct uspace_map *inner, struct uspace_map **ret_map);
 struct uspace_map *uspace_map_ref(struct uspace_map *map);
 /** uspace_map_by_id() - by the number in its record, with a reference, or NULL: whoever writes to a
  *  ring chooses it */
@@ -406,27 +414,42 @@ void uspace_output_report(struct uspace_map *map, uint32_t slot);
  */
 uint32_t uspace_outputs_look(struct uspace *uspace, uint32_t last);
 
-/* uspace_tails.c */
+/* uspace_table.c */
 
-/** uspace_tails_new() - for a program array that is being made: room for its entries. Return: 0 or
+/**
+ * struct uspace_entry - what stands in a map of programs or of maps
+ * @prog, @map: one of them, a reference
+ * @foreign: something stands there that processes cannot use
+ */
+struct uspace_entry {
+	struct uspace_prog *prog;
+	struct uspace_map *map;
+	bool foreign;
+};
+
+/** uspace_table_new() - for such a map that is being made: room for its entries. Return: 0 or
  *  -ENOMEM. */
-int uspace_tails_new(struct uspace_map *map);
-/** uspace_tails_place() - write its table, once its record says where */
-void uspace_tails_place(struct uspace_map *map);
-void uspace_tails_free(struct uspace_map *map);
-/** uspace_tails_clear() - the kernel's map is gone: the programs in it are let go, which may use it
- *  themselves. For any map, under any lock but the region's @lock. */
-void uspace_tails_clear(struct uspace_map *map);
-/** uspace_tails_recode() - the code of @prog is elsewhere now, wherever it is an entry; the region's
- *  @apply is held */
-void uspace_tails_recode(struct uspace *uspace, const struct uspace_prog *prog);
-/** uspace_tails_settle(), uspace_tails_return() - what uspace_map_settle() and uspace_map_return()
- *  do, for the maps of the programs in it */
-int uspace_tails_settle(struct uspace_map *map, struct reason *reason);
-int uspace_tails_return(struct uspace_map *map);
-/** uspace_tails_command() - an element command of the tool's on it. Return: result of the call, or
+int uspace_table_new(struct uspace_map *map);
+/** uspace_table_place() - empty it, once its record says where it is */
+void uspace_table_place(struct uspace_map *map);
+void uspace_table_free(struct uspace_map *map);
+/** uspace_table_clear() - the kernel's map is gone: what is in it is let go, which may use it
+ * itself. For any map, under any lock but the region's @lock. */
+void uspace_table_clear(struct uspace_map *map);
+/** uspace_table_recode() - the code of @prog is elsewhere now, wherever it is an entry, and mapped
+ *  wherever it was; the region's @apply is held */
+void uspace_table_recode(struct uspace *uspace, const struct uspace_prog *prog);
+/** uspace_table_settle(), uspace_table_return() - what uspace_map_settle() and uspace_map_return()
+ *  do, for what stands in it */
+int uspace_table_settle(struct uspace_map *map, struct reason *reason);
+int uspace_table_return(struct uspace_map *map);
+/** uspace_table_each() - call @fn with each entry, until it returns anything but 0, and return that
+ */
+typedef int uspace_table_fn(const struct uspace_entry *entry, void *data);
+int uspace_table_each(struct uspace_map *map, uspace_table_fn *fn, void *data);
+/** uspace_table_command() - an element command of the tool's on it. Return: result of the call, or
  *  CALL_CONTINUE when it is for the kernel alone. */
-int uspace_tails_command(struct call *call, struct uspace_map *map);
+int uspace_table_command(struct call *call, struct uspace_map *map);
 
 /* uspace_ring.c */
 

@@ -291,6 +291,14 @@ static bool is_supported(const struct batch *batch)
 	}
 }
 
+static bool changes_table(const struct batch *batch)
+{
+	const int cmd = (int)batch->call->notif.data.args[0];
+
+	return batch->map->table && batch->map->record.type != BPF_MAP_TYPE_PROG_ARRAY &&
+	       cmd != BPF_MAP_LOOKUP_BATCH;
+}
+
 int uspace_batch(struct call *call)
 {
 	struct batch batch = {.call = call, .attr = call->attr.map_batch};
@@ -299,8 +307,13 @@ int uspace_batch(struct call *call)
 	batch.map = uspace_elem_map(call, (int)batch.attr.map_fd);
 	if (!batch.map)
 		return CALL_CONTINUE;
-	/* The kernel has no batches of these, and says so. */
-	if (batch.map->outputs || batch.map->tails) {
+	if (changes_table(&batch)) {
+		uspace_map_unref(batch.map);
+		return reason_set(&call->reason, -EOPNOTSUPP,
+				  "maps of maps are changed one element at a time here");
+	}
+	/* The kernel has no batches of these, and says so, or only reads. */
+	if (batch.map->outputs || batch.map->table) {
 		uspace_map_unref(batch.map);
 		return CALL_CONTINUE;
 	}

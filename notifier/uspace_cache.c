@@ -4,6 +4,7 @@
  */
 #include "notifier/uspace_cache.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -21,7 +22,11 @@ struct key_head {
 
 struct key_map {
 	uint32_t type, key_size, value_size, max_entries, flags, has_contents;
+	struct verifier_shape inner;
 };
+static_assert(sizeof(struct verifier_shape) == 20 && sizeof(struct verifier_map) == 56 &&
+		      sizeof(struct verifier_prog) == 40,
+	      "what is new there has to become part of the key");
 
 void cache_init(struct cache *cache)
 {
@@ -103,7 +108,8 @@ static void append_map(unsigned char **at, const struct verifier_map *map)
 				    .value_size = map->value_size,
 				    .max_entries = map->max_entries,
 				    .flags = map->flags,
-				    .has_contents = map->contents != NULL};
+				    .has_contents = map->contents != NULL,
+				    .inner = map->inner};
 
 	append(at, &key, sizeof(key));
 	append(at, map->contents, contents_len(map));

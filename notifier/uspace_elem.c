@@ -190,7 +190,7 @@ struct uspace_map *uspace_elem_map(struct call *call, int guest_fd)
 	pthread_mutex_lock(&call->tenant->lock);
 	object = object_by_real_id(&call->tenant->table, KOBJECT_MAP, real_id);
 	if (object && object->umap &&
-	    (atomic_load(&object->umap->resident) || object->umap->outputs || object->umap->tails))
+	    (atomic_load(&object->umap->resident) || object->umap->outputs || object->umap->table))
 		map = uspace_map_ref(object->umap);
 	pthread_mutex_unlock(&call->tenant->lock);
 	return map;
@@ -232,8 +232,8 @@ int uspace_elem(struct call *call)
 		uspace_map_unref(elem.map);
 		return r;
 	}
-	if (elem.map->tails) {
-		r = uspace_tails_command(call, elem.map);
+	if (elem.map->table) {
+		r = uspace_table_command(call, elem.map);
 		uspace_map_unref(elem.map);
 		return r;
 	}

@@ -19,12 +19,18 @@
 #include "vm/runtime/runtime.h"
 
 /* What a kernel array is asked for so that targets can map it; hidden from the tool again. */
-#define ARRAY_FLAGS (BPF_F_MMAPABLE | BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)
+#define ARRAY_FLAGS (BPF_F_MMAPABLE | BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG | BPF_F_INNER_MAP)
+
+static bool is_table(uint32_t type)
+{
+	return type == BPF_MAP_TYPE_PROG_ARRAY || type == BPF_MAP_TYPE_ARRAY_OF_MAPS ||
+	       type == BPF_MAP_TYPE_HASH_OF_MAPS;
+}
 
 static struct uspace_space *space_of(struct uspace *uspace, const struct region_map *record)
 {
 	/* What tells processes where to go on only we write. */
-	if (record->type == BPF_MAP_TYPE_PROG_ARRAY)
+	if (is_table(record->type))
 		return &uspace->code;
 	return record->type == BPF_MAP_TYPE_ARRAY || record->type == BPF_MAP_TYPE_RINGBUF
 		       ? &uspace->arrays
@@ -45,6 +51,7 @@ static bool covered(const struct abi_map_create *attr)
 	switch (attr->map_type) {
 	case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
 	case BPF_MAP_TYPE_PROG_ARRAY:
+	case BPF_MAP_TYPE_ARRAY_OF_MAPS:
 	case BPF_MAP_TYPE_PERCPU_ARRAY:
 	case BPF_MAP_TYPE_STACK_TRACE:
 	case BPF_MAP_TYPE_QUEUE:
@@ -55,6 +62,7 @@ static bool covered(const struct abi_map_create *attr)
 	case BPF_MAP_TYPE_HASH:
 	case BPF_MAP_TYPE_PERCPU_HASH:
 	case BPF_MAP_TYPE_LPM_TRIE:
+	case BPF_MAP_TYPE_HASH_OF_MAPS:
 		return (attr->map_flags & ~BPF_F_NO_PREALLOC) == 0;
 	case BPF_MAP_TYPE_LRU_HASH:
 	case BPF_MAP_TYPE_LRU_PERCPU_HASH:
@@ -86,13 +94,14 @@ static void set_resident(struct uspace_map *map, bool resident)
 }
 
 int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uint32_t real_id,
-		   struct uspace_map **ret_map)
+		   const struct uspace_map *inner, struct uspace_map **ret_map)
 {
 	struct uspace_map *map;
 	const struct region_header *header = (void *)uspace->base;
 	int r = 0;
 
-	if (!covered(attr))
+	if (!covered(attr) ||
+	    (is_table(attr->map_type) && attr->map_type != BPF_MAP_TYPE_PROG_ARRAY && !inner))
 		return -EOPNOTSUPP;
 	map = calloc(1, sizeof(*map));
 	if (!map)
@@ -100,6 +109,8 @@ int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uin
 	map->uspace = uspace;
 	map->refs = 1;
 	map->real_id = real_id;
+	if (inner)
+		map->inner = inner->record;
 	map->record = (struct region_map){.type = attr->map_type,
 					  .key_size = attr->key_size,
 					  .value_size = attr->value_size,
@@ -113,8 +124,8 @@ int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uin
 		r = rt_map_layout(&map->record, header->slots);
 	if (r == 0 && attr->map_type == BPF_MAP_TYPE_RINGBUF)
 		r = uspace_ring_new(map);
-	if (r == 0 && attr->map_type == BPF_MAP_TYPE_PROG_ARRAY)
-		r = uspace_tails_new(map);
+	if (r == 0 && is_table(attr->map_type))
+		r = uspace_table_new(map);
 	if (r == 0)
 		r = place(uspace, &map->record);
 	if (r == 0)
@@ -132,7 +143,7 @@ int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uin
 				  map->record.data_size);
 		uspace_outputs_free(map);
 		uspace_ring_free(map);
-		uspace_tails_free(map);
+		uspace_table_free(map);
 		free(map);
 		return r;
 	}
@@ -140,9 +151,9 @@ int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uin
 		clear(map);
 	if (map->outputs)
 		atomic_fetch_add(&uspace->output_maps, 1);
-	if (map->tails) {
-		uspace_tails_place(map);
-		atomic_fetch_add(&uspace->prog_arrays, 1);
+	if (map->table) {
+		uspace_table_place(map);
+		atomic_fetch_add(&uspace->tables, 1);
 	}
 	memcpy(uspace->base + map->record_offset, &map->record, sizeof(map->record));
 	/* What is in a filter cannot be moved: it is filled here and in the kernel. */
@@ -196,11 +207,11 @@ struct uspace_map *uspace_map_unref(struct uspace_map *map)
 	set_resident(map, false);
 	if (map->outputs)
 		atomic_fetch_sub(&uspace->output_maps, 1);
-	if (map->tails)
-		atomic_fetch_sub(&uspace->prog_arrays, 1);
+	if (map->table)
+		atomic_fetch_sub(&uspace->tables, 1);
 	uspace_outputs_free(map);
 	uspace_ring_free(map);
-	uspace_tails_free(map);
+	uspace_table_free(map);
 	uspace_space_give(uspace, space_of(uspace, &map->record), map->record.data,
 			  map->record.data_size);
 	uspace_space_give(uspace, &uspace->code, map->record_offset, sizeof(map->record));
@@ -271,7 +282,7 @@ static int settle(struct uspace_map *map, struct reason *reason)
 
 int uspace_map_settle(struct uspace_map *map, struct reason *reason)
 {
-	int r = map->tails ? uspace_tails_settle(map, reason) : settle(map, reason);
+	int r = map->table ? uspace_table_settle(map, reason) : settle(map, reason);
 
 	map->users += r == 0;
 	map->settled |= r == 0;
@@ -288,8 +299,8 @@ int uspace_map_return(struct uspace_map *map)
 	cleanup_fd int fd = -1;
 	int r;
 
-	if (map->tails)
-		return uspace_tails_return(map);
+	if (map->table)
+		return uspace_table_return(map);
 	if (!atomic_load(&map->resident))
 		return 0;
 	if (map->users)

@@ -148,15 +148,61 @@ static int add_array(struct uspace_plan *plan, const struct uspace_map *map)
 	return 0;
 }
 
-static int add_arrays(struct uspace_plan *plan, const struct uspace_site *site)
+/* Maps of programs that are looked into: one may lead to itself. */
+#define TABLES_MAX 64u
+struct reached {
+	struct uspace_plan *plan;
+	const struct uspace_map *tables[TABLES_MAX];
+	uint32_t cnt;
+};
+
+static int add_maps(struct reached *reached, const struct uspace_prog *prog);
+
+static int add_entry(const struct uspace_entry *entry, void *data)
+{
+	struct reached *reached = data;
+
+	if (entry->map)
+		return add_array(reached->plan, entry->map);
+	return entry->prog ? add_maps(reached, entry->prog) : 0;
+}
+
+static int add_table(struct reached *reached, struct uspace_map *map)
+{
+	for (uint32_t i = 0; i < reached->cnt; i++)
+		if (reached->tables[i] == map)
+			return 0;
+	if (reached->cnt == TABLES_MAX)
+		return -E2BIG;
+	reached->tables[reached->cnt++] = map;
+	return uspace_table_each(map, add_entry, reached);
+}
+
+static int add_maps(struct reached *reached, const struct uspace_prog *prog)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < prog->map_cnt && r == 0; i++)
+		r = prog->maps[i]->table ? add_table(reached, prog->maps[i])
+					 : add_array(reached->plan, prog->maps[i]);
+	return r;
+}
+
+static int add_arrays(struct reached *reached, const struct uspace_site *site)
 {
 	const struct uspace_point *point;
 	int r = 0;
 
-	list_for_each(point, &site->points, node) for (uint32_t i = 0;
-						       i < point->prog->map_cnt && r == 0; i++) r =
-		add_array(plan, point->prog->maps[i]);
+	list_for_each(point, &site->points, node) if (r == 0) r = add_maps(reached, point->prog);
 	return r;
+}
+
+bool uspace_plan_grows(const struct uspace_plan *plan, const struct uspace_plan *old)
+{
+	for (uint32_t i = 0; i < plan->segment_cnt; i++)
+		if (!old || !has_segment(old, plan->segments[i].offset))
+			return true;
+	return false;
 }
 
 static uint32_t flags_of(const struct uspace_point *point)
@@ -398,6 +444,7 @@ int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct
 {
 	const struct region_header *header = (void *)uspace->base;
 	struct uspace_plan *plan = calloc(1, sizeof(*plan));
+	struct reached reached = {.plan = plan};
 	const struct uspace_site *site;
 	uint32_t cnt = 0;
 	int r;
@@ -423,7 +470,7 @@ int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct
 		r = add_sites(uspace, plan, false, reason);
 	if (r == 0)
 		fixed_segments(uspace, plan);
-	list_for_each(site, &uspace->sites, node) if (r == 0) r = add_arrays(plan, site);
+	list_for_each(site, &uspace->sites, node) if (r == 0) r = add_arrays(&reached, site);
 	if (r < 0) {
 		uspace_plan_free(plan);
 		return r;
@@ -476,6 +523,7 @@ int uspace_plan_run(const struct uspace_plan *plan, uint32_t cnt, pid_t pid, pid
 	struct shim_plan shim = {
 		.region = {.segments = plan->segments,
 			   .segment_cnt = plan->segment_cnt,
+			   .mapped = plan->mapped,
 			   .enter = plan->enter},
 		.wants = wants,
 		.want_cnt = cnt,

@@ -34,12 +34,13 @@ struct plan_site {
  * struct uspace_plan
  * @segments: of the region; descriptors of kernel arrays are owned
  * @cgroup_fd: the tenant's; borrowed
+ * @mapped: number of the segments as a whole (struct region_config)
  * @generation: counts plans; a catch of a late target tells by it that its plan is an old one
  * @sites: changed ones first, @changed_cnt of them
  */
 struct uspace_plan {
 	struct shim_segment *segments;
-	uint32_t segment_cnt, fixed_segments;
+	uint32_t segment_cnt, fixed_segments, mapped;
 	uint64_t enter, nonce, cgroup_id, generation;
 	uint32_t seccomp_filters;
 	const uint64_t *own_filters;
@@ -63,6 +64,9 @@ void plan_site_recode(struct uspace *uspace, const struct plan_site *site, uint6
 
 /** uspace_plan_new() - of the sites as they are now. Errors: -ENOMEM, -ENOSPC with a reason. */
 int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct reason *reason);
+
+/** uspace_plan_grows() - whether it has segments that @old (or NULL) has not */
+bool uspace_plan_grows(const struct uspace_plan *plan, const struct uspace_plan *old);
 
 /** uspace_plan_wants() - whether anything is wanted in a file. @plan may be NULL. */
 bool uspace_plan_wants(const struct uspace_plan *plan, dev_t dev, ino_t ino);

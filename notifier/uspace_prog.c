@@ -20,30 +20,53 @@ void uspace_prog_records(const struct uspace_prog *prog, struct region_map *ret_
 	}
 }
 
-/* Write what the worker made somewhere into the code part. */
-static int put(struct uspace_prog *prog, const struct worker_answer *answer, uint64_t *ret_at,
+/* Better code is shorter, but for loops that were unrolled: of what does not fit the first stays. */
+#define ROOM(size) (2 * (size) + 512)
+
+/* Write what the worker made to @at, where nobody runs yet. */
+static int put(struct uspace_prog *prog, const struct worker_answer *answer, uint64_t at,
 	       struct reason *reason)
 {
-	struct uspace *uspace = prog->uspace;
 	struct code_map maps[VERIFIER_MAPS_MAX];
-	uint64_t at = uspace_space_take(uspace, &uspace->code, answer->code_len);
+	unsigned char *code = prog->uspace->base + at;
+	int r;
+
+	for (uint32_t i = 0; i < prog->map_cnt; i++)
+		maps[i] = (struct code_map){prog->maps[i]->record_offset,
+					    prog->maps[i]->record.data};
+	memcpy(code, answer->code, answer->code_len);
+	r = code_place(code, answer->code_len, answer->relocs, answer->reloc_cnt, at, maps,
+		       prog->map_cnt);
+	return r < 0 ? reason_set(reason, r, "its code cannot be put in place: %s", strerror(-r))
+		     : 0;
+}
+
+static int put_first(struct uspace_prog *prog, const struct worker_answer *answer,
+		     struct reason *reason)
+{
+	struct uspace_space *space = &prog->uspace->code;
+	uint64_t at = uspace_space_take(prog->uspace, space, answer->code_len);
 	int r;
 
 	if (!at)
 		return reason_set(reason, -ENOSPC, "the tenant's code part is full");
-	for (uint32_t i = 0; i < prog->map_cnt; i++)
-		maps[i] = (struct code_map){prog->maps[i]->record_offset,
-					    prog->maps[i]->record.data};
-	/* Nobody runs there yet, so it can be worked on in its place. */
-	memcpy(uspace->base + at, answer->code, answer->code_len);
-	r = code_place(uspace->base + at, answer->code_len, answer->relocs, answer->reloc_cnt, at,
-		       maps, prog->map_cnt);
+	r = put(prog, answer, at, reason);
 	if (r < 0) {
-		uspace_space_give(uspace, &uspace->code, at, answer->code_len);
-		return reason_set(reason, r, "its code cannot be put in place: %s", strerror(-r));
+		uspace_space_give(prog->uspace, space, at, answer->code_len);
+		return r;
 	}
-	*ret_at = at;
+	prog->code = at;
+	prog->size = answer->code_len;
 	return 0;
+}
+
+/* Without it the program keeps the code it has. */
+static void take_room(struct uspace_prog *prog)
+{
+	prog->room_size = (ROOM(prog->size) + 63) & ~63ull;
+	prog->room = uspace_space_take(prog->uspace, &prog->uspace->code, prog->room_size);
+	if (!prog->room)
+		prog->room_size = 0;
 }
 
 /* @entry: NULL for a program that has no code */
@@ -60,9 +83,10 @@ static void install(struct uspace_prog *prog, const struct worker_answer *answer
 			   answer->facts.kernel_only);
 	} else if (!code) {
 		prog->why_not = answer->no_code;
-	} else if (put(prog, code, &prog->code, &prog->why_not) == 0) {
-		prog->size = code->code_len;
+	} else if (put_first(prog, code, &prog->why_not) == 0) {
 		prog->full = prog->wanted = full != NULL;
+		if (!full)
+			take_room(prog);
 	}
 }
 
@@ -168,20 +192,27 @@ int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 int uspace_prog_replace(struct uspace_prog *prog, const struct worker_answer *answer,
 			struct reason *reason)
 {
-	uint64_t at;
-	int r = put(prog, answer, &at, reason);
+	struct uspace *uspace = prog->uspace;
+	const uint64_t at = prog->room, size = (answer->code_len + 63) & ~63ull;
+	int r;
 
+	if (size > prog->room_size)
+		return reason_set(reason, -ENOSPC, "there is no room for %zu bytes of better code",
+				  answer->code_len);
+	r = put(prog, answer, at, reason);
 	if (r < 0)
 		return r;
-	pthread_mutex_lock(&prog->uspace->apply);
-	uspace_targets_recode(prog->uspace, prog->code, at);
+	pthread_mutex_lock(&uspace->apply);
+	uspace_targets_recode(uspace, prog->code, at);
 	prog->first_size = prog->size;
 	prog->first = prog->code;
 	prog->code = at;
 	prog->size = answer->code_len;
-	uspace_tails_recode(prog->uspace, prog);
+	uspace_table_recode(uspace, prog);
 	__atomic_store_n(&prog->full, true, __ATOMIC_RELAXED);
-	pthread_mutex_unlock(&prog->uspace->apply);
+	pthread_mutex_unlock(&uspace->apply);
+	uspace_space_give(uspace, &uspace->code, at + size, prog->room_size - size);
+	prog->room = prog->room_size = 0;
 	return 0;
 }
 
@@ -206,6 +237,7 @@ struct uspace_prog *uspace_prog_unref(struct uspace_prog *prog)
 		uspace_map_unref(prog->maps[i]);
 	uspace_space_give(prog->uspace, &prog->uspace->code, prog->code, prog->size);
 	uspace_space_give(prog->uspace, &prog->uspace->code, prog->first, prog->first_size);
+	uspace_space_give(prog->uspace, &prog->uspace->code, prog->room, prog->room_size);
 	cache_entry_unref(prog->entry);
 	free(prog);
 	return NULL;

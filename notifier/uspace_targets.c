@@ -30,7 +30,7 @@
 #include "shim/tracee.h"
 
 /* Processes forked while the others were visited are found by looking again, so many times. */
-#define ROUNDS 8
+#define ROUNDS	     8
 #define EXECUTING_MS 5 /* for execve() to come to its end before the process is visited again */
 
 static struct uspace_site *find_site(struct uspace *uspace, const struct shim_want *want)
@@ -92,7 +92,8 @@ int uspace_targets_add(struct uspace *uspace, int file_fd, const struct shim_wan
 		return -ENOMEM;
 	if (!site)
 		r = add_site(uspace, file_fd, want, &site, reason);
-	/* As insert_uprobe(), kernel/events/uprobes.c, 6.18: one counter per instruction, or none. */
+	/* As insert_uprobe(), kernel/events/uprobes.c, 6.18: one counter per instruction, or none.
+	 */
 	else if (!list_empty(&site->points) && site->want.semaphore != semaphore)
 		r = reason_set(reason, -EINVAL,
 			       "it is probed with another semaphore, or without one");
@@ -134,8 +135,8 @@ void uspace_targets_recode(struct uspace *uspace, uint64_t from, uint64_t to)
 	}
 }
 
-/* Processes to visit, and what came of it; negative: to be visited again, by another child. In memory
- * shared with the child that visits them.
+/* Processes to visit, and what came of it; negative: to be visited again, by another child. In
+ * memory shared with the child that visits them.
  * @next: the one it is at: should it die, it is known where */
 struct visit {
 	uint32_t cnt, next, done, failed;
@@ -284,8 +285,8 @@ static int visit_rest(struct uspace_plan *plan, uint32_t site_cnt, struct visit 
 }
 
 /* Visit processes from @from on. */
-static int visit_targets(struct uspace_plan *plan, uint32_t site_cnt,
-			 struct pid_set *set, uint32_t from, struct uspace_reach *reach)
+static int visit_targets(struct uspace_plan *plan, uint32_t site_cnt, struct pid_set *set,
+			 uint32_t from, struct uspace_reach *reach)
 {
 	uint32_t cnt = set->cnt - from;
 	size_t size = sizeof(struct visit) + cnt * sizeof(pid_t);
@@ -500,6 +501,9 @@ int uspace_targets_apply(struct uspace *uspace, pid_t caller, struct uspace_reac
 	r = uspace_plan_new(uspace, &plan, reason);
 	if (r < 0)
 		return r;
+	if (uspace_plan_grows(plan, uspace->plan))
+		uspace->mapped++;
+	plan->mapped = uspace->mapped;
 	pthread_mutex_lock(&uspace->lock);
 	old = uspace->plan;
 	plan->generation = ++generation_of(uspace)->generation;
@@ -509,6 +513,27 @@ int uspace_targets_apply(struct uspace *uspace, pid_t caller, struct uspace_reac
 	r = visit_all(uspace, plan, caller, ret_reach);
 	settle_sites(uspace, r == 0 && !ret_reach->failed && !ret_reach->unsure);
 	return r;
+}
+
+int uspace_targets_cover(struct uspace *uspace, pid_t caller, struct uspace_reach *ret_reach)
+{
+	struct uspace_site *site;
+	struct uspace_plan *plan;
+	bool grows;
+	int r;
+
+	*ret_reach = (struct uspace_reach){0};
+	if (!uspace->plan)
+		return 0;
+	r = uspace_plan_new(uspace, &plan, NULL);
+	if (r < 0)
+		return r;
+	grows = uspace_plan_grows(plan, uspace->plan);
+	uspace_plan_free(plan);
+	if (!grows)
+		return 0;
+	list_for_each(site, &uspace->sites, node) site->changed = true;
+	return uspace_targets_apply(uspace, caller, ret_reach, NULL);
 }
 
 struct count {

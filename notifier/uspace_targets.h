@@ -71,7 +71,8 @@ struct uspace_checked {
 };
 
 /**
- * uspace_check() - judge @cnt sites by their file; without any lock: it takes its time (uspace_check.c)
+ * uspace_check() - judge @cnt sites by their file; without any lock: it takes its time
+ * (uspace_check.c)
  * @file_fd: the probed file, O_PATH or readable
  *
  * Errors: those of shim_site_check(), -EINVAL no ELF file, -ENOMEM.
@@ -85,8 +86,8 @@ int uspace_check(int file_fd, const uint64_t *offsets, uint32_t cnt, bool at_ret
  * @want: of uspace_check()
  * @semaphore: offset of a USDT semaphore, or 0; it stays raised while the site has any point
  *
- * The caller holds @uspace->apply. Errors: those of uspace_late_watch(), -EINVAL the site has points with
- * another semaphore, -ENOMEM.
+ * The caller holds @uspace->apply. Errors: those of uspace_late_watch(), -EINVAL the site has
+ * points with another semaphore, -ENOMEM.
  */
 int uspace_targets_add(struct uspace *uspace, int file_fd, const struct shim_want *want,
 		       uint64_t semaphore, const struct uspace_point *point,
@@ -116,12 +117,21 @@ void uspace_targets_recode(struct uspace *uspace, uint64_t from, uint64_t to);
 int uspace_targets_apply(struct uspace *uspace, pid_t caller, struct uspace_reach *ret_reach,
 			 struct reason *reason);
 
+/**
+ * uspace_targets_cover() - bring every process with a site to mapping what programs in it may reach
+ * now, through maps of programs and of maps; nothing is done when they do
+ *
+ * As uspace_targets_apply() otherwise.
+ */
+int uspace_targets_cover(struct uspace *uspace, pid_t caller, struct uspace_reach *ret_reach);
+
 /** uspace_targets_child() - first thing in a child that stops targets: let go of what it must not
  * hold
  *  @keep: descriptor to keep, its number may change; may be NULL */
 void uspace_targets_child(struct uspace_plan *plan, int *keep);
 
-/** uspace_targets_is_latest() - whether @plan still is what targets are to look like; also in a child */
+/** uspace_targets_is_latest() - whether @plan still is what targets are to look like; also in a
+ * child */
 bool uspace_targets_is_latest(struct uspace *uspace, const struct uspace_plan *plan);
 /** uspace_targets_revisit() - bring one process to the latest plan, soon */
 void uspace_targets_revisit(struct uspace *uspace, pid_t pid);

@@ -39,10 +39,11 @@ struct shim_segment {
  *begins the code file from REGION_TEXT on, by which a process that has the region is recognised
  *(device and inode of its descriptor)
  * @enter: offset of rt_enter (struct region_header)
+ * @mapped: number of these segments as a whole, see struct region_config
  */
 struct shim_region {
 	const struct shim_segment *segments;
-	uint32_t segment_cnt;
+	uint32_t segment_cnt, mapped;
 	uint64_t enter;
 };
 

@@ -214,11 +214,18 @@ static int write_facts(struct tracee *tracee, const struct shim_plan *plan, cons
 		.clock_gettime = vdso_symbol(tracee, maps, "__vdso_clock_gettime"),
 		.cgroup_id = plan->cgroup_id,
 	};
+	const uint64_t mapped = base + REGION_CONFIG + offsetof(struct region_config, mapped);
 	const uint64_t injected = 1;
-	int r = 0;
+	uint32_t before = 0;
+	int r;
 
+	/* An older plan may come late. */
 	if (fresh)
 		r = tracee_write(tracee, base + REGION_CONFIG, &config, sizeof(config));
+	else
+		r = tracee_read(tracee, mapped, &before, sizeof(before));
+	if (r == 0 && plan->region.mapped > before)
+		r = tracee_write(tracee, mapped, &plan->region.mapped, sizeof(plan->region.mapped));
 	/* Also again: a child that inherited the region has lost it, and is now one that was asked
 	 * for by itself. */
 	if (r == 0)

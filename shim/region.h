@@ -162,8 +162,8 @@ static_assert(sizeof(struct region_header) == 64, "the runtime's text starts beh
  * @id: number of the map for events and logs
  * @data, @data_size: its memory, offset from the region's base, and bytes; of a perf event array:
  *	per slot a uint64_t, how many of its events found the ring full, by the slot's owner; of a
- *	ring buffer: the first page of the kernel's, which targets can only read; of a program array:
- *	in the code part, per entry a uint64_t, where its program's code is, 0 for none
+ *	ring buffer: the first page of the kernel's, which targets can only read; of maps of
+ *programs and of maps: in the code part, see vm/runtime/table.h
  * @seed: of the hash function
  * @extra: bloom filter: number of hash functions, 0 for the usual one; ring buffer: offset of its
  *	struct region_ringbuf from the region's base
@@ -264,6 +264,7 @@ static_assert(sizeof(struct region_stub) == REGION_STUB_SIZE, "stub");
 /**
  * struct region_config - facts about this process; private, written at injection. The process can
  * change them and then only hurts itself.
+ * @mapped: how much of the region is: what the daemon counts up when there comes to be more of it
  * @clock_gettime: address of the vDSO's function, or 0
  * @cgroup_id: bpf_get_current_cgroup_id()
  * @spilled: bit N: entries of bucket N of the shadow table may stand in later buckets
@@ -275,7 +276,7 @@ struct region_range {
 	uint64_t start, end;
 };
 struct region_config {
-	uint32_t version, pad;
+	uint32_t version, mapped;
 	uint64_t clock_gettime;
 	uint64_t cgroup_id;
 	uint64_t spilled[16];

@@ -47,16 +47,25 @@ static int push_copy(struct walk *walk, uint32_t at)
 	return r < 0 ? r : walk_push(walk, &copy, at);
 }
 
+/** struct settle - a lookup's result that turns out to be nothing, or something */
+struct settle {
+	const struct walk *walk;
+	bool null;
+};
+
 static void settle_reg(struct reg *reg, void *data)
 {
-	const bool *null = data;
+	const struct settle *settle = data;
 
 	if (reg->type != REG_VALUE_OR_NULL && reg->type != REG_RECORD_OR_NULL)
 		return;
-	if (*null) {
+	if (settle->null) {
 		reg_set_const(reg, 0);
 	} else if (reg->type == REG_RECORD_OR_NULL) {
 		reg->type = REG_RECORD;
+	} else if (!reg->inner && settle->walk->prog->maps[reg->map].inner.type) {
+		*reg = (struct reg){
+			.type = REG_MAP, .inner = true, .map = reg->map, .r64 = range_const(0, 64)};
 	} else {
 		reg->type = REG_VALUE;
 		reg->id = 0;
@@ -64,13 +73,15 @@ static void settle_reg(struct reg *reg, void *data)
 }
 
 /* All that came from call @id is null, or is not. */
-static int settle_null(struct state *state, uint32_t id, bool null)
+static int settle_null(const struct walk *walk, struct state *state, uint32_t id, bool null)
 {
+	struct settle settle = {walk, null};
+
 	/* What was not acquired need not be released. */
 	for (uint32_t i = 0; null && i < state->ref_cnt; i++)
 		if (state->refs[i].id == id)
 			state->refs[i--] = state->refs[--state->ref_cnt];
-	return state_each(state, id, settle_reg, &null);
+	return state_each(state, id, settle_reg, &settle);
 }
 
 /* One way of a comparison of scalars. Return: false when nothing goes that way. */
@@ -209,14 +220,14 @@ static int branch_null(struct walk *walk, const struct bpf_insn *insn, uint32_t 
 
 	if (r < 0)
 		return r;
-	r = settle_null(&other, id, jump_if_null);
+	r = settle_null(walk, &other, id, jump_if_null);
 	if (r < 0) {
 		state_deinit(&other);
 		return r;
 	}
 	*ret_next = walk->at + 1;
 	r = walk_push(walk, &other, taken);
-	return r < 0 ? r : settle_null(&walk->state, id, !jump_if_null);
+	return r < 0 ? r : settle_null(walk, &walk->state, id, !jump_if_null);
 }
 
 int branch_may_goto(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_next)

@@ -14,10 +14,11 @@
 struct call_check {
 	const struct helper_row *row;
 	uint32_t id;
-	uint32_t map;	   /* of ARG_MAP */
-	struct reg func;   /* of ARG_FUNC */
-	uint32_t size;	   /* of ARG_RECORD_SIZE, or the most that ARG_SIZE may be */
-	uint32_t released; /* id of ARG_RECORD */
+	struct reg map;		   /* of ARG_MAP */
+	struct verifier_map shape; /* of that */
+	struct reg func;	   /* of ARG_FUNC */
+	uint32_t size;		   /* of ARG_RECORD_SIZE, or the most that ARG_SIZE may be */
+	uint32_t released;	   /* id of ARG_RECORD */
 };
 
 static int bad_type(struct walk *walk, uint32_t regno, const char *expected)
@@ -33,8 +34,9 @@ static int check_map(struct walk *walk, struct call_check *check, uint32_t regno
 
 	if (reg->type != REG_MAP)
 		return bad_type(walk, regno, "map_ptr");
-	check->map = reg->map;
-	type = walk->prog->maps[reg->map].type;
+	check->map = *reg;
+	check->shape = walk_map(walk, reg);
+	type = check->shape.type;
 	if (type >= 64 || !(helper_map_types() >> type & 1))
 		return walk_fail(walk, -EOPNOTSUPP, "not supported by this verifier: map type %u\n",
 				 type);
@@ -137,16 +139,14 @@ static int check_arg(struct walk *walk, struct call_check *check, int index)
 	case ARG_MAP:
 		return check_map(walk, check, regno);
 	case ARG_KEY:
-		return memory_range(walk, regno, walk->prog->maps[check->map].key_size,
-				    walk->prog->maps[check->map].key_size, false);
+		return memory_range(walk, regno, check->shape.key_size, check->shape.key_size,
+				    false);
 	case ARG_VALUE:
 	case ARG_VALUE_OUT:
 		/* A bloom filter is asked about the value. */
-		return memory_range(walk, regno, walk->prog->maps[check->map].value_size,
-				    walk->prog->maps[check->map].value_size,
+		return memory_range(walk, regno, check->shape.value_size, check->shape.value_size,
 				    args[index] == ARG_VALUE_OUT &&
-					    walk->prog->maps[check->map].type !=
-						    BPF_MAP_TYPE_BLOOM_FILTER);
+					    check->shape.type != BPF_MAP_TYPE_BLOOM_FILTER);
 	case ARG_SIZE:
 	case ARG_SIZE_OR_0:
 		return check_size(walk, check, regno, args[index] == ARG_SIZE_OR_0,
@@ -167,11 +167,11 @@ static int check_arg(struct walk *walk, struct call_check *check, int index)
 	}
 }
 
-static void note_map(struct walk *walk, uint32_t map)
+static void note_map(struct walk *walk, const struct call_check *check)
 {
-	uint32_t type = walk->prog->maps[map].type;
+	uint32_t type = check->shape.type;
 
-	walk->facts->maps |= 1ull << map;
+	walk->facts->maps |= 1ull << check->map.map;
 	if (type == BPF_MAP_TYPE_PERCPU_ARRAY || type == BPF_MAP_TYPE_PERCPU_HASH ||
 	    type == BPF_MAP_TYPE_LRU_PERCPU_HASH)
 		walk->facts->uses_percpu = true;
@@ -180,7 +180,7 @@ static void note_map(struct walk *walk, uint32_t map)
 /* Flags of the map against what the helper does with it. */
 static int check_map_flags(struct walk *walk, const struct call_check *check)
 {
-	uint32_t flags = walk->prog->maps[check->map].flags;
+	uint32_t flags = check->shape.flags;
 
 	bool writes = check->id == BPF_FUNC_map_update_elem ||
 		      check->id == BPF_FUNC_map_delete_elem ||
@@ -248,7 +248,8 @@ static int set_result(struct walk *walk, const struct call_check *check)
 	if (check->row->ret == RET_SCALAR || check->row->ret == RET_LENGTH)
 		return 0;
 	*r0 = (struct reg){.type = REG_VALUE_OR_NULL,
-			   .map = check->map,
+			   .map = check->map.map,
+			   .inner = check->map.inner,
 			   .id = ++walk->last_id,
 			   .r64 = range_const(0, 64)};
 	if (check->row->ret == RET_VALUE_OR_NULL)
@@ -270,8 +271,14 @@ static void callback_args(struct walk *walk, const struct call_check *check, str
 		return;
 	}
 	args[1] = *walk_reg(walk, 1);
-	args[2] = (struct reg){.type = REG_KEY, .map = check->map, .r64 = range_const(0, 64)};
-	args[3] = (struct reg){.type = REG_VALUE, .map = check->map, .r64 = range_const(0, 64)};
+	args[2] = (struct reg){.type = REG_KEY,
+			       .map = check->map.map,
+			       .inner = check->map.inner,
+			       .r64 = range_const(0, 64)};
+	args[3] = (struct reg){.type = REG_VALUE,
+			       .map = check->map.map,
+			       .inner = check->map.inner,
+			       .r64 = range_const(0, 64)};
 	args[4] = *walk_reg(walk, 3);
 }
 
@@ -319,7 +326,7 @@ static int check_args(struct walk *walk, struct call_check *check)
 		return 0;
 	r = check_map_flags(walk, check);
 	if (r == 0)
-		note_map(walk, check->map);
+		note_map(walk, check);
 	return r;
 }
 

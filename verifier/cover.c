@@ -92,7 +92,7 @@ static bool reg_covers(struct cover *cover, const struct reg *a, const struct re
 		return false;
 	if (a->type == REG_SCALAR)
 		return scalar_covers(cover, a, b);
-	if (a->map != b->map || a->frame != b->frame || a->off != b->off ||
+	if (a->map != b->map || a->inner != b->inner || a->frame != b->frame || a->off != b->off ||
 	    !size_covers(cover, a, b) || !ids_match(&cover->ids, a->id, b->id))
 		return false;
 	return cover->how == COVERS_SAME ? ranges_same(&a->r64, &b->r64)

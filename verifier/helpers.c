@@ -31,7 +31,8 @@ static const struct helper_row rows[] = {
 				      RET_VALUE_OR_NULL,
 				      {ARG_MAP, ARG_KEY},
 				      .takes_packets = true,
-				      .map_types = ELEMENTS},
+				      .map_types =
+					      ELEMENTS | TYPE(ARRAY_OF_MAPS) | TYPE(HASH_OF_MAPS)},
 	[BPF_FUNC_map_update_elem] = {"map_update_elem",
 				      RET_SCALAR,
 				      {ARG_MAP, ARG_KEY, ARG_VALUE, ARG_ANY},

@@ -114,6 +114,21 @@ static inline struct reg *walk_reg(struct walk *walk, uint32_t regno)
 	return &walk->state.top.regs[regno];
 }
 
+/** walk_map() - what is known of the map that @reg is, or is of */
+static inline struct verifier_map walk_map(const struct walk *walk, const struct reg *reg)
+{
+	const struct verifier_map *map = &walk->prog->maps[reg->map];
+	const struct verifier_shape *inner = &map->inner;
+
+	if (!reg->inner)
+		return *map;
+	return (struct verifier_map){.type = inner->type,
+				     .key_size = inner->key_size,
+				     .value_size = inner->value_size,
+				     .max_entries = inner->max_entries,
+				     .flags = inner->flags};
+}
+
 /** need_value() - the proof depends on which number @reg is */
 static inline void need_value(struct walk *walk, const struct reg *reg)
 {

@@ -64,14 +64,14 @@ struct block {
 
 static struct block block_of(const struct walk *walk, const struct reg *reg)
 {
-	const struct verifier_map *map = &walk->prog->maps[reg->map];
+	const struct verifier_map map = walk_map(walk, reg);
 
 	if (reg->type == REG_RECORD)
 		return (struct block){"memory, mem", reg->size, true, true};
 	if (reg->type == REG_KEY)
-		return (struct block){"map key, key", map->key_size, true, false};
-	return (struct block){"map value, value", map->value_size,
-			      !(map->flags & BPF_F_WRONLY_PROG), !(map->flags & BPF_F_RDONLY_PROG)};
+		return (struct block){"map key, key", map.key_size, true, false};
+	return (struct block){"map value, value", map.value_size, !(map.flags & BPF_F_WRONLY_PROG),
+			      !(map.flags & BPF_F_RDONLY_PROG)};
 }
 
 /* That @size bytes at @reg + @insn_off lie in the memory it points to. */
@@ -171,7 +171,7 @@ static bool read_contents(const struct walk *walk, const struct reg *reg, int in
 	const struct verifier_map *map = &walk->prog->maps[reg->map];
 	uint64_t value = 0;
 
-	if (reg->type != REG_VALUE || !map->contents || !range_is_const(&reg->r64))
+	if (reg->type != REG_VALUE || reg->inner || !map->contents || !range_is_const(&reg->r64))
 		return false;
 	memcpy(&value, map->contents + reg->off + insn_off + reg->r64.smin, size);
 	if (is_signed)

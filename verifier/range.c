@@ -80,8 +80,8 @@ static bool sync_once(struct range *r, unsigned int width)
 	if (r->umin > r->umax || r->smin > r->smax)
 		return false;
 	/*
-	 * Signed bounds on both sides of zero are two unsigned stretches, one at either end. Where the
-	 * unsigned bounds reach only one of them, that is it.
+	 * Signed bounds on both sides of zero are two unsigned stretches, one at either end. Where
+	 * the unsigned bounds reach only one of them, that is it.
 	 */
 	if (r->smin < 0 && r->smax >= 0) {
 		uint64_t below_zero = (uint64_t)r->smin & width_mask(width);

@@ -47,6 +47,7 @@ enum reg_type {
  * struct reg
  * @frame: REG_STACK: whose stack
  * @map: index of the map; REG_FUNC: its first instruction
+ * @inner: it is one that was found in that map, or of one
  * @id: REG_*_OR_NULL, REG_RECORD: which call it came from. Scalars: those that share one are equal.
  * @size: REG_RECORD: bytes; REG_PACKET, REG_PACKET_META: how many there are, less @off
  * @off: pointers: constant part of the offset
@@ -56,6 +57,7 @@ enum reg_type {
  */
 struct reg {
 	uint8_t type, frame;
+	bool inner;
 	uint32_t map, id, size;
 	int32_t off;
 	uint32_t origin;

@@ -13,15 +13,21 @@
 
 #define VERIFIER_MAPS_MAX 64u /* MAX_USED_MAPS, include/linux/bpf_verifier.h, Linux 6.12 */
 
+/** struct verifier_shape - of the maps in a map of maps; @type 0: it is none */
+struct verifier_shape {
+	uint32_t type, key_size, value_size, max_entries, flags;
+};
+
 /**
  * struct verifier_map - a map the program names
  * @flags: as in BPF_MAP_CREATE
- * @contents: its only value, borrowed, if nobody can change that any more (frozen, and read-only for
- *	programs), else NULL: what is read of it is known
+ * @contents: its only value, borrowed, if nobody can change that any more (frozen, and read-only
+ *for programs), else NULL: what is read of it is known
  */
 struct verifier_map {
 	uint32_t type, key_size, value_size, max_entries, flags;
 	const unsigned char *contents;
+	struct verifier_shape inner;
 };
 
 /**

@@ -297,8 +297,8 @@ static const char *find_fault(const struct talk *t)
 	    (a->code_len && (a->verdict != 0 || t->wire.task == WORKER_VERIFY)) ||
 	    a->reloc_cnt > WORKER_RELOCS_MAX || (a->reloc_cnt && !a->code_len))
 		return "there is code where none belongs";
-	if (a->uses_percpu > 1 || a->reads_unwritten > 1 || a->stack_depth > STACK_MAX || a->processed > PROCESSED_MAX ||
-	    (map_cnt < 64 && a->maps >> map_cnt))
+	if (a->uses_percpu > 1 || a->reads_unwritten > 1 || a->stack_depth > STACK_MAX ||
+	    a->processed > PROCESSED_MAX || (map_cnt < 64 && a->maps >> map_cnt))
 		return "the facts are none";
 	if (!memchr(a->no_code, '\0', sizeof(a->no_code)))
 		return "a text has no end";

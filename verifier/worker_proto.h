@@ -29,7 +29,8 @@
 #define WORKER_LOG_MAX	 (16u << 20)
 #define WORKER_CODE_MAX	 (8u << 20)
 #define WORKER_RELOCS_MAX (1u << 20)
-#define WORKER_CONTENTS_MAX (1u << 20) /* of all maps; what is beyond is not known to the verifier */
+#define WORKER_CONTENTS_MAX                                                                        \
+	(1u << 20) /* of all maps; what is beyond is not known to the verifier */
 
 /**
  * struct worker_wire_request - the message
@@ -37,8 +38,8 @@
  * @insn_cnt, @map_cnt: what file 0 holds
  * @task: enum worker_task
  * @log_size: bytes of the log in file 1
- * @contents_size: bytes of maps' contents behind all else in file 0; a map's pointer to them is one more than
- *	the offset among these bytes, 0 for none
+ * @contents_size: bytes of maps' contents behind all else in file 0; a map's pointer to them is one
+ *more than the offset among these bytes, 0 for none
  */
 struct worker_wire_request {
 	uint32_t magic, sequence;

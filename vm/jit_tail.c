@@ -64,7 +64,7 @@ static LLVMValueRef has_stack(struct jit_unit *unit)
 			   "");
 }
 
-/* Where the code of entry @index is, 0 for none; read once, the daemon may change it. */
+/* Entry @index (vm/runtime/table.h), 0 for none; read once, the daemon may change it. */
 static LLVMValueRef read_entry(struct jit_unit *unit, LLVMValueRef base, LLVMValueRef map,
 			       LLVMValueRef index)
 {
@@ -78,6 +78,18 @@ static LLVMValueRef read_entry(struct jit_unit *unit, LLVMValueRef base, LLVMVal
 	LLVMSetVolatile(entry, true);
 	LLVMSetAlignment(entry, sizeof(uint64_t));
 	return entry;
+}
+
+/* Whether the process has mapped what the entry leads to. */
+static LLVMValueRef is_mapped(struct jit_unit *unit, LLVMValueRef base, LLVMValueRef entry)
+{
+	const uint64_t mapped = REGION_CONFIG + offsetof(struct region_config, mapped);
+	LLVMBuilderRef b = unit->builder;
+	LLVMValueRef config = LLVMBuildIntToPtr(
+		b, LLVMBuildAdd(b, base, jit_const(unit, mapped), ""), unit->pointer, "");
+
+	return LLVMBuildICmp(b, LLVMIntULE, LLVMBuildLShr(b, entry, jit_const(unit, 32), ""),
+			     load(unit, unit->i32, config, 0), "");
 }
 
 static void leave(struct jit_unit *unit, LLVMValueRef base, LLVMValueRef entry)
@@ -115,6 +127,8 @@ void jit_tail_call(struct jit_unit *unit)
 	base = load(unit, unit->i64, unit->run, offsetof(struct rt_run, base));
 	entry = read_entry(unit, base, map, index);
 	require(unit, LLVMBuildICmp(b, LLVMIntNE, entry, jit_const(unit, 0), ""), out);
+	require(unit, is_mapped(unit, base, entry), out);
+	entry = LLVMBuildAnd(b, entry, jit_const(unit, UINT32_MAX), "");
 	calls = LLVMBuildTrunc(b, LLVMBuildAdd(b, calls, jit_const(unit, 1), ""), unit->i32, "");
 	counter = at_offset(unit, unit->run, offsetof(struct rt_run, tail_calls));
 	LLVMBuildStore(b, calls, counter);

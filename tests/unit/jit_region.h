@@ -52,7 +52,7 @@ static inline int jit_region_init(struct jit_region *region)
 	if (region->base == MAP_FAILED ||
 	    mprotect(region->base + REGION_TEXT, REGION_CODE_FILE_SIZE, rwx) < 0 ||
 	    mprotect(region->base + REGION_SHARED,
-		     REGION_SHARED_SIZE + REGION_MAPS_SIZE + REGION_ARRAYS_SIZE,
+		     REGION_CONFIG + 4096 - REGION_SHARED,
 		     PROT_READ | PROT_WRITE) < 0)
 		return -errno;
 	region->run.base = region->base;

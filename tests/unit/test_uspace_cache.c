@@ -260,9 +260,12 @@ static void change(struct load *load, unsigned what)
 	case 11:
 		load->prog.type = STUB_REFUSE;
 		break;
+	case 12:
+		load->shape.inner.flags++;
+		break;
 	}
 }
-#define CHANGES 12u
+#define CHANGES 13u
 
 static void test_different(void **state)
 {

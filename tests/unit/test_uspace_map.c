@@ -67,7 +67,7 @@ static struct uspace_map *new_map(void)
 					    .max_entries = 1};
 	struct uspace_map *map = NULL;
 
-	assert_int_equal(uspace_map_new(&uspace, &attr, 1, &map), 0);
+	assert_int_equal(uspace_map_new(&uspace, &attr, 1, NULL, &map), 0);
 	/* Places rest a while before they are used again; nobody looks at these. */
 	pthread_mutex_lock(&uspace.lock);
 	deinit_spaces();
@@ -159,7 +159,7 @@ static void test_move_ends(void **state)
 	fd = sys_bpf(BPF_MAP_CREATE, (void *)&attr, sizeof(attr));
 	assert_true(fd >= 0);
 	setup_space();
-	assert_int_equal(uspace_map_new(&uspace, &attr, 1, &map), 0);
+	assert_int_equal(uspace_map_new(&uspace, &attr, 1, NULL, &map), 0);
 	for (uint64_t key = 0; key < 2; key++)
 		assert_int_equal(rt_map_write(uspace.base, &map->record, &key, &key, BPF_ANY), 0);
 	make_endless(map);
@@ -205,18 +205,18 @@ static void test_taken_empty(void **state)
 
 	setup_space();
 	dirty(uspace.map_memory.next, 4096);
-	assert_int_equal(uspace_map_new(&uspace, &counters, 1, &map), 0);
+	assert_int_equal(uspace_map_new(&uspace, &counters, 1, NULL, &map), 0);
 	assert_true(is_empty(map));
 	uspace_map_unref(map);
 	dirty(uspace.map_memory.next, 4096);
-	assert_int_equal(uspace_map_new(&uspace, &filter, 1, &map), 0);
+	assert_int_equal(uspace_map_new(&uspace, &filter, 1, NULL, &map), 0);
 	assert_true(is_empty(map));
 	uspace_map_unref(map);
 
 	fd = sys_bpf(BPF_MAP_CREATE, (void *)&hash, sizeof(hash));
 	assert_true(fd >= 0);
 	assert_int_equal(kobject_identify(fd, &kind, &id), 0);
-	assert_int_equal(uspace_map_new(&uspace, &hash, id, &map), 0);
+	assert_int_equal(uspace_map_new(&uspace, &hash, id, NULL, &map), 0);
 	dirty(map->record.data, map->record.data_size);
 	assert_int_equal(uspace_map_settle(map, &reason), 0);
 	assert_true(is_empty(map));

@@ -76,7 +76,7 @@ static void make_map(uint32_t size)
 
 	reader = reader_open(size);
 	assert_int_equal(kobject_identify(reader.fd, &kind, &id), 0);
-	assert_int_equal(uspace_map_new(&uspace, &attr, id, &map), 0);
+	assert_int_equal(uspace_map_new(&uspace, &attr, id, NULL, &map), 0);
 	assert_int_equal(uspace_map_settle(map, &reason), 0);
 	assert_int_equal(map->record.data_size, REGION_RINGBUF_PAGE);
 	fake_map(uspace.base + map->record.data, REGION_RINGBUF_PAGE, PROT_READ, MAP_SHARED,

@@ -119,6 +119,8 @@ static int make_maps(void **state)
 			.map_flags = map->flags,
 		};
 
+		if (map->inner.type)
+			attr.inner_map_fd = (uint32_t)map_fds[HASH];
 		map_fds[i] = sys_bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
 		assert_true(map_fds[i] >= 0);
 		if (map->contents)

@@ -27,6 +27,7 @@ enum {
 	FILTER,
 	CONSTANTS,
 	TAILS,
+	OUTER,
 	CASE_MAPS
 };
 
@@ -45,6 +46,8 @@ static const struct verifier_map case_maps[CASE_MAPS] = {
 	[STACKS] = {BPF_MAP_TYPE_STACK_TRACE, 4, 80, 16, 0},
 	[RECORDS] = {BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0},
 	[QUEUE] = {BPF_MAP_TYPE_QUEUE, 0, 8, 4, 0},
+	[OUTER] = {BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, 4, 0,
+		   .inner = {BPF_MAP_TYPE_HASH, 8, 48, 16, 0}},
 	[TAILS] = {BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 4, 0},
 	[FILTER] = {BPF_MAP_TYPE_BLOOM_FILTER, 0, 8, 4, 0},
 };
@@ -92,6 +95,10 @@ static inline uint32_t case_cnt(const struct verifier_case *test)
 #define READ_TO(helper, off, size)                                                                 \
 	INSN_MOV64_REG(1, 10), INSN_ALU64_IMM(BPF_ADD, 1, off), INSN_MOV64_IMM(2, size),           \
 		INSN_MOV64_IMM(3, 0), INSN_CALL(helper)
+
+#define FIND_INNER                                                                                 \
+	INSN_ST(BPF_W, 10, -4, 1), INSN_MOV64_REG(2, 10), INSN_ALU64_IMM(BPF_ADD, 2, -4),          \
+		LD_MAP(1, OUTER), INSN_CALL(BPF_FUNC_map_lookup_elem)
 
 static const struct verifier_case verifier_cases[] = {
 	{"return 0", PROG(RET0), .error = 0, .log = "processed 2 insns"},
@@ -233,8 +240,7 @@ static const struct verifier_case verifier_cases[] = {
 	{"over the top of the stack", PROG(INSN_ST(BPF_DW, 10, -4, 1), RET0), .error = -EACCES},
 	{"stack never written", PROG(INSN_LDX(BPF_DW, 0, 10, -8), INSN_EXIT()), .error = 0},
 	{"stack half written",
-	 PROG(INSN_ST(BPF_W, 10, -8, 1), INSN_LDX(BPF_DW, 0, 10, -8), INSN_EXIT()),
-	 .error = 0},
+	 PROG(INSN_ST(BPF_W, 10, -8, 1), INSN_LDX(BPF_DW, 0, 10, -8), INSN_EXIT()), .error = 0},
 	{"stack written in pieces",
 	 PROG(INSN_ST(BPF_W, 10, -8, 1), INSN_ST(BPF_H, 10, -4, 1), INSN_ST(BPF_H, 10, -2, 1),
 	      INSN_LDX(BPF_DW, 0, 10, -8), INSN_EXIT()),
@@ -286,4 +292,40 @@ static const struct verifier_case verifier_cases[] = {
 	      INSN_CALL(BPF_FUNC_tail_call), INSN_MOV64_REG(1, 7), INSN_MOV64_IMM(2, 0),
 	      INSN_CALL(BPF_FUNC_ringbuf_submit), RET0),
 	 .error = -EINVAL, .log = "tail_call would lead to reference leak"},
+	{"map in a map, unchecked",
+	 PROG(FIND_INNER, INSN_MOV64_REG(1, 0), INSN_ST(BPF_DW, 10, -16, 1), INSN_MOV64_REG(2, 10),
+	      INSN_ALU64_IMM(BPF_ADD, 2, -16), INSN_CALL(BPF_FUNC_map_lookup_elem), RET0),
+	 .error = -EACCES, .log = "R1 type=map_value_or_null expected="},
+	{"map in a map",
+	 PROG(FIND_INNER, INSN_JMP_IMM(BPF_JEQ, 0, 0, 7), INSN_MOV64_REG(1, 0),
+	      INSN_ST(BPF_DW, 10, -16, 1), INSN_MOV64_REG(2, 10), INSN_ALU64_IMM(BPF_ADD, 2, -16),
+	      INSN_CALL(BPF_FUNC_map_lookup_elem), INSN_JMP_IMM(BPF_JEQ, 0, 0, 1),
+	      INSN_LDX(BPF_DW, 0, 0, 40), RET0),
+	 .error = 0},
+	{"map in a map: behind its values",
+	 PROG(FIND_INNER, INSN_JMP_IMM(BPF_JEQ, 0, 0, 7), INSN_MOV64_REG(1, 0),
+	      INSN_ST(BPF_DW, 10, -16, 1), INSN_MOV64_REG(2, 10), INSN_ALU64_IMM(BPF_ADD, 2, -16),
+	      INSN_CALL(BPF_FUNC_map_lookup_elem), INSN_JMP_IMM(BPF_JEQ, 0, 0, 1),
+	      INSN_LDX(BPF_DW, 0, 0, 41), RET0),
+	 .error = -EACCES, .log = "invalid access to map value, value_size=48 off=41 size=8"},
+	{"map in a map: its key is longer than the outer one's",
+	 PROG(FIND_INNER, INSN_JMP_IMM(BPF_JEQ, 0, 0, 5), INSN_MOV64_REG(1, 0),
+	      INSN_MOV64_REG(2, 10), INSN_ALU64_IMM(BPF_ADD, 2, -4),
+	      INSN_CALL(BPF_FUNC_map_lookup_elem), INSN_MOV64_IMM(0, 0), RET0),
+	 .error = -EINVAL},
+	{"map in a map: read as a value",
+	 PROG(FIND_INNER, INSN_JMP_IMM(BPF_JEQ, 0, 0, 1), INSN_STX(BPF_DW, 0, 0, 0), RET0),
+	 .error = -EACCES},
+	{"map of maps: not to be changed",
+	 PROG(INSN_ST(BPF_W, 10, -4, 1), INSN_ST(BPF_W, 10, -8, 1), INSN_MOV64_REG(2, 10),
+	      INSN_ALU64_IMM(BPF_ADD, 2, -4), INSN_MOV64_REG(3, 10), INSN_ALU64_IMM(BPF_ADD, 3, -8),
+	      LD_MAP(1, OUTER), INSN_MOV64_IMM(4, 0), INSN_CALL(BPF_FUNC_map_update_elem), RET0),
+	 .error = -EINVAL, .log = "cannot pass map_type 12 into func bpf_map_update_elem#2"},
+	{"map in a map after another lookup of it",
+	 PROG(FIND_INNER, INSN_JMP_IMM(BPF_JEQ, 0, 0, 15), INSN_MOV64_REG(6, 0), FIND_INNER,
+	      INSN_JMP_IMM(BPF_JEQ, 0, 0, 7), INSN_MOV64_REG(1, 6), INSN_ST(BPF_DW, 10, -16, 1),
+	      INSN_MOV64_REG(2, 10), INSN_ALU64_IMM(BPF_ADD, 2, -16),
+	      INSN_CALL(BPF_FUNC_map_lookup_elem), INSN_JMP_IMM(BPF_JEQ, 0, 0, 1),
+	      INSN_ST(BPF_DW, 0, 0, 1), RET0),
+	 .error = 0},
 };

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "vm/runtime/map.h"
+#include "vm/runtime/table.h"
 
 #define VALUE_MAX   0x7fffffffu
 #define KMALLOC_MAX 0x400000u /* KMALLOC_MAX_SIZE of x86-64 */
@@ -91,7 +92,7 @@ static int lay_out(struct region_map *map, uint32_t slots, uint64_t *ret_size)
 int rt_map_layout(struct region_map *map, uint32_t slots)
 {
 	uint64_t size = 0;
-	int r = 0;
+	int r;
 
 	map->value_stride = map->elem_stride = map->buckets = map->slots = 0;
 	map->data_size = 0;
@@ -99,10 +100,9 @@ int rt_map_layout(struct region_map *map, uint32_t slots)
 	case MAP_TYPE_PERF_ARRAY:
 		return 0;
 	case MAP_TYPE_PROG_ARRAY:
-		if (map->key_size != sizeof(uint32_t) || map->value_size != sizeof(uint32_t) ||
-		    !map->max_entries)
-			return -EINVAL;
-		size = (uint64_t)map->max_entries * sizeof(uint64_t);
+	case MAP_TYPE_ARRAY_OF_MAPS:
+	case MAP_TYPE_HASH_OF_MAPS:
+		r = table_layout(map, &size);
 		break;
 	case MAP_TYPE_RINGBUF:
 		r = ringbuf_layout(map, &size);
@@ -183,6 +183,8 @@ void *rt_map_lookup(unsigned char *base, const struct region_map *map, const voi
 		value = array_lookup(base, map, key);
 	else if (map->type == MAP_TYPE_LPM_TRIE)
 		return lpm_lookup(base, map, key, slot);
+	else if (map->type == MAP_TYPE_ARRAY_OF_MAPS || map->type == MAP_TYPE_HASH_OF_MAPS)
+		return table_lookup(base, map, key);
 	else
 		return NULL;
 	if (!value || !map_is_percpu(map))

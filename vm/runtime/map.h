@@ -19,6 +19,8 @@
 #define MAP_TYPE_LRU_HASH     9u
 #define MAP_TYPE_LRU_PERCPU   10u
 #define MAP_TYPE_LPM_TRIE     11u
+#define MAP_TYPE_ARRAY_OF_MAPS 12u
+#define MAP_TYPE_HASH_OF_MAPS 13u
 #define MAP_TYPE_QUEUE	      22u
 #define MAP_TYPE_STACK	      23u
 #define MAP_TYPE_RINGBUF      27u

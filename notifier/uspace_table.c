@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Maps of programs and of maps: the tool puts them in, programs go on as one of them
+ * (bpf_tail_call()) or look one up.
+ *
+ * What stands in one is noted here as the calls that change it go to the kernel's map; the table
+ * that processes read is in the code part. From the first attachment in traced processes on all
+ * that stands in it is ready for them: maps have their contents in the region, those of its
+ * programs, too, and processes map what is needed before an entry says where it is.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/sys.h"
+#include "kernel-bridge/kobject.h"
+#include "notifier/call.h"
+#include "notifier/uspace.h"
+#include "notifier/uspace_late.h"
+#include "notifier/uspace_targets.h"
+#include "notifier/uspace_tier.h"
+#include "vm/runtime/table.h"
+
+#define GRACE_MS       100 /* that programs which may use what was taken out are waited for */
+#define GRACE_PAUSE_NS 20000
+
+static bool holds_programs(const struct uspace_map *map)
+{
+	return map->record.type == BPF_MAP_TYPE_PROG_ARRAY;
+}
+
+static bool is_hash(const struct uspace_map *map)
+{
+	return map->record.type == BPF_MAP_TYPE_HASH_OF_MAPS;
+}
+
+static uint32_t slots_of(const struct uspace_map *map)
+{
+	return is_hash(map) ? map->record.buckets : map->record.max_entries;
+}
+
+int uspace_table_new(struct uspace_map *map)
+{
+	map->table = calloc(slots_of(map), sizeof(*map->table));
+	return map->table ? 0 : -ENOMEM;
+}
+
+void uspace_table_place(struct uspace_map *map)
+{
+	/* Something else may have stood there. */
+	memset(map->uspace->base + map->record.data, 0, map->record.data_size);
+}
+
+void uspace_table_free(struct uspace_map *map)
+{
+	free(map->table);
+	map->table = NULL;
+}
+
+static bool is_empty(const struct uspace_entry *entry)
+{
+	return !entry->prog && !entry->map && !entry->foreign;
+}
+
+/* Where it is, for processes that have mapped as much as the last plan says. */
+static uint64_t word_of(const struct uspace_map *map, const struct uspace_entry *entry)
+{
+	uint64_t at = entry->prog ? entry->prog->code : entry->map ? entry->map->record_offset : 0;
+
+	return at ? (uint64_t)map->uspace->mapped << 32 | at : 0;
+}
+
+/* The first @cnt maps of @prog. */
+static void leave_maps(struct uspace_prog *prog, uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++)
+		uspace_map_leave(prog->maps[i]);
+}
+
+static int enter_prog(struct uspace_prog *prog, struct reason *reason)
+{
+	if (!prog->code)
+		return reason_set(reason, -EOPNOTSUPP,
+				  "a program in one of its program arrays cannot run in traced "
+				  "processes: %.300s",
+				  prog->why_not.text);
+	for (uint32_t i = 0; i < prog->map_cnt; i++) {
+		int r = uspace_map_settle(prog->maps[i], reason);
+
+		if (r < 0) {
+			leave_maps(prog, i);
+			return r;
+		}
+	}
+	tiers_want(prog->uspace->tiers, prog);
+	return 0;
+}
+
+/* Programs in processes may come to it from now on. */
+static int enter(const struct uspace_entry *entry, struct reason *reason)
+{
+	if (entry->foreign)
+		return reason_set(reason, -EOPNOTSUPP,
+				  "what stands in a map of programs or maps cannot be used in "
+				  "traced processes");
+	if (entry->map)
+		return uspace_map_settle(entry->map, reason);
+	return entry->prog ? enter_prog(entry->prog, reason) : 0;
+}
+
+static void leave(const struct uspace_entry *entry)
+{
+	if (entry->map)
+		uspace_map_leave(entry->map);
+	else if (entry->prog)
+		leave_maps(entry->prog, entry->prog->map_cnt);
+}
+
+static void entry_deinit(struct uspace_entry *entry)
+{
+	uspace_prog_unref(entry->prog);
+	uspace_map_unref(entry->map);
+	*entry = (struct uspace_entry){0};
+}
+
+int uspace_table_settle(struct uspace_map *map, struct reason *reason)
+{
+	if (map->settled)
+		return 0;
+	/* Now: a program in the array may use it itself. */
+	map->settled = true;
+	for (uint32_t i = 0; i < slots_of(map); i++) {
+		int r = enter(&map->table[i], reason);
+
+		if (r == 0)
+			continue;
+		while (i-- > 0)
+			leave(&map->table[i]);
+		map->settled = false;
+		return r;
+	}
+	return 0;
+}
+
+static int return_entry(const struct uspace_entry *entry)
+{
+	const struct uspace_prog *prog = entry->prog;
+	int r = entry->map ? uspace_map_return(entry->map) : 0;
+
+	for (uint32_t i = 0; prog && i < prog->map_cnt && r == 0; i++)
+		if (!prog->maps[i]->table)
+			r = uspace_map_return(prog->maps[i]);
+	return r;
+}
+
+int uspace_table_return(struct uspace_map *map)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < slots_of(map) && r == 0; i++)
+		r = return_entry(&map->table[i]);
+	return r;
+}
+
+int uspace_table_each(struct uspace_map *map, uspace_table_fn *fn, void *data)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; map->table && i < slots_of(map) && r == 0; i++) {
+		struct uspace_entry entry;
+
+		pthread_mutex_lock(&map->uspace->lock);
+		entry = map->table[i];
+		if (entry.prog)
+			uspace_prog_ref(entry.prog);
+		if (entry.map)
+			uspace_map_ref(entry.map);
+		pthread_mutex_unlock(&map->uspace->lock);
+		if (!is_empty(&entry))
+			r = fn(&entry, data);
+		entry_deinit(&entry);
+	}
+	return r;
+}
+
+/* @entry takes a slot's place. Return: what stood there, for its owner to end. */
+static struct uspace_entry exchange(struct uspace_map *map, uint32_t slot,
+				    struct uspace_entry entry)
+{
+	struct uspace_entry old;
+
+	pthread_mutex_lock(&map->uspace->lock);
+	old = map->table[slot];
+	map->table[slot] = entry;
+	pthread_mutex_unlock(&map->uspace->lock);
+	return old;
+}
+
+static void publish(struct uspace_map *map, uint32_t slot, const void *key)
+{
+	uint64_t word = word_of(map, &map->table[slot]);
+
+	if (is_hash(map))
+		table_hash_write(map->uspace->base, &map->record, slot, key, word);
+	else
+		table_array_write(map->uspace->base, &map->record, slot, word);
+}
+
+/* As much is to be mapped for it as before: the room was taken when the program was loaded. */
+static void recode(struct uspace_map *map, const struct uspace_prog *prog)
+{
+	const uint64_t *words = (const void *)(map->uspace->base + map->record.data);
+
+	for (uint32_t i = 0; i < slots_of(map); i++)
+		if (map->table[i].prog == prog && words[i])
+			table_array_write(map->uspace->base, &map->record, i,
+					  (words[i] & ~(uint64_t)UINT32_MAX) | prog->code);
+}
+
+void uspace_table_recode(struct uspace *uspace, const struct uspace_prog *prog)
+{
+	struct uspace_map *map;
+
+	pthread_mutex_lock(&uspace->lock);
+	list_for_each(map, &uspace->maps, node)
+	{
+		if (map->table && holds_programs(map))
+			recode(map, prog);
+	}
+	pthread_mutex_unlock(&uspace->lock);
+}
+
+void uspace_table_clear(struct uspace_map *map)
+{
+	for (uint32_t i = 0; map->table && i < slots_of(map); i++) {
+		struct uspace_entry old = exchange(map, i, (struct uspace_entry){0});
+
+		if (map->settled)
+			leave(&old);
+		entry_deinit(&old);
+	}
+	if (map->table)
+		uspace_table_place(map);
+}
+
+/* What the tenant's object behind our descriptor @fd is as an entry. Errors: it is none that can be
+ * one. */
+static int entry_of(struct call *call, const struct uspace_map *map, int fd,
+		    struct uspace_entry *ret_entry)
+{
+	const enum kobject_kind wanted = holds_programs(map) ? KOBJECT_PROG : KOBJECT_MAP;
+	struct uspace_entry entry = {.foreign = true};
+	enum kobject_kind kind;
+	struct object *object;
+	uint32_t id;
+	int r = kobject_identify(fd, &kind, &id);
+
+	if (r < 0 || kind != wanted)
+		return -EINVAL;
+	pthread_mutex_lock(&call->tenant->lock);
+	object = object_by_real_id(&call->tenant->table, kind, id);
+	if (object && object->uprog)
+		entry = (struct uspace_entry){.prog = uspace_prog_ref(object->uprog)};
+	else if (object && object->umap)
+		entry = (struct uspace_entry){.map = uspace_map_ref(object->umap)};
+	pthread_mutex_unlock(&call->tenant->lock);
+	*ret_entry = entry;
+	return 0;
+}
+
+/* Slot for @key, or -ENOENT: beyond an array, not in a hash (@make: and no room for it). */
+static int64_t find_slot(const struct uspace_map *map, const void *key, bool make)
+{
+	uint32_t index;
+
+	if (is_hash(map))
+		return table_hash_find(map->uspace->base, &map->record, key, make);
+	memcpy(&index, key, sizeof(index));
+	return index < map->record.max_entries ? (int64_t)index : -ENOENT;
+}
+
+/* Until no program runs that may have seen what was taken out, as the kernel does
+ * (maybe_wait_bpf_programs()): then the tool reads what they did with it. */
+static void wait_for_programs(const struct uspace *uspace)
+{
+	const struct timespec pause = {.tv_nsec = GRACE_PAUSE_NS};
+	const struct region_shared *shared = (void *)(uspace->base + REGION_SHARED);
+	const uint32_t slots = ((const struct region_header *)(void *)uspace->base)->slots;
+	int left = GRACE_MS * 1000000 / GRACE_PAUSE_NS;
+
+	for (uint32_t i = 0; i < slots; i++) {
+		const struct region_slot *slot = &shared->slots[i];
+		uint64_t owner = __atomic_load_n(&slot->owner, __ATOMIC_ACQUIRE);
+		uint64_t episodes = __atomic_load_n(&slot->episodes, __ATOMIC_ACQUIRE);
+
+		while (owner && left > 0 &&
+		       __atomic_load_n(&slot->owner, __ATOMIC_ACQUIRE) == owner &&
+		       __atomic_load_n(&slot->episodes, __ATOMIC_ACQUIRE) == episodes) {
+			nanosleep(&pause, NULL);
+			left--;
+		}
+	}
+}
+
+/**
+ * struct change - one element command on its way
+ * @cmd: BPF_MAP_UPDATE_ELEM or BPF_MAP_DELETE_ELEM
+ * @attr: for the kernel, with our own descriptors
+ * @entry: what is put in
+ */
+struct change {
+	struct call *call;
+	struct uspace_map *map;
+	int cmd;
+	struct abi_map_elem attr;
+	struct uspace_entry entry;
+};
+
+/* In the kernel, then here. Holds @apply; whatever @change->entry is afterwards is to be ended. */
+static int change_locked(struct change *change)
+{
+	struct uspace_map *map = change->map;
+	const void *key = (const void *)(uintptr_t)change->attr.key;
+	struct uspace_reach reach;
+	int64_t slot;
+	int r = 0;
+
+	if (map->settled)
+		r = enter(&change->entry, &change->call->reason);
+	if (r < 0)
+		return r;
+	r = sys_bpf(change->cmd, &change->attr, sizeof(change->attr));
+	slot = r == 0 ? find_slot(map, key, change->cmd == BPF_MAP_UPDATE_ELEM) : -ENOENT;
+	if (slot >= 0)
+		change->entry = exchange(map, (uint32_t)slot, change->entry);
+	/* Whoever cannot be given what is missing goes on as if nothing stood there. */
+	if (slot >= 0 && map->settled)
+		uspace_targets_cover(map->uspace, guest_tgid(&change->call->guest), &reach);
+	if (slot >= 0)
+		publish(map, (uint32_t)slot, key);
+	if (map->settled)
+		leave(&change->entry);
+	return r;
+}
+
+static int change_run(struct change *change)
+{
+	struct uspace *uspace = change->map->uspace;
+	int r;
+
+	/* It may be followed for a file it read; whoever holds the lock may have to stop it. */
+	uspace_late_let_go(uspace, guest_tgid(&change->call->guest));
+	pthread_mutex_lock(&uspace->apply);
+	r = change_locked(change);
+	pthread_mutex_unlock(&uspace->apply);
+	if (r == 0 && !holds_programs(change->map) && change->map->settled)
+		wait_for_programs(uspace);
+	entry_deinit(&change->entry);
+	return r;
+}
+
+/* One element: its key, and for an update the descriptor by which the tool names it. */
+static int change_one(struct call *call, struct uspace_map *map, int map_fd, int cmd,
+		      const void *key, int guest_fd, uint64_t flags)
+{
+	struct change change = {
+		.call = call,
+		.map = map,
+		.cmd = cmd,
+		.attr = {.map_fd = (uint32_t)map_fd, .key = (uintptr_t)key, .flags = flags}};
+	cleanup_fd int fd = -1;
+
+	if (cmd == BPF_MAP_UPDATE_ELEM) {
+		fd = guest_get_fd(&call->guest, guest_fd);
+		/* The kernel says what is wrong with another thing. */
+		if (fd < 0 || entry_of(call, map, fd, &change.entry) < 0)
+			return CALL_CONTINUE;
+		change.attr.value = (uintptr_t)&fd;
+	}
+	return change_run(&change);
+}
+
+static bool is_the_map(const struct uspace_map *map, int fd)
+{
+	enum kobject_kind kind;
+	uint32_t id;
+
+	return kobject_identify(fd, &kind, &id) == 0 && kind == KOBJECT_MAP && id == map->real_id;
+}
+
+int uspace_table_command(struct call *call, struct uspace_map *map)
+{
+	const struct abi_map_elem *attr = &call->attr.map_elem;
+	const int cmd = (int)call->notif.data.args[0];
+	cleanup_fd int map_fd = -1;
+	cleanup_free void *key = NULL;
+	int guest_fd = -1, r;
+
+	if (cmd != BPF_MAP_UPDATE_ELEM && cmd != BPF_MAP_DELETE_ELEM)
+		return CALL_CONTINUE;
+	map_fd = guest_get_fd(&call->guest, (int)attr->map_fd);
+	if (map_fd < 0)
+		return map_fd;
+	key = malloc(map->record.key_size);
+	if (!key)
+		return -ENOMEM;
+	r = guest_read(&call->guest, attr->key, key, map->record.key_size);
+	if (r == 0 && cmd == BPF_MAP_UPDATE_ELEM)
+		r = guest_read(&call->guest, attr->value, &guest_fd, sizeof(guest_fd));
+	if (r == 0 && !guest_valid(&call->guest))
+		r = -ESRCH;
+	if (r < 0)
+		return r;
+	if (!is_the_map(map, map_fd))
+		return CALL_CONTINUE;
+	return change_one(call, map, map_fd, cmd, key, guest_fd, attr->flags);
+}

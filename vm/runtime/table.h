@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tables in the code part, which only the daemon writes: of program arrays and of maps of maps. An
+ * entry is a word: in its upper half how much of the region a process must have mapped for it
+ * (struct region_config.mapped), in its lower half where in the region it leads; 0 is none.
+ *
+ * A hash of maps has slots, twice as many as entries at least, of which the first that is free from
+ * a key's place on holds it:
+ *
+ *	uint64_t sequence	odd while the daemon writes the slot
+ *	uint64_t word		TABLE_GONE: the key was deleted, others may follow
+ *	the key, rounded up to 8 bytes
+ */
+#pragma once
+
+#include "vm/runtime/map.h"
+
+#define TABLE_GONE 1u
+
+/** table_layout() - what the record of such a map says. Return: 0, -EINVAL or -E2BIG. */
+int table_layout(struct region_map *map, uint64_t *ret_size);
+
+/** table_lookup() - for programs: address of the inner map's record, or NULL */
+void *table_lookup(unsigned char *base, const struct region_map *map, const void *key);
+
+/* For the daemon. */
+void table_array_write(unsigned char *base, const struct region_map *map, uint32_t slot,
+		       uint64_t word);
+/** table_hash_find() - slot that has @key, or (@make) where it would go; -ENOENT, -E2BIG */
+int64_t table_hash_find(unsigned char *base, const struct region_map *map, const void *key,
+			bool make);
+/** table_hash_write() - @word 0: take it out */
+void table_hash_write(unsigned char *base, const struct region_map *map, uint32_t slot,
+		      const void *key, uint64_t word);
