@@ -137,7 +137,7 @@ static void assert_stays(struct uspace_prog *prog)
 static void test_swap(void **state)
 {
 	struct uspace_prog *progs[2] = {load(STUB_ACCEPT, 7), load(STUB_ACCEPT, 8)};
-	const uint64_t first[2] = {progs[0]->code, progs[1]->code};
+	const uint64_t first[2] = {progs[0]->code, progs[1]->code}, end = uspace.code.next;
 	/* mov $7, %eax; ret */
 	const unsigned char code[] = {0xb8, 7, 0, 0, 0, 0xc3};
 
@@ -146,6 +146,9 @@ static void test_swap(void **state)
 	assert_attached(first[0], first[1]);
 	assert_improves(progs[0]);
 	assert_int_not_equal(progs[0]->code, first[0]);
+	/* Processes map what was in use when the program came to them, and perhaps no more. */
+	assert_true(progs[0]->code + progs[0]->size <= end);
+	assert_int_equal(progs[0]->room, 0);
 	assert_attached(progs[0]->code, first[1]);
 	assert_memory_equal(uspace.base + progs[0]->code, code, sizeof(code));
 	assert_int_equal(progs[0]->size, sizeof(code));
@@ -258,6 +261,10 @@ static void test_nonsense(void **state)
 		assert_non_null(strstr(reason.text, "cannot be put in place"));
 		assert_int_equal(prog->code, before);
 	}
+	answer.code_len = prog->room_size + 1;
+	assert_int_equal(uspace_prog_replace(prog, &answer, &reason), -ENOSPC);
+	assert_non_null(strstr(reason.text, "no room"));
+	assert_int_equal(prog->code, before);
 	uspace_prog_unref(prog);
 }
 
