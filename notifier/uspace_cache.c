@@ -140,8 +140,7 @@ static void write_key(struct cache_entry *entry, const struct worker_request *re
 
 	append(&at, &head, sizeof(head));
 	entry->request.prog.insns = append(&at, prog->insns, prog->cnt * sizeof(*prog->insns));
-	entry->request.maps =
-		append(&at, request->maps, prog->map_cnt * sizeof(*request->maps));
+	entry->request.maps = append(&at, request->maps, prog->map_cnt * sizeof(*request->maps));
 	for (uint32_t i = 0; i < prog->map_cnt; i++)
 		append_map(&at, &prog->maps[i]);
 	entry->hash = hash_of(entry->key, entry->key_len);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Programs that were loaded before, by the same tenant: verdict, log and code are those of the first
- * time. Never shared between tenants: how long a load takes would tell one what others load.
+ * Programs that were loaded before, by the same tenant: verdict, log and code are those of the
+ * first time. Never shared between tenants: how long a load takes would tell one what others load.
  *
- * What is looked for is all that the worker is told, byte by byte, so that the same in means the same
- * out. Where code and maps stand is not part of it (vm/code.h).
+ * What is looked for is all that the worker is told, byte by byte, so that the same in means the
+ * same out. Where code and maps stand is not part of it (vm/code.h).
  */
 #pragma once
 
@@ -27,7 +27,8 @@ struct cache {
 
 /**
  * struct cache_entry - a program as it was loaded, and what was made of it; counted
- * @cache, @listed: where it may be found; @node; all of these and @full are guarded by the cache's lock
+ * @cache, @listed: where it may be found; @node; all of these and @full are guarded by the cache's
+ * lock
  * @request: as the worker was asked for @answer; what it points to is the entry's
  * @answer: accepted and compiled
  * @full: better code, or without code; does not change once it has some
@@ -56,7 +57,8 @@ void cache_deinit(struct cache *cache);
  */
 int cache_entry_new(struct cache *cache, const struct worker_request *request,
 		    struct cache_entry **ret_entry);
-/** cache_find() - Return: another entry for the same request, with an answer and a reference, or NULL */
+/** cache_find() - Return: another entry for the same request, with an answer and a reference, or
+ * NULL */
 struct cache_entry *cache_find(struct cache *cache, const struct cache_entry *like);
 /** cache_add() - from now on it is found, unless it is too large to be kept; it has an answer */
 void cache_add(struct cache_entry *entry);

@@ -141,7 +141,8 @@ static void *work(void *data)
 			pthread_cond_wait(&tiers->changed, &tiers->lock);
 		} else {
 			deadline_in(IDLE_MS, &until);
-			if (pthread_cond_timedwait(&tiers->changed, &tiers->lock, &until) != ETIMEDOUT)
+			if (pthread_cond_timedwait(&tiers->changed, &tiers->lock, &until) !=
+			    ETIMEDOUT)
 				continue;
 			worker_stop(tiers->worker);
 			warm = false;

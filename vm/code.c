@@ -18,8 +18,8 @@ static int moved(uint32_t target, const struct code_map *maps, uint32_t map_cnt,
 		return 0;
 	if (map >= map_cnt)
 		return -EINVAL;
-	*ret_distance = (target == CODE_MAP_RECORD(map) ? maps[map].record : maps[map].data) -
-			CODE_PLACE;
+	*ret_distance =
+		(target == CODE_MAP_RECORD(map) ? maps[map].record : maps[map].data) - CODE_PLACE;
 	return 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Compiled code on its way from the worker to a region: it may stand anywhere, with its maps
- * anywhere; what depends on that is listed. The daemon puts it in place, so that the same code can be
- * used again.
+ * anywhere; what depends on that is listed. The daemon puts it in place, so that the same code can
+ * be used again.
  */
 #pragma once
 
@@ -23,9 +23,9 @@
 struct code_reloc {
 	uint32_t at, target;
 };
-#define CODE_RUNTIME	    0u
+#define CODE_RUNTIME	     0u
 #define CODE_MAP_RECORD(map) (1u + 2u * (map))
-#define CODE_MAP_DATA(map)  (2u + 2u * (map))
+#define CODE_MAP_DATA(map)   (2u + 2u * (map))
 
 /**
  * struct code_map - where a map of the program stands; bytes from the region's base

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Measures what loading a program costs: the kernel's PROG_LOAD beside the worker's answer and its
- * better code, in turns; then what a hit of either code costs in time and stack, and what memory the
- * worker takes. tests/bench/compile starts it, as root.
+ * better code, in turns; then what a hit of either code costs in time and stack, and what memory
+ *the worker takes. tests/bench/compile starts it, as root.
  *
  * usage: compile WORKER ROUNDS HITS
- *        compile load ROUNDS	PROG_LOAD as a tool does it, of whoever answers it here: for each program a
- *				line with its name, the first time and the median, minimum and maximum
- *				of the others, in µs
+ *        compile load ROUNDS	PROG_LOAD as a tool does it, of whoever answers it here: for each
+ *program a line with its name, the first time and the median, minimum and maximum of the others, in
+ *µs
  */
 #include <dirent.h>
 #include <errno.h>
@@ -46,7 +46,8 @@ static const struct program {
 } programs[] = {
 #define PROGRAM(name)                                                                              \
 	{                                                                                          \
-		#name, name##_insns, ARRAY_SIZE(name##_insns), name##_maps, ARRAY_SIZE(name##_maps) \
+#name, name##_insns, ARRAY_SIZE(name##_insns), name##_maps,                        \
+			ARRAY_SIZE(name##_maps)                                                    \
 	}
 	PROGRAM(count),
 	PROGRAM(hist),
@@ -254,8 +255,8 @@ static call_fn set_up(struct worker *worker, unsigned char *base, const struct p
 
 	make_records(program, 1, records);
 	for (uint32_t i = 0; i < program->map_cnt; i++) {
-		places[i] = (struct code_map){REGION_CODE + sizeof(records[i]) * i,
-					      records[i].data};
+		places[i] =
+			(struct code_map){REGION_CODE + sizeof(records[i]) * i, records[i].data};
 		memcpy(base + places[i].record, &records[i], sizeof(records[i]));
 	}
 	ask(worker, program, task, 1, &answer);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A tenant's region in the test's own process, with workers that are tests/programs/worker_stub.c: for
- * tests of what the daemon does with programs. Code that is put there can be called.
+ * A tenant's region in the test's own process, with workers that are tests/programs/worker_stub.c:
+ * for tests of what the daemon does with programs. Code that is put there can be called.
  */
 #pragma once
 
@@ -62,7 +62,8 @@ static inline bool fake_becomes_done(const struct uspace_prog *prog, unsigned se
 	return fake_is_done(prog);
 }
 
-/* Ask for better code, and wait until it is there, or will not come. Return: whether it is there. */
+/* Ask for better code, and wait until it is there, or will not come. Return: whether it is there.
+ */
 static inline bool fake_improve(struct uspace_prog *prog)
 {
 	tiers_want(uspace.tiers, prog);

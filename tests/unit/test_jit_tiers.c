@@ -46,8 +46,9 @@ static size_t compile(enum jit_tier tier, const struct bpf_insn *insns, uint32_t
 }
 
 /*
- * r0 = 0; for each word of the context: if it is not 0, it and r0 become r0 * 3 + it. Unrolled: there is another
- * value of r0 behind every word, and the fast tier keeps each in a place of its own.
+ * r0 = 0; for each word of the context: if it is not 0, it and r0 become r0 * 3 + it. Unrolled:
+ * there is another value of r0 behind every word, and the fast tier keeps each in a place of its
+ * own.
  */
 static uint32_t many_values(struct bpf_insn *insns, uint32_t steps)
 {
@@ -70,7 +71,8 @@ static uint32_t many_values(struct bpf_insn *insns, uint32_t steps)
 	return cnt;
 }
 
-/* Without room on the stack for the fast tier, either tier compiles all the same, within the bound. */
+/* Without room on the stack for the fast tier, either tier compiles all the same, within the bound.
+ */
 static void test_stack(void **state)
 {
 	static struct bpf_insn insns[5 * STEPS + 2];
@@ -92,9 +94,11 @@ static void test_stack(void **state)
 static void test_effort(void **state)
 {
 	const struct bpf_insn insns[] = {
-		INSN_MOV64_IMM(BPF_REG_0, 0),	       INSN_MOV64_IMM(BPF_REG_2, 10),
+		INSN_MOV64_IMM(BPF_REG_0, 0),
+		INSN_MOV64_IMM(BPF_REG_2, 10),
 		INSN_ALU64_REG(BPF_ADD, BPF_REG_0, BPF_REG_2),
-		INSN_ALU64_IMM(BPF_SUB, BPF_REG_2, 1), INSN_JMP_IMM(BPF_JNE, BPF_REG_2, 0, -3),
+		INSN_ALU64_IMM(BPF_SUB, BPF_REG_2, 1),
+		INSN_JMP_IMM(BPF_JNE, BPF_REG_2, 0, -3),
 		INSN_EXIT(),
 	};
 	size_t fast = compile(JIT_FAST, insns, ARRAY_SIZE(insns)), full;

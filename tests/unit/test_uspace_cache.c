@@ -305,7 +305,8 @@ static void test_refused(void **state)
 #define LONG 10000u
 
 /* A long program, which is the only one of its number. */
-static struct load *make_long(struct load *load, struct bpf_insn *insns, int32_t number, uint32_t cnt)
+static struct load *make_long(struct load *load, struct bpf_insn *insns, int32_t number,
+			      uint32_t cnt)
 {
 	usual(load);
 	for (uint32_t i = 0; i < cnt - 1; i++)
@@ -346,8 +347,8 @@ static void test_bounded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_same),	  TEST(test_other_places), TEST(test_improved_once),
-		TEST(test_different),	  TEST(test_refused),	   TEST(test_bounded),
+		TEST(test_same),      TEST(test_other_places), TEST(test_improved_once),
+		TEST(test_different), TEST(test_refused),      TEST(test_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

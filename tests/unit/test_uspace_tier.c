@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Better code for programs that run: it takes the first one's place wherever the program is attached,
- * and nowhere else. A worker that hangs, crashes or finds no memory leaves the first code running and
- * the next program served; programs and the tenant may go at any time. Needs root, as the daemon does.
+ * Better code for programs that run: it takes the first one's place wherever the program is
+ * attached, and nowhere else. A worker that hangs, crashes or finds no memory leaves the first code
+ * running and the next program served; programs and the tenant may go at any time. Needs root, as
+ * the daemon does.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -57,8 +58,10 @@ static int teardown(void **state)
 static struct uspace_prog *load(enum stub_mode mode, int32_t result)
 {
 	struct bpf_insn insns[] = {
-		INSN_MOV64_IMM(BPF_REG_0, 0), INSN_JMP_IMM(BPF_JEQ, BPF_REG_1, 0, 1),
-		INSN_ALU64_IMM(BPF_ADD, BPF_REG_0, 0), INSN_MOV64_IMM(BPF_REG_0, result),
+		INSN_MOV64_IMM(BPF_REG_0, 0),
+		INSN_JMP_IMM(BPF_JEQ, BPF_REG_1, 0, 1),
+		INSN_ALU64_IMM(BPF_ADD, BPF_REG_0, 0),
+		INSN_MOV64_IMM(BPF_REG_0, result),
 		INSN_EXIT(),
 	};
 	const struct verifier_prog prog = {.insns = insns, .cnt = ARRAY_SIZE(insns)};
@@ -83,7 +86,8 @@ static void write_record(uint64_t at, struct uspace_prog *const *progs)
 		record->attach[i].code = progs[i % 2]->code;
 }
 
-/* A site with a record for all, one for a single process, and one that some process may still have. */
+/* A site with a record for all, one for a single process, and one that some process may still have.
+ */
 static void attach(struct uspace_prog *const progs[2])
 {
 	static struct plan_filter filter;
@@ -167,9 +171,12 @@ static void test_swap(void **state)
 
 static void test_failures(void **state)
 {
-	const enum stub_mode modes[] = {STUB_HANG, STUB_CRASH, STUB_OPEN,
+	const enum stub_mode modes[] = {
+		STUB_HANG,
+		STUB_CRASH,
+		STUB_OPEN,
 #ifndef __SANITIZE_ADDRESS__
-					STUB_EAT,
+		STUB_EAT,
 #endif
 	};
 
@@ -245,8 +252,11 @@ static void test_ends_meanwhile(void **state)
 static void test_nonsense(void **state)
 {
 	struct uspace_prog *prog = load(STUB_ACCEPT, 7);
-	const struct code_reloc relocs[] = {{3, CODE_RUNTIME}, {6, CODE_RUNTIME}, {UINT32_MAX, 0},
-					    {0, CODE_MAP_RECORD(0)}, {0, UINT32_MAX}};
+	const struct code_reloc relocs[] = {{3, CODE_RUNTIME},
+					    {6, CODE_RUNTIME},
+					    {UINT32_MAX, 0},
+					    {0, CODE_MAP_RECORD(0)},
+					    {0, UINT32_MAX}};
 	unsigned char code[6] = {0};
 	struct worker_answer answer = {.code = code, .code_len = sizeof(code), .reloc_cnt = 1};
 	const uint64_t before = prog->code;
@@ -268,7 +278,8 @@ static void test_nonsense(void **state)
 	uspace_prog_unref(prog);
 }
 
-/* Processes "bpfshim-worker" that are children of this one, and the highest nice value among them. */
+/* Processes "bpfshim-worker" that are children of this one, and the highest nice value among them.
+ */
 static unsigned count_workers(int *ret_nice)
 {
 	DIR *dir = opendir("/proc");
@@ -324,9 +335,12 @@ static void test_process(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_swap),	    TEST(test_failures),
-		TEST(test_loads_meanwhile), TEST(test_freed_meanwhile),
-		TEST(test_ends_meanwhile),  TEST(test_nonsense),
+		TEST(test_swap),
+		TEST(test_failures),
+		TEST(test_loads_meanwhile),
+		TEST(test_freed_meanwhile),
+		TEST(test_ends_meanwhile),
+		TEST(test_nonsense),
 		TEST(test_process),
 	};
 
