@@ -132,6 +132,25 @@ static int used_stack(const struct builder *b, uint32_t subprog, uint32_t *ret_d
 	return 0;
 }
 
+/* The kernel lets programs of root read what others have left on its stack. */
+static int add_clearing(struct builder *b, uint32_t subprog, struct reason *reason)
+{
+	struct bpf_insn seq[GUARD_STACK_MAX / 8];
+	uint32_t depth = 0, words;
+	int r = used_stack(b, subprog, &depth, reason);
+
+	words = (depth + 7) / 8;
+	if (r < 0 || !words)
+		return r;
+	if (words > ARRAY_SIZE(seq))
+		return reason_set(reason, -EINVAL, "%u bytes of stack are more than there can be",
+				  depth);
+	for (uint32_t i = 0; i < words; i++)
+		seq[i] = (struct bpf_insn)INSN_ST(BPF_DW, BPF_REG_10,
+						  (int16_t) - (8 * ((int)i + 1)), 0);
+	return insns_edits_add(&b->edits, b->starts[subprog], INSNS_PROLOGUE, seq, words);
+}
+
 /* Source: include/uapi/linux/bpf.h struct bpf_pidns_info; the helper zeroes it when it fails. */
 static int add_pid_tgid(struct builder *b, uint32_t at, uint32_t depth, struct reason *reason)
 {
@@ -241,6 +260,11 @@ static int add_edits(struct builder *b, struct reason *reason)
 	for (uint32_t i = 0; i < prog->cnt; i++) {
 		while (subprog + 1 < b->start_cnt && b->starts[subprog + 1] <= i)
 			subprog++;
+		if (b->request->clear_stack && b->starts[subprog] == i) {
+			r = add_clearing(b, subprog, reason);
+			if (r < 0)
+				return r;
+		}
 		if (insn_is_helper_call(&prog->insns[i])) {
 			r = edit_call(b, i, subprog, reason);
 			if (r < 0)

@@ -36,12 +36,14 @@
  * @prog: the tenant's program, borrowed
  * @scope: the tenant
  * @stack_depths: used stack per subprogram (bytes), in program order, as statslog_depths()
- *	reads it from a trial load of @prog; may be NULL when guard_needs_depths() is false
+ *	reads it from a trial load of @prog; may be NULL when guard_needs_depths() is false and
+ *@clear_stack, too
  * @stack_depth_cnt: elements of it. If they are not as many as @prog has subprograms (the kernel
  *	leaves dead ones out), the deepest one stands for all
  * @denied: whether the policy refuses this helper id; NULL refuses none but those that no guard
  *	can follow (timers)
  * @denied_data: handed to @denied
+ * @clear_stack: each subprogram begins by writing zeros to the stack it uses; needs depths
  * @with_prologue: return 0 at once outside of the tenant's cgroup; set for tracing programs
  */
 struct guard_request {
@@ -51,7 +53,7 @@ struct guard_request {
 	uint32_t stack_depth_cnt;
 	bool (*denied)(uint32_t helper, void *data);
 	void *denied_data;
-	bool with_prologue;
+	bool clear_stack, with_prologue;
 };
 
 /**

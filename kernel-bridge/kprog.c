@@ -15,6 +15,7 @@
 #include "kernel-bridge/guard.h"
 #include "kernel-bridge/statslog.h"
 #include "kernel-bridge/taskfree.h"
+#include "kernel-bridge/unprivileged.h"
 
 #define STATS_LOG_SIZE 16384u
 #define DIAGNOSIS_SIZE 65536u
@@ -73,7 +74,8 @@ static int load(const struct kprog_request *request, const struct insns_prog *pr
 	attr.log_level = log ? log->level : 0;
 	attr.log_buf = log ? (uintptr_t)log->buf : 0;
 	attr.log_size = log ? log->size : 0;
-	fd = sys_bpf(BPF_PROG_LOAD, &attr, request->attr_size);
+	fd = request->unprivileged ? unprivileged_prog_load(&attr, request->attr_size)
+				   : sys_bpf(BPF_PROG_LOAD, &attr, request->attr_size);
 	if (log)
 		log->true_size = attr.log_true_size;
 	return fd;
@@ -136,19 +138,32 @@ static int load_guarded(const struct kprog_request *request, const struct guard_
 	return fd;
 }
 
+int kprog_try(const struct kprog_request *request, uint32_t *ret_log_true_size)
+{
+	struct log_target log = {
+		.level = request->log_level, .size = request->log_size, .buf = request->log_buf};
+	int fd = load(request, &request->prog, &log);
+
+	*ret_log_true_size = log.true_size;
+	close_fd(fd);
+	return fd < 0 ? fd : 0;
+}
+
 int kprog_load(const struct kprog_request *request, struct kprog_result *ret_result,
 	       struct reason *reason)
 {
 	uint32_t depths[GUARD_STACK_MAX], n_depths = 0;
 	struct log_target log = {
 		.level = request->log_level, .size = request->log_size, .buf = request->log_buf};
-	bool needs_depths = guard_needs_depths(&request->prog, request->scope);
+	bool needs_depths =
+		request->clear_stack || guard_needs_depths(&request->prog, request->scope);
 	struct guard_request guard = {
 		.prog = request->prog,
 		.scope = request->scope,
 		.stack_depths = depths,
 		.denied = request->denied,
 		.denied_data = request->denied_data,
+		.clear_stack = request->clear_stack,
 		.with_prologue = runs_on_events(request->attr.prog_type),
 	};
 	int r;

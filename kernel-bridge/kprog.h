@@ -22,6 +22,8 @@
  * @fd_array: translated descriptors or NULL
  * @log_level, @log_buf, @log_size: where the verifier's log of the tenant's program goes
  * @denied: helpers the policy refuses
+ * @clear_stack: what the program does not write of its stack must tell it nothing
+ * @unprivileged: load it as for a caller without CAP_PERFMON, which types that trace cannot do
  */
 struct kprog_request {
 	struct abi_prog_load attr;
@@ -34,6 +36,7 @@ struct kprog_request {
 	const struct scope *scope;
 	bool (*denied)(uint32_t helper, void *data);
 	void *denied_data;
+	bool clear_stack, unprivileged;
 };
 
 /**
@@ -55,6 +58,13 @@ struct kprog_result {
  * that their owner holds, whoever sends, and @denied must keep it from looking at the sender.
  */
 bool kprog_serves(uint32_t prog_type);
+
+/**
+ * kprog_try() - what the kernel says of the tenant's program as it is, which is closed at once
+ *
+ * Return: 0 or -errno.
+ */
+int kprog_try(const struct kprog_request *request, uint32_t *ret_log_true_size);
 
 /**
  * kprog_load() - load and guard

@@ -13,6 +13,7 @@
 #include "notifier/call.h"
 #include "notifier/cmd_prog_user.h"
 #include "notifier/commands.h"
+#include "notifier/gate.h"
 #include "notifier/guestlog.h"
 
 #define FDS_MAX	     512u /* different descriptors in one program; the kernel takes 64 maps */
@@ -214,8 +215,11 @@ static bool takes_callback(const struct insns_prog *prog)
 static int check_kfunc(const struct load *load, const struct bpf_insn *insn)
 {
 	struct call *call = load->call;
-	int r = policy_check_kfuncs(call->tenant->policy, &call->reason);
+	int r;
 
+	if (call->tenant->verify_only)
+		return 0;
+	r = policy_check_kfuncs(call->tenant->policy, &call->reason);
 	if (r < 0)
 		return r;
 	/* The module's BTF would be looked up behind what translate_fd_array() makes. */
@@ -237,8 +241,11 @@ static int check_kfunc(const struct load *load, const struct bpf_insn *insn)
 static int check_variable(const struct load *load, int32_t module)
 {
 	struct call *call = load->call;
-	int r = policy_check_kernel_memory(call->tenant->policy, &call->reason);
+	int r;
 
+	if (call->tenant->verify_only)
+		return 0;
+	r = policy_check_kernel_memory(call->tenant->policy, &call->reason);
 	if (r == 0 && module)
 		r = reason_set(&call->reason, -EPERM, "variables of kernel modules are not served");
 	if (r == 0 && load->request.attr.prog_type == BPF_PROG_TYPE_SOCKET_FILTER)
@@ -281,28 +288,37 @@ static bool kernel_needed(const struct call *call, const struct abi_prog_load *a
 	return attr->prog_type != BPF_PROG_TYPE_KPROBE || !call->tenant->uspace;
 }
 
-/* What the program is, before a byte of it is looked at. */
-static int check_kind(struct call *call, const struct abi_prog_load *attr)
+/* Whether the policy and the guard let it run at all. */
+static int check_placement(struct call *call, const struct abi_prog_load *attr)
 {
 	const struct policy *policy = call->tenant->policy;
-	int r;
-
-	/* Nonsense gets the kernel's answer, before the policy has an opinion. */
-	if (attr->insn_cnt == 0)
-		return -E2BIG;
-	if (attr->prog_type == BPF_PROG_TYPE_UNSPEC)
-		return -EINVAL;
-	r = kernel_needed(call, attr) ? policy_check_kernel(policy, &call->reason) : 0;
+	int r = kernel_needed(call, attr) ? policy_check_kernel(policy, &call->reason) : 0;
 	if (r == 0)
 		r = policy_check_prog_type(policy, attr->prog_type, &call->reason);
 	if (r == 0 && !kprog_serves(attr->prog_type))
 		r = reason_set(&call->reason, -EPERM,
 			       "programs of type %u are not served: no guard fits them",
 			       attr->prog_type);
+	return r;
+}
+
+/* What the program is, before a byte of it is looked at. */
+static int check_kind(struct call *call, const struct abi_prog_load *attr)
+{
+	int r = 0;
+
+	/* Nonsense gets the kernel's answer, before the policy has an opinion. */
+	if (attr->insn_cnt == 0)
+		return -E2BIG;
+	if (attr->prog_type == BPF_PROG_TYPE_UNSPEC)
+		return -EINVAL;
+	/* What never runs does no harm. */
+	if (!call->tenant->verify_only)
+		r = check_placement(call, attr);
 	if (r == 0)
 		r = call_reserve(call, POLICY_QUOTA_PROGS, 1);
 	if (r == 0)
-		r = policy_check_quota(policy, POLICY_QUOTA_INSNS, 0, attr->insn_cnt,
+		r = policy_check_quota(call->tenant->policy, POLICY_QUOTA_INSNS, 0, attr->insn_cnt,
 				       &call->reason);
 	if (r < 0)
 		return r;
@@ -393,6 +409,8 @@ static int prog_load(struct load *load, struct kprog_result *ret_result)
 		r = translate_fd(load, (int)attr->prog_btf_fd, KOBJECT_BTF, &fd);
 		attr->prog_btf_fd = (uint32_t)fd;
 	}
+	if (r == 0 && call->tenant->verify_only)
+		return gate_verify_only(call, &load->request, load->log, ret_result);
 	if (r == 0)
 		r = prog_user_load(call, attr, load->request.prog.insns, load->fd_array,
 				   load->license, load->log, &load->user);
@@ -404,7 +422,7 @@ static int prog_load(struct load *load, struct kprog_result *ret_result)
 		ret_result->fd = r < 0 ? -1 : r;
 		return r < 0 ? r : 0;
 	}
-	return kprog_load(&load->request, ret_result, &call->reason);
+	return gate_load(call, &load->request, &load->user, load->log, ret_result);
 }
 
 int cmd_prog_load(struct call *call)
@@ -471,5 +489,8 @@ int cmd_prog_load(struct call *call)
  */
 int cmd_prog_test_run(struct call *call)
 {
+	if (call->tenant->verify_only)
+		return reason_set(&call->reason, -EOPNOTSUPP,
+				  "programs are verified only and do not run");
 	return CALL_CONTINUE;
 }

@@ -10,45 +10,27 @@
 
 #include "base/cleanup.h"
 #include "base/license.h"
-#include "base/sys.h"
-#include "kernel-bridge/insns.h"
 #include "kernel-bridge/kobject.h"
 #include "kernel-bridge/kprog.h"
 #include "notifier/call.h"
+#include "notifier/prog_maps.h"
 
 /* Maps of one program as it names them. @contents: of those that do not change, owned */
 struct map_refs {
+	struct call *call;
+	struct prog_user *user;
 	struct uspace_map *maps[VERIFIER_MAPS_MAX];
 	struct verifier_map shapes[VERIFIER_MAPS_MAX];
 	unsigned char *contents[VERIFIER_MAPS_MAX];
 	uint32_t cnt;
 };
 
-#define CONTENTS_MAX (64u << 10) /* of one map: constants are few, and this is read at each load   \
-				  */
-
-/* What constant data is at most worth knowing is what nobody can change: not the tool, not a
- * program. */
-static unsigned char *read_contents(int fd, const struct region_map *record)
-{
-	cleanup_free unsigned char *value = NULL;
-	uint32_t zero = 0;
-	union bpf_attr attr = {.map_fd = (uint32_t)fd, .key = (uintptr_t)&zero};
-
-	if (record->type != BPF_MAP_TYPE_ARRAY || record->max_entries != 1 ||
-	    !(record->flags & BPF_F_RDONLY_PROG) || record->value_size > CONTENTS_MAX ||
-	    !kobject_is_frozen(fd))
-		return NULL;
-	value = malloc(record->value_size);
-	attr.value = (uintptr_t)value;
-	if (!value || sys_bpf(BPF_MAP_LOOKUP_ELEM, &attr, sizeof(attr)) < 0)
-		return NULL;
-	return take_ptr(&value);
-}
-
 /* Index of the map behind our descriptor @fd, which is added when it is new. */
-static int map_index(struct call *call, struct prog_user *user, struct map_refs *refs, int fd)
+static int map_index(int fd, void *data)
 {
+	struct map_refs *refs = data;
+	struct call *call = refs->call;
+	struct prog_user *user = refs->user;
 	enum kobject_kind kind;
 	struct object *object;
 	struct uspace_map *map = NULL;
@@ -80,52 +62,25 @@ static int map_index(struct call *call, struct prog_user *user, struct map_refs 
 		.flags = map->record.flags,
 		.inner = {map->inner.type, map->inner.key_size, map->inner.value_size,
 			  map->inner.max_entries, map->inner.flags}};
-	refs->contents[refs->cnt] = read_contents(fd, &map->record);
+	refs->contents[refs->cnt] = prog_maps_contents(fd, &refs->shapes[refs->cnt]);
 	refs->shapes[refs->cnt].contents = refs->contents[refs->cnt];
 	refs->maps[refs->cnt] = map;
 	return (int)refs->cnt++;
-}
-
-/* Descriptors in @insns become indices, named the same way whichever of the four forms was used. */
-static int index_maps(struct call *call, struct prog_user *user, struct map_refs *refs,
-		      struct bpf_insn *insns, uint32_t cnt, const int *fd_array)
-{
-	for (uint32_t i = 0; i < cnt; i++) {
-		struct bpf_insn *insn = &insns[i];
-		bool by_index = insn->src_reg == BPF_PSEUDO_MAP_IDX ||
-				insn->src_reg == BPF_PSEUDO_MAP_IDX_VALUE;
-		bool value = insn->src_reg == BPF_PSEUDO_MAP_VALUE ||
-			     insn->src_reg == BPF_PSEUDO_MAP_IDX_VALUE;
-		int r;
-
-		if (!insn_is_ld_imm64(insn))
-			continue;
-		i++;
-		if (!by_index && !value && insn->src_reg != BPF_PSEUDO_MAP_FD)
-			continue;
-		if (by_index && !fd_array)
-			return -EINVAL;
-		r = map_index(call, user, refs, by_index ? fd_array[insn->imm] : insn->imm);
-		if (r < 0)
-			return r;
-		insn->src_reg = value ? BPF_PSEUDO_MAP_VALUE : BPF_PSEUDO_MAP_FD;
-		insn->imm = r;
-	}
-	return 0;
 }
 
 static int ask(struct call *call, const struct abi_prog_load *attr, struct bpf_insn *insns,
 	       const int *fd_array, const char *license, const struct guestlog *log,
 	       struct prog_user *user)
 {
-	struct map_refs refs = {.cnt = 0};
+	struct map_refs refs = {.call = call, .user = user};
 	struct verifier_prog prog = {.insns = insns,
 				     .cnt = attr->insn_cnt,
 				     .type = attr->prog_type,
 				     .attach_type = attr->expected_attach_type,
 				     .gpl = license_is_gpl(license),
+				     .sleepable = attr->prog_flags & BPF_F_SLEEPABLE,
 				     .maps = refs.shapes};
-	int r = index_maps(call, user, &refs, insns, attr->insn_cnt, fd_array);
+	int r = prog_maps_index(insns, attr->insn_cnt, fd_array, map_index, &refs);
 
 	prog.map_cnt = user->map_cnt = refs.cnt;
 	if (r == 0) {
@@ -140,7 +95,7 @@ static int ask(struct call *call, const struct abi_prog_load *attr, struct bpf_i
 	return r;
 }
 
-/* What the policy refuses is refused wherever the program runs. */
+/* What the policy refuses by name is refused wherever the program runs. */
 static void check_helpers(struct call *call, struct prog_user *user)
 {
 	const uint64_t *helpers = user->answer.facts.helpers;
@@ -148,7 +103,7 @@ static void check_helpers(struct call *call, struct prog_user *user)
 
 	for (uint32_t id = 0; id < 256; id++) {
 		if (!(helpers[id / 64] >> (id % 64) & 1) ||
-		    policy_check_helper(call->tenant->policy, id, &reason) == 0)
+		    policy_check_user_helper(call->tenant->policy, id, &reason) == 0)
 			continue;
 		uspace_prog_refuse(user->prog, &reason);
 		return;

@@ -17,5 +17,5 @@ int ctl_verify(int argc, char **argv);
 /** ctl_ps() - what runs right now */
 int ctl_ps(int argc, char **argv);
 
-/** ctl_vm() - run a program in the virtual machine; returns only when that cannot be started */
+/** ctl_vm() - run a program in the virtual machine; Return: exit status */
 int ctl_vm(int argc, char **argv);

@@ -144,12 +144,14 @@ static long take_prog(struct object_load *load, const union bpf_attr *attr)
 	if (!load->insns)
 		return -1;
 	memcpy(load->insns, (const void *)(uintptr_t)attr->insns, bytes);
-	load->prog = (struct verifier_prog){.insns = load->insns,
-					    .cnt = attr->insn_cnt,
-					    .type = attr->prog_type,
-					    .attach_type = attr->expected_attach_type,
-					    .gpl = license_is_gpl((const char *)(uintptr_t)attr->license),
-					    .maps = load->maps};
+	load->prog = (struct verifier_prog){
+		.insns = load->insns,
+		.cnt = attr->insn_cnt,
+		.type = attr->prog_type,
+		.attach_type = attr->expected_attach_type,
+		.gpl = license_is_gpl((const char *)(uintptr_t)attr->license),
+		.sleepable = attr->prog_flags & BPF_F_SLEEPABLE,
+		.maps = load->maps};
 	load->error = index_maps(load);
 	return empty_file();
 }

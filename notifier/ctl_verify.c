@@ -20,7 +20,7 @@
 #include "verifier/worker.h"
 
 #define TIMEOUT_MS 60000
-#define LOG_SIZE   (1u << 20)
+#define LOG_SIZE   (16u << 20)
 #define HELPERS	   256u
 
 struct verify {
@@ -132,18 +132,34 @@ static void answer_json(struct json_object *row, const struct object_load *load,
 		json_object_object_add(row, "facts", facts_json(load, &answer->facts));
 }
 
+/* A log takes longer than the verdict: unless one is wanted anyway, only what is refused has one.
+ */
+static int ask_worker(struct verify *verify, const struct object_load *load,
+		      struct worker_answer *answer, struct reason *reason)
+{
+	struct worker_request request = {
+		.prog = load->prog, .log_level = verify->log_level, .log_size = LOG_SIZE};
+	uint64_t ns;
+	int r = worker_ask(verify->worker, &request, TIMEOUT_MS, answer, reason);
+
+	if (r < 0 || answer->verdict == 0 || verify->log_level)
+		return r;
+	ns = answer->verify_ns;
+	worker_answer_deinit(answer);
+	request.log_level = 1;
+	r = worker_ask(verify->worker, &request, TIMEOUT_MS, answer, reason);
+	answer->verify_ns = ns;
+	return r;
+}
+
 /* @row: NULL to print text */
 static int ask(struct verify *verify, const struct object_load *load, struct json_object *row)
 {
-	struct worker_request request = {.task = WORKER_VERIFY,
-					 .prog = load->prog,
-					 .log_level = verify->log_level ? verify->log_level : 1,
-					 .log_size = LOG_SIZE};
 	struct worker_answer answer = {0};
 	struct reason reason = {0};
 	int r;
 
-	r = worker_ask(verify->worker, &request, TIMEOUT_MS, &answer, &reason);
+	r = ask_worker(verify, load, &answer, &reason);
 	if (r < 0) {
 		fprintf(stderr, "bpfshimctl: %s: %s\n", load->name, reason.text);
 		return r;

@@ -15,11 +15,13 @@
 #define MMAP_THRESHOLD (256 << 10)
 
 static const char usage[] =
-	"usage: bpfshimd --run [--unprivileged] [--policy FILE] [--verbose] -- CMD [ARGS...]\n"
+	"usage: bpfshimd --run [--unprivileged] [--verify-only] [--policy FILE] [--verbose] --\n"
+	"                CMD [ARGS...]\n"
 	"       bpfshimd --help | --version\n"
 	"\n"
 	"  --run            serve one command tree and exit with the command's status\n"
 	"  --unprivileged   run it as root of new user, mount and pid namespaces (host uid 65534)\n"
+	"  --verify-only    programs are verified, by us alone, and never run\n"
 	"  --policy FILE    what the tree may do: bpfshim-policy(5)\n"
 	"  --verbose        one line for every intercepted call\n";
 
@@ -32,13 +34,10 @@ static int usage_error(const char *text)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"run", no_argument, NULL, 'r'},
-		{"unprivileged", no_argument, NULL, 'u'},
-		{"policy", required_argument, NULL, 'p'},
-		{"verbose", no_argument, NULL, 'v'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},
-		{NULL, 0, NULL, 0},
+		{"run", no_argument, NULL, 'r'},	 {"unprivileged", no_argument, NULL, 'u'},
+		{"verify-only", no_argument, NULL, 'o'}, {"policy", required_argument, NULL, 'p'},
+		{"verbose", no_argument, NULL, 'v'},	 {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},	 {NULL, 0, NULL, 0},
 	};
 	struct run_options run = {0};
 	bool do_run = false;
@@ -54,6 +53,9 @@ int main(int argc, char **argv)
 			break;
 		case 'u':
 			run.unprivileged = true;
+			break;
+		case 'o':
+			run.verify_only = true;
 			break;
 		case 'p':
 			run.policy = optarg;

@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <sched.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include <sys/vfs.h>
 
 #include "base/cleanup.h"
+#include "notifier/container.h"
 #include "notifier/tracefs.h"
 
 #define BPFFS	"/sys/fs/bpf"
@@ -23,6 +25,8 @@
 #define DEBUG	"/sys/kernel/debug"
 #define HEADERS TRACEFS_CACHE "/kernel-headers"
 #define SOURCES "/usr/src"
+#define PIPE	  DEBUG "/trace_pipe"
+#define PIPE_SIZE (256 << 10) /* bytes */
 
 int mounts_private(struct reason *reason)
 {
@@ -52,8 +56,34 @@ static int bind_read_only(const char *what, const char *from, const char *to, st
 	return r;
 }
 
+/*
+ * In the place of the host's trace_pipe, one for the tree alone. Its name goes once it is mounted.
+ * We hold both ends, so that neither of them ever closes.
+ */
+static int mount_pipe(int *ret_fd, struct reason *reason)
+{
+	cleanup_fd int fd = -1;
+	int r;
+
+	if (mkfifo(PIPE, 0400) < 0 || chown(PIPE, CONTAINER_ID, CONTAINER_ID) < 0)
+		return reason_set(reason, -errno, "cannot make " PIPE ": %s",
+				  strerrordesc_np(errno));
+	fd = open(PIPE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return reason_set(reason, -errno, "cannot open " PIPE ": %s",
+				  strerrordesc_np(errno));
+	fcntl(fd, F_SETPIPE_SZ, PIPE_SIZE);
+	r = bind_read_only("the trace pipe", PIPE, TRACING "/trace_pipe", reason);
+	if (r == 0)
+		r = bind_read_only("the trace pipe", PIPE, DEBUG "/tracing/trace_pipe", reason);
+	unlink(PIPE);
+	if (r == 0)
+		*ret_fd = take_fd(&fd);
+	return r;
+}
+
 /* The synthetic tree in both places where tools look; nothing of the real debugfs shows. */
-static int mount_synthetic(const char *tree, struct reason *reason)
+static int mount_synthetic(const char *tree, int *ret_pipe, struct reason *reason)
 {
 	int r = bind_read_only("the event tree", tree, TRACING, reason);
 
@@ -64,7 +94,7 @@ static int mount_synthetic(const char *tree, struct reason *reason)
 		r = -errno;
 	if (r == 0)
 		r = bind_read_only("the event tree", tree, DEBUG "/tracing", reason);
-	return r;
+	return r == 0 ? mount_pipe(ret_pipe, reason) : r;
 }
 
 static bool is_mounted(const char *path, long magic)
@@ -115,7 +145,7 @@ static void mount_headers(void)
 		setenv("BCC_KERNEL_SOURCE", HEADERS, 1);
 }
 
-int mounts_prepare(bool unprivileged, struct reason *reason)
+int mounts_prepare(bool unprivileged, int *ret_pipe, struct reason *reason)
 {
 	char tree[128];
 	int r;
@@ -130,7 +160,7 @@ int mounts_prepare(bool unprivileged, struct reason *reason)
 		return r;
 	mount_headers();
 	if (unprivileged)
-		return mount_synthetic(tree, reason);
+		return mount_synthetic(tree, ret_pipe, reason);
 	if (!is_mounted(DEBUG, DEBUGFS_MAGIC))
 		r = mount_step("debugfs", "debugfs", DEBUG, "debugfs", 0, NULL, reason);
 	return r;

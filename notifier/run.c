@@ -110,7 +110,7 @@ static int run_prepare(struct run *run, struct reason *reason)
 		return run->keeper;
 	r = mounts_private(reason);
 	if (r == 0)
-		r = mounts_prepare(options->unprivileged, reason);
+		r = mounts_prepare(options->unprivileged, &run->tenant.trace_pipe, reason);
 	return r;
 }
 
@@ -169,6 +169,7 @@ static int run_serve(struct run *run, const sigset_t *signals)
 	snprintf(tenant->name, sizeof(tenant->name), "run-%d", run->container.pid);
 	tenant->pid = run->container.pid;
 	tenant->policy = run->policy;
+	tenant->verify_only = run->options->verify_only;
 	tenant->cgroup = run->cgroup;
 	tenant->loop = run->loop;
 	tenant->pool = run->pool;
@@ -226,7 +227,7 @@ static void run_cleanup(struct run *run)
 	 */
 	if (busy < 0 || (run->pool && pool_drain(run->pool, DRAIN_TIME_MS) < 0))
 		return;
-	run->tenant.uspace = uspace_free(run->tenant.uspace);
+	tenant_free_programs(&run->tenant);
 	run->loop = loop_free(run->loop);
 	run->cgroup = cgroup_free(run->cgroup);
 	run->policy = policy_free(run->policy);

@@ -8,11 +8,12 @@
 
 /**
  * struct run_options
+ * @verify_only: programs are verified, and never run
  * @policy: file or NULL for the defaults
  * @argv: command, NULL-terminated
  */
 struct run_options {
-	bool unprivileged;
+	bool unprivileged, verify_only;
 	const char *policy;
 	char *const *argv;
 };

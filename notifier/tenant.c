@@ -5,6 +5,8 @@
 #include "notifier/tenant.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -18,6 +20,7 @@
 #include "notifier/listener.h"
 #include "notifier/outputs.h"
 #include "notifier/uspace.h"
+#include "verifier/worker.h"
 
 /* How long a dead object may stand in the table; its kernel resources went with its last holder. */
 #define SWEEP_NS 500000000
@@ -58,6 +61,42 @@ void tenant_watch_objects(struct tenant *tenant)
 	pthread_mutex_unlock(&tenant->lock);
 }
 
+/* Beside the daemon, whatever the tenant's or the caller's working directory is. */
+static int open_worker(void)
+{
+	char path[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 20);
+	char *slash;
+	int fd;
+
+	if (len < 0)
+		return -errno;
+	path[len] = '\0';
+	slash = strrchr(path, '/');
+	strcpy(slash ? slash + 1 : path, "bpfshim-worker");
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static bool needs_worker(const struct tenant *tenant)
+{
+	return tenant->verify_only || policy_prefers_user(tenant->policy) ||
+	       policy_verifier(tenant->policy) != POLICY_VERIFIER_KERNEL;
+}
+
+/* Without it everything the policy lets into the kernel unverified still works. */
+static void make_worker(struct tenant *tenant)
+{
+	int r = tenant->worker_fd = open_worker();
+
+	if (r >= 0)
+		r = worker_new(tenant->worker_fd, 0, &tenant->worker);
+	if (r == 0) /* It is there by the time the first program is. */
+		worker_warm(tenant->worker);
+	else
+		log_notice("tenant=%s: no bpfshim-worker: %s", tenant->name, strerrordesc_np(-r));
+}
+
 int tenant_init(struct tenant *tenant, int listener)
 {
 	struct reason reason = {0};
@@ -76,7 +115,9 @@ int tenant_init(struct tenant *tenant, int listener)
 		return r;
 	}
 	listener_prepare(listener);
-	if (policy_prefers_user(tenant->policy)) {
+	if (needs_worker(tenant))
+		make_worker(tenant);
+	if (policy_prefers_user(tenant->policy) && !tenant->verify_only) {
 		/* Without it everything the policy lets into the kernel still works. */
 		r = uspace_new(tenant, &tenant->uspace, &reason);
 		if (r < 0)
@@ -110,6 +151,14 @@ int tenant_deinit(struct tenant *tenant)
 	object_table_deinit(&tenant->table);
 	pthread_mutex_unlock(&tenant->lock);
 	return r;
+}
+
+void tenant_free_programs(struct tenant *tenant)
+{
+	tenant->uspace = uspace_free(tenant->uspace);
+	if (tenant->worker)
+		close_fd(tenant->worker_fd);
+	tenant->worker = worker_free(tenant->worker);
 }
 
 bool tenant_has_pid(const struct tenant *tenant, pid_t pid)

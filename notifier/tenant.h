@@ -19,6 +19,7 @@ struct cgroup;
 struct crew;
 struct pending;
 struct uspace;
+struct worker;
 
 /**
  * struct tenant
@@ -28,7 +29,12 @@ struct uspace;
  * @listener: seccomp listener; owned
  * @pending: calls under way, or NULL: nobody would answer them in our place; not owned
  * @crew: threads serving it; owned
+ * @trace_pipe: where what its programs print goes, 0: into our log; owned by who made the tenant
  * @uspace: programs in traced processes, or NULL where the policy or the host has none; owned
+ * @worker_fd: executable of the workers
+ * @worker: where programs are verified and compiled, or NULL where the policy or the host has none;
+ * owned
+ * @verify_only: programs are verified and never run
  * @ids_in_maps: set once the tenant made a map of maps or programs: lookups need ids translated
  * @lock: guards the tables below
  * @memory: bytes that calls in flight have charged
@@ -47,7 +53,11 @@ struct tenant {
 	int listener;
 	struct pending *pending;
 	struct crew *crew;
+	int trace_pipe;
 	struct uspace *uspace;
+	struct worker *worker;
+	int worker_fd;
+	bool verify_only;
 	struct loop_source sweep;
 	bool sweeping;
 	atomic_bool ids_in_maps;
@@ -75,6 +85,9 @@ int tenant_init(struct tenant *tenant, int listener);
  * Return: 0, or -ETIMEDOUT when a thread still sits in a call: the tenant must then stay valid.
  */
 int tenant_deinit(struct tenant *tenant);
+
+/** tenant_free_programs() - the worker and what traced processes run; once nobody is in a call */
+void tenant_free_programs(struct tenant *tenant);
 
 /** tenant_has_pid() - whether a process, in our numbering, belongs to the tenant */
 bool tenant_has_pid(const struct tenant *tenant, pid_t pid);

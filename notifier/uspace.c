@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +15,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/sys.h"
+#include "kernel-bridge/jiffies.h"
 #include "notifier/call.h"
 #include "notifier/tenant.h"
 #include "notifier/uspace_targets.h"
@@ -25,23 +26,6 @@
 #include "vm/runtime/image.h"
 
 #define TIER_MS 20000 /* for the better code of one program, at a low priority */
-
-/* Beside the daemon, whatever the tenant's or the caller's working directory is. */
-static int open_worker(void)
-{
-	char path[PATH_MAX];
-	ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 20);
-	char *slash;
-	int fd;
-
-	if (len < 0)
-		return -errno;
-	path[len] = '\0';
-	slash = strrchr(path, '/');
-	strcpy(slash ? slash + 1 : path, "bpfshim-worker");
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
 
 /* A second, read-only descriptor: what a target is given must not be able to write. */
 static int reopen_readonly(int fd)
@@ -140,6 +124,10 @@ static int fill_text(struct uspace *uspace, struct reason *reason)
 	memcpy(uspace->base, runtime_image, runtime_image_size);
 	header->slots = (uint32_t)cpus;
 	header->features = rt_cpu_features();
+	if (jiffies_find(&header->tick_ns, &header->jiffies) < 0)
+		log_notice("tenant=%s: the kernel's jiffies are not known: programs in traced "
+			   "processes see 0",
+			   uspace->tenant->name);
 	uspace->seccomp_filters = count_filters(uspace->tenant->pid);
 	return 0;
 }
@@ -156,7 +144,6 @@ int uspace_new(struct tenant *tenant, struct uspace **ret_uspace, struct reason 
 		.code_fd = -1,
 		.code_rw_fd = -1,
 		.shared_fd = -1,
-		.worker_fd = -1,
 	};
 	uspace_space_init(&uspace->code, REGION_CODE, REGION_CODE_SIZE, 64);
 	uspace_space_init(&uspace->map_memory, REGION_MAPS, REGION_MAPS_SIZE, 4096);
@@ -174,15 +161,11 @@ int uspace_new(struct tenant *tenant, struct uspace **ret_uspace, struct reason 
 		r = fill_text(uspace, reason);
 	if (r == 0 && getrandom(&uspace->nonce, sizeof(uspace->nonce), 0) < 0)
 		r = -errno;
-	if (r == 0) {
-		r = uspace->worker_fd = open_worker();
-		if (r < 0)
-			reason_set(reason, r, "no bpfshim-worker beside the daemon");
-	}
-	if (r >= 0)
-		r = worker_new(uspace->worker_fd, 0, &uspace->worker);
+	uspace->worker = tenant->worker;
+	if (r == 0 && !uspace->worker)
+		r = reason_set(reason, -ENOENT, "no bpfshim-worker");
 	if (r == 0)
-		r = tiers_new(uspace, uspace->worker_fd, TIER_MS, &uspace->tiers);
+		r = tiers_new(uspace, tenant->worker_fd, TIER_MS, &uspace->tiers);
 	if (r < 0) {
 		uspace_free(uspace);
 		return r;
@@ -198,8 +181,6 @@ struct uspace *uspace_free(struct uspace *uspace)
 	tiers_free(uspace->tiers);
 	uspace_targets_deinit(uspace);
 	uspace_events_stop(uspace);
-	worker_free(uspace->worker);
-	close_fd(uspace->worker_fd);
 	cache_deinit(&uspace->cache);
 	uspace_space_deinit(&uspace->code);
 	uspace_space_deinit(&uspace->map_memory);

@@ -62,6 +62,16 @@ struct uspace_space {
 };
 
 /**
+ * struct uspace_text - lines that programs printed; the event thread's
+ * @second: in which there were so many @lines in our log
+ * @dropped: not shown since then, or since the tree's pipe had room
+ */
+struct uspace_text {
+	time_t second;
+	uint32_t lines, dropped;
+};
+
+/**
  * struct uspace
  * @base: our mapping: text, code, shared part and maps at their offsets
  * @code_fd: read-only descriptor of text and code, for targets
@@ -74,7 +84,6 @@ struct uspace_space {
  * @tables: number of maps of programs and of maps: likewise, and what they take out
  * @mapped: counts up when plans come to have more segments (struct region_config)
  * @output_events: descriptors of tools' events that are held for them; guarded by @lock
- * @worker_fd: executable of the workers
  * @worker: for programs that are being loaded; @tiers has its own
  * @plan: what targets are to look like; replaced as a whole
  * @late: catches processes that load a probed file later
@@ -98,7 +107,6 @@ struct uspace {
 	atomic_uint resident, output_maps, tables;
 	uint32_t mapped;
 	uint32_t output_events;
-	int worker_fd;
 	struct worker *worker;
 	struct tiers *tiers;
 	struct cache cache;
@@ -118,6 +126,7 @@ struct uspace {
 	pthread_t events;
 	atomic_bool events_running, events_stop;
 	atomic_uint events_passes;
+	struct uspace_text text;
 };
 
 /**
@@ -190,13 +199,14 @@ struct uspace_map {
  * @full: it is better code than the first
  * @entry: what that is made from, until it has been; a reference. @wanted: it has been asked for; both
  *	are guarded by the tiers' lock
+ * @prints: lines for our log
  */
 struct uspace_prog {
 	unsigned int refs;
 	struct uspace *uspace;
 	uint64_t code, size, first, first_size, room, room_size;
 	struct cache_entry *entry;
-	bool full, wanted;
+	bool full, wanted, prints;
 	uint32_t map_cnt;
 	struct uspace_map *maps[VERIFIER_MAPS_MAX];
 	struct reason why_not;
@@ -211,7 +221,7 @@ struct uspace_prog {
  */
 int uspace_new(struct tenant *tenant, struct uspace **ret_uspace, struct reason *reason);
 
-/** uspace_free() - detach from all targets, end the worker. Accepts NULL. Return: NULL. */
+/** uspace_free() - detach from all targets. Accepts NULL. Return: NULL. */
 struct uspace *uspace_free(struct uspace *uspace);
 
 /** uspace_give_fd() - answer to USPACE_FD_CMD */
@@ -365,6 +375,15 @@ int uspace_elem(struct call *call);
 
 /** uspace_batch() - the same for BPF_MAP_*_BATCH */
 int uspace_batch(struct call *call);
+
+/* uspace_text.c, called by the event thread */
+
+/** uspace_text_take() - a line that a program printed
+ *  @data: room for REGION_EVENT_MAX bytes */
+void uspace_text_take(struct uspace *uspace, uint32_t slot, const struct region_event *event,
+		      unsigned char *data);
+/** uspace_text_report() - how many were not shown */
+void uspace_text_report(struct uspace *uspace);
 
 /* uspace_event.c */
 

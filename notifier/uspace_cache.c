@@ -17,7 +17,7 @@
 struct key_head {
 	uint32_t type, attach_type, gpl;
 	uint32_t log_level, log_size;
-	uint32_t cnt, map_cnt, pad;
+	uint32_t cnt, map_cnt, sleepable;
 };
 
 struct key_map {
@@ -132,6 +132,7 @@ static void write_key(struct cache_entry *entry, const struct worker_request *re
 	const struct key_head head = {.type = prog->type,
 				      .attach_type = prog->attach_type,
 				      .gpl = prog->gpl,
+				      .sleepable = prog->sleepable,
 				      .log_level = request->log_level,
 				      .log_size = request->log_level ? request->log_size : 0,
 				      .cnt = prog->cnt,

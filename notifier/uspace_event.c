@@ -59,6 +59,16 @@ static bool take(struct uspace_map *map, uint32_t slot, const struct region_even
 	return true;
 }
 
+/* Return: whether it was a line of text. */
+static bool take_text(struct uspace *uspace, uint32_t slot, const struct region_event *event,
+		      unsigned char *data)
+{
+	if (event->map != REGION_EVENT_TEXT)
+		return false;
+	uspace_text_take(uspace, slot, event, data);
+	return true;
+}
+
 /* Move what stands in one slot's ring. Return: how many events. */
 static uint32_t drain_slot(struct uspace *uspace, uint32_t slot, unsigned char *data)
 {
@@ -72,7 +82,7 @@ static uint32_t drain_slot(struct uspace *uspace, uint32_t slot, unsigned char *
 			id = event.map;
 			map = uspace_map_by_id(uspace, id);
 		}
-		if (!take(map, slot, &event, data))
+		if (!take_text(uspace, slot, &event, data) && !take(map, slot, &event, data))
 			break;
 		rt_ring_skip(uspace->base, slot, &event);
 		moved++;
@@ -143,6 +153,7 @@ static void *event_thread(void *arg)
 			uspace_rings_settle(uspace);
 	}
 	uspace_rings_give_up(uspace);
+	uspace_text_report(uspace);
 	free(data);
 	return NULL;
 }

@@ -141,6 +141,8 @@ static int attach(struct uspace_link *link, const struct uspace_link_request *re
 	pthread_mutex_lock(&uspace->apply);
 	r = settle_maps(link->prog, reason);
 	settled = r == 0;
+	if (r == 0 && link->prog->prints)
+		r = uspace_events_start(uspace);
 	if (r == 0)
 		r = add_points(link, request, &checked, reason);
 	if (r == 0)

@@ -20,6 +20,11 @@ void uspace_prog_records(const struct uspace_prog *prog, struct region_map *ret_
 	}
 }
 
+static bool calls(const struct verifier_facts *facts, uint32_t helper)
+{
+	return facts->helpers[helper / 64] >> (helper % 64) & 1;
+}
+
 /* Better code is shorter, but for loops that were unrolled: of what does not fit the first stays. */
 #define ROOM(size) (2 * (size) + 512)
 
@@ -87,6 +92,8 @@ static void install(struct uspace_prog *prog, const struct worker_answer *answer
 		prog->full = prog->wanted = full != NULL;
 		if (!full)
 			take_room(prog);
+		prog->prints = calls(&answer->facts, BPF_FUNC_trace_printk) ||
+			       calls(&answer->facts, BPF_FUNC_trace_vprintk);
 	}
 }
 

@@ -81,21 +81,27 @@ static void leave_maps(struct uspace_prog *prog, uint32_t cnt)
 
 static int enter_prog(struct uspace_prog *prog, struct reason *reason)
 {
+	int r = 0;
+
 	if (!prog->code)
 		return reason_set(reason, -EOPNOTSUPP,
 				  "a program in one of its program arrays cannot run in traced "
 				  "processes: %.300s",
 				  prog->why_not.text);
 	for (uint32_t i = 0; i < prog->map_cnt; i++) {
-		int r = uspace_map_settle(prog->maps[i], reason);
-
+		r = uspace_map_settle(prog->maps[i], reason);
 		if (r < 0) {
 			leave_maps(prog, i);
 			return r;
 		}
 	}
-	tiers_want(prog->uspace->tiers, prog);
-	return 0;
+	if (prog->prints)
+		r = uspace_events_start(prog->uspace);
+	if (r < 0)
+		leave_maps(prog, prog->map_cnt);
+	else
+		tiers_want(prog->uspace->tiers, prog);
+	return r;
 }
 
 /* Programs in processes may come to it from now on. */

@@ -110,6 +110,9 @@ static bool dump(struct json_object *root, const struct policy *policy)
 		if (!add_key(root, key->key, json_object_new_string(yes ? key->yes : key->no)))
 			return false;
 	}
+	if (!add_key(root, "verifier",
+		     json_object_new_string(policy_name(&policy_verifier_names, policy->verifier))))
+		return false;
 	for (size_t i = 0; i < POLICY_SET_COUNT; i++)
 		if (!dump_set(root, &policy_sets[i],
 			      *(const uint64_t *)(base + policy_sets[i].offset)))

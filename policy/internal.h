@@ -35,6 +35,7 @@ struct policy {
 	bool kfuncs;
 	bool host_breakpoints;
 	bool prefer_user;
+	uint8_t verifier;    /* enum policy_verifier */
 	uint64_t prog_types; /* bit per BPF_PROG_TYPE_* */
 	uint64_t map_types;  /* bit per BPF_MAP_TYPE_* */
 	uint64_t attach;     /* bit per enum policy_attach */
@@ -65,6 +66,8 @@ struct policy_switch {
 
 #define POLICY_SWITCH_COUNT 6u
 extern const struct policy_switch policy_switches[POLICY_SWITCH_COUNT];
+
+extern const struct policy_names policy_verifier_names;
 
 /** struct policy_set - a key that takes a list of names */
 struct policy_set {

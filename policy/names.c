@@ -102,6 +102,13 @@ static const char *const quotas[POLICY_QUOTA_COUNT] = {
 	[POLICY_QUOTA_BTFS] = "btfs",		[POLICY_QUOTA_CLOCK_RATE] = "clock_rate",
 };
 
+static const char *const verifiers[] = {
+	[POLICY_VERIFIER_KERNEL] = "kernel",
+	[POLICY_VERIFIER_USER] = "user",
+	[POLICY_VERIFIER_BOTH] = "both",
+};
+
+const struct policy_names policy_verifier_names = {verifiers, ARRAY_SIZE(verifiers)};
 const struct policy_names policy_prog_type_names = {prog_types, ARRAY_SIZE(prog_types)};
 const struct policy_names policy_map_type_names = {map_types, ARRAY_SIZE(map_types)};
 const struct policy_names policy_attach_names = {attach_kinds, ARRAY_SIZE(attach_kinds)};

@@ -88,6 +88,18 @@ static int read_switch(struct reader *reader, const struct policy_switch *key,
 	return 0;
 }
 
+static int read_verifier(struct reader *reader, struct json_object *value)
+{
+	uint32_t line = take_line(reader);
+	const char *word = text_of(value);
+	int id = word ? policy_name_id(&policy_verifier_names, word) : -ENOENT;
+
+	if (id < 0)
+		return refuse(reader, line, "verifier", "must be \"user\", \"kernel\" or \"both\"");
+	reader->policy->verifier = (uint8_t)id;
+	return 0;
+}
+
 static int read_set(struct reader *reader, const struct policy_set *key, struct json_object *value)
 {
 	uint32_t line = take_line(reader);
@@ -251,6 +263,8 @@ static int read_key(struct reader *reader, const char *key, struct json_object *
 		return read_helpers(reader, value);
 	if (strcmp(key, "quotas") == 0)
 		return read_quotas(reader, value);
+	if (strcmp(key, "verifier") == 0)
+		return read_verifier(reader, value);
 	return refuse_key(reader, take_line(reader), "", key);
 }
 

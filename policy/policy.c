@@ -49,6 +49,7 @@ int policy_new(enum policy_base base, struct policy **ret_policy)
 	policy->kernel = run;
 	policy->kernel_memory = run;
 	policy->host_breakpoints = run;
+	policy->verifier = POLICY_VERIFIER_BOTH;
 	policy->prog_types = DEFAULT_PROG_TYPES;
 	policy->map_types = DEFAULT_MAP_TYPES;
 	policy->attach = BIT(POLICY_ATTACH_COUNT) - 1;
@@ -204,6 +205,13 @@ int policy_check_helper(const struct policy *policy, uint32_t helper, struct rea
 			  known->name);
 }
 
+int policy_check_user_helper(const struct policy *policy, uint32_t helper, struct reason *reason)
+{
+	if (helper >= POLICY_HELPER_COUNT || policy->helpers[helper] != POLICY_DENIED)
+		return 0;
+	return policy_check_helper(policy, helper, reason);
+}
+
 int policy_check_kernel_memory(const struct policy *policy, struct reason *reason)
 {
 	if (policy->kernel_memory)
@@ -239,6 +247,16 @@ int policy_check_quota(const struct policy *policy, enum policy_quota quota, uin
 bool policy_host_breakpoints(const struct policy *policy)
 {
 	return policy->host_breakpoints;
+}
+
+enum policy_verifier policy_verifier(const struct policy *policy)
+{
+	return (enum policy_verifier)policy->verifier;
+}
+
+bool policy_shows_kernel(const struct policy *policy)
+{
+	return policy->kernel && policy->kernel_memory;
 }
 
 bool policy_prefers_user(const struct policy *policy)

@@ -40,6 +40,13 @@ enum policy_quota {
 	POLICY_QUOTA_COUNT,
 };
 
+/** enum policy_verifier - whose word counts for programs in the kernel (bpfshim-policy.5) */
+enum policy_verifier {
+	POLICY_VERIFIER_KERNEL, /* the kernel's alone */
+	POLICY_VERIFIER_USER,	/* ours first: what it refuses or does not cover stays out */
+	POLICY_VERIFIER_BOTH,	/* both must accept; the kernel decides what ours does not cover */
+};
+
 struct policy;
 
 /** policy_new() - the compiled-in defaults. Return: 0 or -ENOMEM. Owns: free with policy_free() */
@@ -93,6 +100,8 @@ int policy_check_file(const struct policy *policy, const char *path, const char 
 		      struct reason *reason);
 /** @helper: BPF_FUNC_* id; ids the policy does not know are allowed here, the verifier decides */
 int policy_check_helper(const struct policy *policy, uint32_t helper, struct reason *reason);
+/** the same for a program in the traced process, where no helper shows the kernel's memory */
+int policy_check_user_helper(const struct policy *policy, uint32_t helper, struct reason *reason);
 /** typed kernel pointers and kernel variables, which programs follow without a helper */
 int policy_check_kernel_memory(const struct policy *policy, struct reason *reason);
 /** kernel functions (kfuncs) called by id; they reach kernel memory, so that is asked, too */
@@ -106,6 +115,12 @@ bool policy_host_breakpoints(const struct policy *policy);
 /** policy_prefers_user() - uprobes run in the traced process where they can; also when they may run
  *  nowhere else */
 bool policy_prefers_user(const struct policy *policy);
+
+/** policy_verifier() - see enum policy_verifier */
+enum policy_verifier policy_verifier(const struct policy *policy);
+/** policy_shows_kernel() - programs may run in the kernel and read its memory: nothing is kept from
+ *  them, so nothing need be done against less than that */
+bool policy_shows_kernel(const struct policy *policy);
 
 /* Names as the file spells them; NULL for numbers without one. */
 const char *policy_prog_type_name(uint32_t type);

@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 
 #include "base/cleanup.h"
 #include "base/sys.h"
@@ -206,6 +207,19 @@ static int check_limit(pid_t pid, uint64_t size, struct reason *reason)
 			  (unsigned long long)size / 1024);
 }
 
+/* Left 0 when there is none any more: the process finds out. */
+static void find_pid_namespace(pid_t pid, struct region_config *config)
+{
+	char path[32];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid", pid);
+	if (stat(path, &st) < 0)
+		return;
+	config->pid_ns_dev = (uint64_t)major(st.st_dev) << 20 | minor(st.st_dev);
+	config->pid_ns_ino = st.st_ino;
+}
+
 static int write_facts(struct tracee *tracee, const struct shim_plan *plan, const struct maps *maps,
 		       uint64_t base, bool fresh)
 {
@@ -219,6 +233,7 @@ static int write_facts(struct tracee *tracee, const struct shim_plan *plan, cons
 	uint32_t before = 0;
 	int r;
 
+	find_pid_namespace(tracee->pid, &config);
 	/* An older plan may come late. */
 	if (fresh)
 		r = tracee_write(tracee, base + REGION_CONFIG, &config, sizeof(config));

@@ -99,6 +99,17 @@ struct region_event {
 	uint64_t flags; /* as given to bpf_perf_event_output(); ring buffer: see there */
 };
 static_assert(sizeof(struct region_event) == 16, "records stay aligned to 8");
+/**
+ * struct region_text - before a line that a program printed; struct region_event.map is
+ * REGION_EVENT_TEXT then, and its flags are the thread's number
+ * @time_ns: of the monotonic clock
+ * @comm: of the thread, ended by a zero
+ */
+#define REGION_EVENT_TEXT UINT32_MAX
+struct region_text {
+	uint64_t time_ns;
+	char comm[16];
+};
 
 /* Counters of one attachment, per slot (plain additions by its owner); bpfshimctl sums them. */
 #define REGION_ATTACH_MAX 1024u
@@ -141,6 +152,8 @@ static_assert(REGION_SCRATCH + REGION_SCRATCH_SIZE * REGION_SLOTS_MAX <= REGION_
  * @unwinder: 0; the struct region_site of stubs at gcc's _Unwind_Find_FDE(), which has no
  *attachments
  * @enter, @ret: offsets of the runtime's entry points (see struct region_stub and the shadow table)
+ * @tick_ns: of the kernel's jiffies (ns); 0 unknown
+ * @jiffies: what they were when the monotonic clock was 0, less REGION_JIFFIES_START
  */
 struct region_header {
 	uint32_t version, slots, off, features;
@@ -148,8 +161,11 @@ struct region_header {
 	uint64_t generation;
 	uint64_t unwinder;
 	uint64_t own_filters;
-	uint64_t reserved;
+	uint32_t tick_ns;
+	int32_t jiffies;
 };
+/* INITIAL_JIFFIES, include/linux/jiffies.h: they begin five minutes before 2^32 */
+#define REGION_JIFFIES_START(tick_ns) ((1ull << 32) - 300000000000ull / (tick_ns))
 static_assert(sizeof(struct region_header) == 64, "the runtime's text starts behind it");
 
 /**
@@ -267,6 +283,8 @@ static_assert(sizeof(struct region_stub) == REGION_STUB_SIZE, "stub");
  * @mapped: how much of the region is: what the daemon counts up when there comes to be more of it
  * @clock_gettime: address of the vDSO's function, or 0
  * @cgroup_id: bpf_get_current_cgroup_id()
+ * @pid_ns_dev, @pid_ns_ino: of the pid namespace's file, the device as the kernel encodes it; 0
+ *	unknown
  * @spilled: bit N: entries of bucket N of the shadow table may stand in later buckets
  * @steady: memory that the process keeps as long as it runs (shim/steady.h); only ever added to,
  *	@steady_cnt last
@@ -279,6 +297,7 @@ struct region_config {
 	uint32_t version, mapped;
 	uint64_t clock_gettime;
 	uint64_t cgroup_id;
+	uint64_t pid_ns_dev, pid_ns_ino;
 	uint64_t spilled[16];
 	uint64_t steady_cnt;
 	struct region_range steady[REGION_STEADY_MAX];
@@ -293,6 +312,8 @@ static_assert(sizeof(struct region_config) <= REGION_CACHE - REGION_CONFIG, "a p
  * @full: shadow table: hits to go before stale entries are looked for again
  * @lock_debt: time (monotonic, ns) until which waits for locks of maps are shortened
  * @lock_seen: a lock that did not move, and since when (runtime/lock.c)
+ * @pid_ns_dev, @pid_ns_ino: as in struct region_config, found out by a process that was not
+ * injected
  */
 struct region_cache {
 	uint64_t injected;
@@ -302,6 +323,7 @@ struct region_cache {
 	uint64_t full;
 	uint64_t randoms; /* bpf_get_prandom_u32() calls */
 	uint64_t lock_debt, lock_seen;
+	uint64_t pid_ns_dev, pid_ns_ino;
 };
 
 /**

@@ -31,7 +31,11 @@ int walk_push(struct walk *walk, struct state *state, uint32_t at)
 		return r;
 	}
 	walk->pending[walk->pending_cnt++] =
-		(struct pending){.state = *state, .parent = walk->parent, .at = at};
+		(struct pending){.state = *state,
+				 .parent = walk->parent,
+				 .at = at,
+				 .from = walk->at,
+				 .said = walk->text.dropped + walk->text.len};
 	if (walk->parent) {
 		walk->parent->refs++;
 		walk->parent->branches++;

@@ -42,16 +42,33 @@ static int check_map(struct walk *walk, struct call_check *check, uint32_t regno
 				 type);
 	if (check->id == BPF_FUNC_tail_call && type != BPF_MAP_TYPE_PROG_ARRAY)
 		return walk_fail(walk, -EINVAL, "expected prog array map for tail call");
+	if ((type == BPF_MAP_TYPE_ARRAY_OF_MAPS || type == BPF_MAP_TYPE_HASH_OF_MAPS) &&
+	    !check->shape.inner.type && check->id == BPF_FUNC_map_lookup_elem)
+		return walk_fail(walk, -EOPNOTSUPP,
+				 "not supported by this verifier: map type %u, whose maps are not "
+				 "known\n",
+				 type);
 	if (!(check->row->map_types >> type & 1))
 		return walk_fail(walk, -EINVAL, "cannot pass map_type %u into func bpf_%s#%u\n",
 				 type, check->row->name, check->id);
 	return 0;
 }
 
-static int check_size(struct walk *walk, struct call_check *check, uint32_t regno,
-		      bool zero_allowed, bool out)
+static bool may_be_null(enum helper_arg arg)
 {
-	const struct reg *reg = walk_reg(walk, regno);
+	return arg == ARG_MEM_OR_NULL || arg == ARG_MEM_OUT_OR_NULL;
+}
+
+static bool is_out(enum helper_arg arg)
+{
+	return arg == ARG_MEM_OUT || arg == ARG_MEM_OUT_OR_NULL;
+}
+
+static int check_size(struct walk *walk, struct call_check *check, uint32_t regno,
+		      enum helper_arg memory)
+{
+	const bool zero_allowed = check->row->args[regno - 1] == ARG_SIZE_OR_0;
+	const struct reg *reg = walk_reg(walk, regno), *at = walk_reg(walk, regno - 1);
 
 	if (reg->type != REG_SCALAR)
 		return bad_type(walk, regno, "scalar");
@@ -70,7 +87,11 @@ static int check_size(struct walk *walk, struct call_check *check, uint32_t regn
 		return walk_fail(walk, -EACCES, "R%u invalid zero-sized read: u64=[0,%llu]\n",
 				 regno, (unsigned long long)reg->r64.umax);
 	check->size = (uint32_t)reg->r64.umax;
-	return memory_range(walk, regno - 1, reg->r64.umin, reg->r64.umax, out);
+	if (may_be_null(memory) && !check->size && reg_is_const(at) && !at->r64.umin) {
+		need_value(walk, at);
+		return 0;
+	}
+	return memory_range(walk, regno - 1, reg->r64.umin, reg->r64.umax, is_out(memory));
 }
 
 static int check_record_size(struct walk *walk, struct call_check *check, uint32_t regno)
@@ -149,8 +170,7 @@ static int check_arg(struct walk *walk, struct call_check *check, int index)
 					    check->shape.type != BPF_MAP_TYPE_BLOOM_FILTER);
 	case ARG_SIZE:
 	case ARG_SIZE_OR_0:
-		return check_size(walk, check, regno, args[index] == ARG_SIZE_OR_0,
-				  args[index - 1] == ARG_MEM_OUT);
+		return check_size(walk, check, regno, args[index - 1]);
 	case ARG_RECORD_SIZE:
 		return check_record_size(walk, check, regno);
 	case ARG_RECORD:
@@ -162,6 +182,10 @@ static int check_arg(struct walk *walk, struct call_check *check, int index)
 		return 0;
 	case ARG_STACK_OR_NULL:
 		return check_stack_or_null(walk, regno);
+	case ARG_LONG_OUT:
+		return arg_long_out(walk, regno);
+	case ARG_CONST_STR:
+		return arg_const_str(walk, regno);
 	default:
 		return 0; /* memory is checked with its size */
 	}
@@ -305,10 +329,11 @@ static int refuse_id(struct walk *walk, uint32_t id)
 	return walk_fail(walk, -EOPNOTSUPP, "not supported by this verifier: helper %u\n", id);
 }
 
-static bool asks_user_stack(const struct reg *flags)
+/* Build ids stand in files, which a traced process cannot be made to read. */
+static bool may_ask_build_ids(const struct reg *flags)
 {
-	return flags->type == REG_SCALAR && range_is_const(&flags->r64) &&
-	       (flags->r64.umin & BPF_F_USER_STACK);
+	return flags->type != REG_SCALAR ||
+	       ((flags->r64.t.value | flags->r64.t.mask) & BPF_F_USER_BUILD_ID);
 }
 
 static int check_args(struct walk *walk, struct call_check *check)
@@ -349,10 +374,9 @@ static void note_helper(struct walk *walk, const struct call_check *check)
 	bool kernel_only = check->row->kernel_only;
 
 	facts->helpers[check->id / 64] |= 1ull << (check->id % 64);
-	/* The kernel's stack is where the kernel is. */
-	if (check->id == BPF_FUNC_get_stackid) {
-		need_value(walk, walk_reg(walk, 3));
-		kernel_only = !asks_user_stack(walk_reg(walk, 3));
+	if (check->id == BPF_FUNC_get_stack) {
+		need_value(walk, walk_reg(walk, 4));
+		kernel_only = may_ask_build_ids(walk_reg(walk, 4));
 	}
 	if (kernel_only && !facts->kernel_only)
 		facts->kernel_only = check->id;
@@ -376,7 +400,12 @@ static int call_helper(struct walk *walk, const struct bpf_insn *insn)
 		return walk_fail(walk, -EINVAL,
 				 "cannot call GPL-restricted function from non-GPL compatible "
 				 "program\n");
+	if (check.row->sleeps && !walk->prog->sleepable)
+		return walk_fail(walk, -EINVAL,
+				 "helper call might sleep in a non-sleepable prog\n");
 	r = check_args(walk, &check);
+	if (r == 0 && check.id == BPF_FUNC_snprintf)
+		r = arg_format(walk, 3, 5);
 	if (r < 0)
 		return r;
 	if (check.id == BPF_FUNC_tail_call)

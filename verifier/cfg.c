@@ -59,6 +59,8 @@ static int find_subprogs(struct walk *walk)
 	if (r < 0)
 		return r;
 	qsort(walk->subprogs, walk->subprog_cnt, sizeof(*walk->subprogs), by_start);
+	for (uint32_t i = 0; i < walk->subprog_cnt && walk->level & VERIFIER_LOG_LEVEL2; i++)
+		walk_say(walk, "func#%u @%u\n", i, walk->subprogs[i].start);
 	for (uint32_t i = 0, at = 0; i < walk->subprog_cnt; i++) {
 		uint32_t end = i + 1 < walk->subprog_cnt ? walk->subprogs[i + 1].start : prog->cnt;
 

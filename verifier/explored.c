@@ -272,7 +272,7 @@ static int meet_finished(struct walk *walk, struct explored *known)
 	if (!loop && !known->cleaned)
 		clean(known);
 	if (!state_covers(&walk->origins, &known->state, &walk->state,
-			  loop ? COVERS_ALL : COVERS_NEEDED))
+			  loop || walk->watch ? COVERS_ALL : COVERS_NEEDED))
 		return 0;
 	if (loop)
 		return arrive(walk, known, loop);

@@ -6,6 +6,7 @@
 
 #include "verifier/state.h"
 #include "verifier/verifier.h"
+#include "verifier/watch.h"
 
 #define SUBPROGS_MAX 256u /* BPF_MAX_SUBPROGS, include/linux/bpf_verifier.h, Linux 6.12 */
 
@@ -47,11 +48,13 @@ struct arrival {
 	struct state state;
 };
 
-/* A path that is still to be walked. */
+/** struct pending - a path that is still to be walked; @from: the jump, @said: log there was then
+ */
 struct pending {
 	struct state state;
 	struct explored *parent;
-	uint32_t at;
+	uint32_t at, from;
+	size_t said;
 };
 
 enum touched { TOUCHED_NONE, TOUCHED_CTX, TOUCHED_MEMORY };
@@ -82,6 +85,8 @@ struct insn_facts {
  * struct walk - one verification
  * @at: instruction at hand; @state: of the path at hand, which came from @parent
  * @remembered, @jumped: instructions and jumps that were processed when a state was last remembered
+ * @slots_touched, @width, @frame_before: see steps.c: of the instruction at hand
+ * @watch: of a test, NULL for none
  */
 struct walk {
 	const struct verifier_prog *prog;
@@ -100,6 +105,9 @@ struct walk {
 	struct explored **explored;
 	struct arrival *arrivals;
 	uint32_t states, peak, remembered, jumped;
+	uint64_t slots_touched;
+	uint32_t width, frame_before;
+	const struct verifier_watch *watch;
 };
 
 /** walk_say() - add to the log */
@@ -203,6 +211,15 @@ int stack_store(struct walk *walk, const struct reg *at, uint32_t regno, int ins
 /** stack_range() - see memory_range() */
 int stack_range(struct walk *walk, const struct reg *at, uint32_t regno, uint64_t min, uint64_t max,
 		bool write);
+
+/* arg.c: arguments of helpers. Return: 0 or -errno */
+/** arg_long_out() - that a helper may write 8 bytes there, as one */
+int arg_long_out(struct walk *walk, uint32_t regno);
+/** arg_const_str() - that there is a string with an end, which nobody can change */
+int arg_const_str(struct walk *walk, uint32_t regno);
+/** arg_format() - that such a string is a format for so many bytes of arguments as register @len
+ *  says */
+int arg_format(struct walk *walk, uint32_t format, uint32_t len);
 
 /* alu.c */
 int alu_insn(struct walk *walk, const struct bpf_insn *insn);

@@ -101,9 +101,15 @@ static int block_access(struct walk *walk, const struct reg *reg, uint32_t regno
 				 "R%u unbounded memory access, make sure to bounds check any such "
 				 "access\n",
 				 regno);
-	if (max + (int64_t)size > (int64_t)block.size)
-		return walk_fail(walk, -EACCES, "invalid access to %s_size=%u off=%lld size=%llu\n",
-				 block.name, block.size, (long long)max, (unsigned long long)size);
+	if (max + (int64_t)size > (int64_t)block.size) {
+		bool at_least = min + (int64_t)size > (int64_t)block.size;
+
+		return walk_fail(walk, -EACCES,
+				 "invalid access to %s_size=%u off=%lld size=%llu\n"
+				 "R%u %s value is outside of the allowed memory range\n",
+				 block.name, block.size, (long long)(at_least ? min : max),
+				 (unsigned long long)size, regno, at_least ? "min" : "max");
+	}
 	return 0;
 }
 

@@ -13,8 +13,10 @@
 
 #include "verifier/context.h"
 #include "verifier/internal.h"
+#include "verifier/steps.h"
 #include "verifier/packet.h"
 
+#define SAID_MAX 2560	    /* bytes of one line of it; a longer one is cut */
 #define TEXT_MAX (1u << 24) /* bytes of log kept; the kernel's UINT_MAX >> 8 */
 
 static void text_add(struct text *text, const char *bytes, size_t len)
@@ -43,14 +45,16 @@ static void text_add(struct text *text, const char *bytes, size_t len)
 
 static void say(struct walk *walk, const char *fmt, va_list args)
 {
-	char line[512];
+	char line[SAID_MAX];
 	int len;
 
 	if (!walk->level)
 		return;
 	len = vsnprintf(line, sizeof(line), fmt, args);
-	if (len >= (int)sizeof(line))
+	if (len >= (int)sizeof(line)) {
 		len = sizeof(line) - 1;
+		line[len - 1] = '\n';
+	}
 	text_add(&walk->text, line, (size_t)len);
 }
 
@@ -87,6 +91,17 @@ static int deliver(const struct walk *walk, struct verifier_log *log)
 		       len > room ? room : len);
 	log->buf[len > room ? room : len] = '\0';
 	return len > room ? -ENOSPC : 0;
+}
+
+/* Of a path that came to a good end level 1 keeps nothing. */
+static void text_forget(struct walk *walk, size_t said)
+{
+	if (walk->level & VERIFIER_LOG_LEVEL2)
+		return;
+	if (said < walk->text.dropped)
+		said = walk->text.dropped;
+	if (said - walk->text.dropped < walk->text.len)
+		walk->text.len = said - walk->text.dropped;
 }
 
 static void map_insn(struct walk *walk, const struct bpf_insn *insn)
@@ -184,6 +199,14 @@ static int one_insn(struct walk *walk, uint32_t *next)
 	}
 }
 
+/* Somebody who watches sees every path, but for turns that only comparing ends. */
+static bool is_compared(const struct walk *walk)
+{
+	const struct insn_facts *insn = &walk->insns[walk->at];
+
+	return walk->watch ? insn->always : insn->compare;
+}
+
 /* Walk one path to its end. */
 static int walk_path(struct walk *walk)
 {
@@ -195,16 +218,27 @@ static int walk_path(struct walk *walk)
 			return walk_fail(walk, -E2BIG,
 					 "BPF program is too large. Processed %u insn\n",
 					 walk->facts->processed);
-		if (walk->insns[walk->at].compare) {
+		if (is_compared(walk)) {
 			r = explored_visit(walk);
+			if (r > 0)
+				steps_safe(walk);
 			if (r != 0)
 				return r < 0 ? r : 0;
+		}
+		if (steps_wanted(walk))
+			steps_before(walk);
+		if (walk->watch) {
+			r = walk->watch->state(walk->watch->data, walk->at, &walk->state);
+			if (r < 0)
+				return r;
 		}
 		r = one_insn(walk, &next);
 		if (walk->origins.failed)
 			return -ENOMEM;
 		if (r != 0)
 			return r < 0 ? r : 0;
+		if (steps_wanted(walk))
+			steps_after(walk, next);
 		walk->at = next;
 	}
 }
@@ -217,6 +251,7 @@ static int walk_all(struct walk *walk)
 	top->regs[1] = (struct reg){.type = REG_CTX, .r64 = range_const(0, 64)};
 	top->regs[10] = (struct reg){.type = REG_STACK, .r64 = range_const(0, 64)};
 	walk->state.written[0] = UINT64_MAX;
+	steps_path(walk, true, 0);
 	for (;;) {
 		struct pending *pending;
 
@@ -227,13 +262,41 @@ static int walk_all(struct walk *walk)
 		explored_end(walk);
 		explored_put(walk->parent);
 		walk->parent = NULL;
-		if (!walk->pending_cnt)
+		if (!walk->pending_cnt) {
+			text_forget(walk, 0);
 			return cfg_check_depth(walk);
+		}
 		pending = &walk->pending[--walk->pending_cnt];
 		walk->state = pending->state;
 		walk->parent = pending->parent;
 		walk->at = pending->at;
+		text_forget(walk, pending->said);
+		steps_path(walk, false, pending->from);
 	}
+}
+
+/* Source: check_map_prog_compatibility(), Linux 6.12. */
+#define SLEEPABLE_MAPS                                                                             \
+	(1ull << BPF_MAP_TYPE_HASH | 1ull << BPF_MAP_TYPE_LRU_HASH | 1ull << BPF_MAP_TYPE_ARRAY |  \
+	 1ull << BPF_MAP_TYPE_PERCPU_HASH | 1ull << BPF_MAP_TYPE_PERCPU_ARRAY |                    \
+	 1ull << BPF_MAP_TYPE_LRU_PERCPU_HASH | 1ull << BPF_MAP_TYPE_ARRAY_OF_MAPS |               \
+	 1ull << BPF_MAP_TYPE_HASH_OF_MAPS | 1ull << BPF_MAP_TYPE_RINGBUF |                        \
+	 1ull << BPF_MAP_TYPE_QUEUE | 1ull << BPF_MAP_TYPE_STACK)
+
+static int check_sleepable(struct walk *walk)
+{
+	const struct verifier_prog *prog = walk->prog;
+
+	if (prog->type != BPF_PROG_TYPE_KPROBE)
+		return walk_fail(walk, -EINVAL,
+				 "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops "
+				 "programs can be sleepable\n");
+	for (uint32_t i = 0; i < prog->map_cnt; i++)
+		if (prog->maps[i].type >= 64 || !(SLEEPABLE_MAPS >> prog->maps[i].type & 1))
+			return walk_fail(walk, -EINVAL,
+					 "Sleepable programs can only use array, hash, ringbuf and "
+					 "local storage maps\n");
+	return 0;
 }
 
 static int check_kind(struct walk *walk)
@@ -249,7 +312,7 @@ static int check_kind(struct walk *walk)
 				 "not supported by this verifier: program type %u\n", prog->type);
 	if (prog->map_cnt > VERIFIER_MAPS_MAX)
 		return -E2BIG;
-	return 0;
+	return prog->sleepable ? check_sleepable(walk) : 0;
 }
 
 static int prepare(struct walk *walk)
@@ -261,6 +324,15 @@ static int prepare(struct walk *walk)
 	if (!walk->insns || !walk->explored)
 		return -ENOMEM;
 	return cfg_check(walk);
+}
+
+static void say_stacks(struct walk *walk)
+{
+	if (!(walk->level & VERIFIER_LOG_STATS) || !walk->subprog_cnt)
+		return;
+	for (uint32_t i = 0; i < walk->subprog_cnt; i++)
+		walk_say(walk, i ? "+%u" : "stack depth %u", (walk->subprogs[i].depth + 7) / 8 * 8);
+	walk_say(walk, "\n");
 }
 
 static void walk_deinit(struct walk *walk)
@@ -282,15 +354,22 @@ static void walk_deinit(struct walk *walk)
 int verifier_check(const struct verifier_prog *prog, struct verifier_log *log,
 		   struct verifier_facts *ret_facts)
 {
+	return verifier_watch(prog, log, NULL, ret_facts);
+}
+
+int verifier_watch(const struct verifier_prog *prog, struct verifier_log *log,
+		   const struct verifier_watch *watch, struct verifier_facts *ret_facts)
+{
 	struct verifier_facts facts = {0};
-	struct walk walk = {.prog = prog, .facts = &facts, .level = log->level};
+	struct walk walk = {.prog = prog, .facts = &facts, .level = log->level, .watch = watch};
 	int r = check_kind(&walk), delivered;
 
 	if (r == 0)
 		r = prepare(&walk);
 	if (r == 0)
 		r = walk_all(&walk);
-	if (walk.states || facts.processed)
+	say_stacks(&walk);
+	if (walk.insns)
 		walk_say(&walk,
 			 "processed %u insns (limit %u) max_states_per_insn %u total_states %u "
 			 "peak_states %u mark_read %u\n",

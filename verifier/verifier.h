@@ -11,6 +11,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* BPF_LOG_*, include/linux/bpf_verifier.h, Linux 6.12 */
+#define VERIFIER_LOG_LEVEL1 1u
+#define VERIFIER_LOG_LEVEL2 2u
+#define VERIFIER_LOG_STATS  4u
+
 #define VERIFIER_MAPS_MAX 64u /* MAX_USED_MAPS, include/linux/bpf_verifier.h, Linux 6.12 */
 
 /** struct verifier_shape - of the maps in a map of maps; @type 0: it is none */
@@ -35,12 +40,13 @@ struct verifier_map {
  * @insns: ld_imm64 with src_reg BPF_PSEUDO_MAP_FD or _MAP_VALUE has an index into @maps as its imm
  * @type, @attach_type: BPF_PROG_TYPE_*, expected_attach_type
  * @gpl: its license lets it call GPL-only helpers
+ * @sleepable: BPF_F_SLEEPABLE of its flags
  */
 struct verifier_prog {
 	const struct bpf_insn *insns;
 	uint32_t cnt;
 	uint32_t type, attach_type;
-	bool gpl;
+	bool gpl, sleepable;
 	const struct verifier_map *maps;
 	uint32_t map_cnt;
 };

@@ -439,6 +439,7 @@ static void describe_request(struct talk *t)
 		.type = request->prog.type,
 		.attach_type = request->prog.attach_type,
 		.gpl = request->prog.gpl,
+		.sleepable = request->prog.sleepable,
 		.log_level = request->log_level,
 		/* A longer one would be cut anyway: the kernel's own limits keep it far below. */
 		.log_size = log_size < WORKER_LOG_MAX ? log_size : WORKER_LOG_MAX,

@@ -157,6 +157,7 @@ static void verify(struct job *job)
 		.type = job->wire.type,
 		.attach_type = job->wire.attach_type,
 		.gpl = job->wire.gpl,
+		.sleepable = job->wire.sleepable,
 		.maps = maps,
 		.map_cnt = job->wire.map_cnt,
 	};

@@ -44,11 +44,11 @@
 struct worker_wire_request {
 	uint32_t magic, sequence;
 	uint32_t insn_cnt, map_cnt;
-	uint32_t type, attach_type, gpl;
+	uint32_t type, attach_type, gpl, sleepable;
 	uint32_t log_level, log_size, contents_size;
-	uint32_t task, zero_stack;
+	uint32_t task, zero_stack, pad;
 };
-static_assert(sizeof(struct worker_wire_request) == 48, "no holes");
+static_assert(sizeof(struct worker_wire_request) == 56, "no holes");
 
 /**
  * struct worker_wire_answer

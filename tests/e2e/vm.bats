@@ -83,3 +83,43 @@ jit: 240 passed, 0 failed" ]
 	grep -qx "interp: 0 passed, 1 failed" <<<"$output"
 	[ "$(pgrep -c bpfshim-vm || true)" -eq "$before" ]
 }
+
+more_than() { [ "$(pgrep -c bpfshim-vm || true)" -gt "$1" ]; }
+
+@test "too little memory, or no compiler: a clear error, exit status 1, nothing left running" {
+	local before failed=0 engine mb
+	before=$(pgrep -c bpfshim-vm || true)
+	# Wherever it runs out: before it has begun, in the compiler, or not at all.
+	for mb in 20 120 180 190 195 200 205 210 220 240 400; do
+		for engine in interp jit; do
+			run timeout 30 prlimit --as=$((mb * 1000000)) "$BPFSHIMCTL" vm --engine $engine 0102fe04 <<<"$PROGRAM"
+			echo "$mb MB, $engine: $status: $output"
+			if [ "$status" -eq 0 ]; then
+				[ "$output" = 102 ]
+				continue
+			fi
+			[ "$status" -eq 1 ]
+			grep -q '^bpfshimctl' <<<"$output"
+			grep -qi 'memory\|shared librar' <<<"$output"
+			failed=$((failed + 1))
+		done
+	done
+	[ "$failed" -ge 2 ]
+	[ "$output" = 102 ]
+	cp "$BPFSHIMCTL" "$DIR/"
+	run timeout 30 "$DIR/bpfshimctl" vm <<<"$PROGRAM"
+	echo "$output"
+	[ "$status" -eq 1 ]
+	grep -qF "bpfshim-vm: No such file or directory" <<<"$output"
+	# Who may not use the kernel's engine has none.
+	cp "${BPFSHIMCTL%ctl}-vm" "$DIR/"
+	run timeout 30 setpriv --reuid 65534 --clear-groups "$DIR/bpfshimctl" vm --engine kernel 0102fe04 <<<"$PROGRAM"
+	echo "$output"
+	[ "$status" -eq 1 ]
+	grep -qF "kernel: the kernel does not load it: Operation not permitted" <<<"$output"
+	# Killed with what it runs.
+	"$BPFSHIMCTL" vm --engine jit <<<"05 00 ff ff 00 00 00 00" 2>/dev/null &
+	wait_for 20 more_than "$before"
+	kill -9 $!
+	wait_for 20 refute more_than "$before"
+}

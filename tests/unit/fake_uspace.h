@@ -17,6 +17,7 @@
 
 static struct tenant fake_tenant = {.name = "test"};
 static struct uspace uspace;
+static int fake_worker_fd;
 
 static inline void fake_uspace_init(int timeout_ms)
 {
@@ -33,10 +34,10 @@ static inline void fake_uspace_init(int timeout_ms)
 	cache_init(&uspace.cache);
 	uspace_space_init(&uspace.code, REGION_CODE, REGION_CODE_SIZE, 64);
 	((struct region_header *)(void *)uspace.base)->slots = 1;
-	uspace.worker_fd = open(BPFSHIM_PROGRAMS "/worker-stub", O_RDONLY | O_CLOEXEC);
-	assert_true(uspace.worker_fd >= 0);
-	assert_int_equal(worker_new(uspace.worker_fd, 0, &uspace.worker), 0);
-	assert_int_equal(tiers_new(&uspace, uspace.worker_fd, timeout_ms, &uspace.tiers), 0);
+	fake_worker_fd = open(BPFSHIM_PROGRAMS "/worker-stub", O_RDONLY | O_CLOEXEC);
+	assert_true(fake_worker_fd >= 0);
+	assert_int_equal(worker_new(fake_worker_fd, 0, &uspace.worker), 0);
+	assert_int_equal(tiers_new(&uspace, fake_worker_fd, timeout_ms, &uspace.tiers), 0);
 }
 
 static inline void fake_uspace_deinit(void)
@@ -46,7 +47,7 @@ static inline void fake_uspace_deinit(void)
 	cache_deinit(&uspace.cache);
 	uspace_space_deinit(&uspace.code);
 	munmap(uspace.base, REGION_SIZE);
-	close_fd(uspace.worker_fd);
+	close_fd(fake_worker_fd);
 }
 
 /* The holder of the only reference knows that nobody is at it any more. */

@@ -71,7 +71,7 @@ static int guarded_load(struct guard_request *request, int btf_fd, struct reason
 	uint32_t depths[16];
 	int r;
 
-	if (guard_needs_depths(&request->prog, request->scope)) {
+	if (request->clear_stack || guard_needs_depths(&request->prog, request->scope)) {
 		int fd = live_load(&request->prog, btf_fd, STATSLOG_STATS, log_text);
 
 		if (fd < 0)
@@ -197,6 +197,37 @@ static void test_cgroup_subtree(void **state)
 	assert_int_equal(status, 0);
 	assert_int_equal(live_run(child_fd, 0, &value), 0);
 	assert_int_equal(value, 0);
+}
+
+/* Of the main program and of a subprogram; without it there are addresses of the kernel. */
+static void test_stack_is_clear(void **state)
+{
+	const struct bpf_insn insns[] = {
+		INSN_CALL_REL(3),
+		INSN_LDX(BPF_DW, R1, R10, -16),
+		INSN_ALU64_REG(BPF_OR, R0, R1),
+		INSN_EXIT(),
+		INSN_LDX(BPF_DW, R0, R10, -8),
+		INSN_LDX(BPF_DW, R1, R10, -24),
+		INSN_ALU64_REG(BPF_OR, R0, R1),
+		INSN_EXIT(),
+	};
+	struct guard_request request = {.prog = prog_of(insns, ARRAY_SIZE(insns)),
+					.scope = &own_scope,
+					.with_prologue = true};
+	struct reason reason = {0};
+	uint32_t value = 0;
+
+	for (int clear = 0; clear < 2; clear++) {
+		cleanup_fd int fd = -1;
+
+		request.clear_stack = clear;
+		fd = guarded_load(&request, -1, &reason);
+		if (fd < 0)
+			fail_msg("load: %d %s\n%.3000s", fd, reason.text, log_text);
+		assert_int_equal(live_run(fd, 0, &value), 0);
+		assert_int_equal(value != 0, !clear);
+	}
 }
 
 /* A context read after the prologue, and a loop back to the first instruction. */
@@ -524,15 +555,11 @@ static void test_btf(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cgroup),
-		cmocka_unit_test(test_cgroup_subtree),
-		cmocka_unit_test(test_context_and_loop),
-		cmocka_unit_test(test_pids),
-		cmocka_unit_test(test_uids),
-		cmocka_unit_test(test_uids_identity),
-		cmocka_unit_test(test_denied),
-		cmocka_unit_test(test_timers),
-		cmocka_unit_test(test_btf),
+		cmocka_unit_test(test_cgroup),	       cmocka_unit_test(test_cgroup_subtree),
+		cmocka_unit_test(test_stack_is_clear), cmocka_unit_test(test_context_and_loop),
+		cmocka_unit_test(test_pids),	       cmocka_unit_test(test_uids),
+		cmocka_unit_test(test_uids_identity),  cmocka_unit_test(test_denied),
+		cmocka_unit_test(test_timers),	       cmocka_unit_test(test_btf),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

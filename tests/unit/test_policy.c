@@ -68,6 +68,10 @@ static void test_defaults(void **state)
 	assert_int_equal(policy_check_user(service, NULL), 0);
 	assert_true(policy_host_breakpoints(run));
 	assert_false(policy_host_breakpoints(service));
+	assert_int_equal(policy_verifier(run), POLICY_VERIFIER_BOTH);
+	assert_int_equal(policy_verifier(service), POLICY_VERIFIER_BOTH);
+	assert_true(policy_shows_kernel(run));
+	assert_false(policy_shows_kernel(service));
 	assert_int_equal(policy_check_kfuncs(run, NULL), -EPERM);
 	assert_int_equal(policy_check_prog_type(run, BPF_PROG_TYPE_KPROBE, NULL), 0);
 	assert_int_equal(policy_check_prog_type(run, BPF_PROG_TYPE_TRACING, NULL), 0);
@@ -105,6 +109,13 @@ static void test_helpers(void **state)
 	assert_int_equal(policy_check_helper(policy, 0, NULL), 0);
 	assert_int_equal(policy_check_helper(policy, 212, NULL), 0);
 	assert_int_equal(policy_check_helper(policy, UINT32_MAX, NULL), 0);
+	/* In a process there is none of it to be seen. */
+	assert_int_equal(policy_check_user_helper(policy, BPF_FUNC_trace_printk, NULL), 0);
+	assert_int_equal(policy_check_user_helper(policy, 0, NULL), 0);
+	assert_int_equal(policy_check_user_helper(policy, 212, NULL), 0);
+	assert_int_equal(policy_check_user_helper(policy, UINT32_MAX, NULL), 0);
+	assert_int_equal(policy_check_user_helper(policy, BPF_FUNC_send_signal, &reason), -EPERM);
+	assert_string_equal(reason.text, "policy: helper bpf_send_signal is denied by \"helpers\"");
 	policy_check_helper(policy, 113, &reason);
 	assert_string_equal(reason.text, "policy: helper bpf_probe_read_kernel is refused by "
 					 "\"kernel_memory\": \"deny\"");
@@ -258,6 +269,9 @@ static void test_words_and_lists(void **state)
 		{"{\"kernel_memory\": null}", "p:1: kernel_memory: must be"},
 		{"{\"kfuncs\": true}", "p:1: kfuncs: must be"},
 		{"{\"host_breakpoints\": []}", "p:1: host_breakpoints: must be"},
+		{"{\n\"verifier\": \"none\"}",
+		 "p:2: verifier: must be \"user\", \"kernel\" or \"both\""},
+		{"{\"verifier\": 1}", "p:1: verifier: must be"},
 		{"{\"prog_types\": \"kprobe\"}", "p:1: prog_types: must be a list of names"},
 		{"{\"prog_types\": [\n\"kprobe\",\n\"kprob\"]}",
 		 "p:3: prog_types: unknown program type \"kprob\""},
@@ -359,6 +373,7 @@ static void assert_same(const struct policy *a, const struct policy *b)
 	assert_int_equal(policy_check_user(a, NULL), policy_check_user(b, NULL));
 	assert_int_equal(policy_check_kfuncs(a, NULL), policy_check_kfuncs(b, NULL));
 	assert_int_equal(policy_host_breakpoints(a), policy_host_breakpoints(b));
+	assert_int_equal(policy_verifier(a), policy_verifier(b));
 	for (uint32_t id = 0; id < 256; id++) {
 		assert_int_equal(policy_check_helper(a, id, NULL),
 				 policy_check_helper(b, id, NULL));
@@ -377,6 +392,7 @@ static void test_round_trip(void **state)
 	static const char *const texts[] = {
 		"{}",
 		"{\"user\": \"deny\", \"kernel\": \"guarded\", \"kernel_memory\": \"deny\", "
+		"\"verifier\": \"user\", "
 		"\"kfuncs\": \"allow\", \"prog_types\": [], \"map_types\": [\"insn_array\"], "
 		"\"attach\": [\"watchpoint\"], \"attach_targets\": {\"uprobe\": [], "
 		"\"kprobe\": [\"\\\"\\u00e9\\\\*\", \"vfs_*\"]}, \"helpers\": {\"deny\": "

@@ -18,6 +18,7 @@
 
 #include "base/cleanup.h"
 #include "tests/unit/fake_region.h"
+#include "vm/runtime/helpers.h"
 
 static struct {
 	struct pt_regs regs;
@@ -58,6 +59,47 @@ static void test_what_a_program_sees(void **state)
 	assert_int_equal(((const struct region_stub *)last.run.stub)->ip, (uint64_t)work);
 	assert_int_equal(fake_count(base, 7).hits, 1);
 	assert_int_equal(fake_shared(base)->slots[0].owner | fake_shared(base)->slots[1].owner, 0);
+	fake_free(base);
+}
+
+static uint64_t prog_signal(void *ctx, struct rt_run *run)
+{
+	return rt_send_signal_thread(SIGUSR1, 0, 0, 0, 0, run);
+}
+
+static unsigned char *signal_base;
+static uint64_t signal_owners;
+static uint32_t signals;
+
+static void note_owners(int signal)
+{
+	signals++;
+	for (int i = 0; i < 2; i++)
+		signal_owners |= fake_shared(signal_base)->slots[i].owner;
+}
+
+/* A signal that a program sends comes when nothing is owned any more, alone or among others. */
+static void test_signal_owns_nothing(void **state)
+{
+	unsigned char *base = fake_region(2);
+	struct region_site *site = (void *)(base + FAKE_SITES);
+	work_fn probed;
+
+	signal_base = base;
+	signal(SIGUSR1, note_owners);
+	for (uint32_t cnt = 1; cnt <= 2; cnt++) {
+		site->cnt = cnt;
+		for (uint32_t i = 0; i < cnt; i++)
+			site->attach[i] =
+				(struct region_attach){fake_code(base, prog_signal), 0, i, 0};
+		probed = fake_stub(base, 0, site, work);
+		signals = 0;
+		signal_owners = 0;
+		assert_int_equal(probed(4, 2), 42);
+		assert_int_equal(signals, 1);
+		assert_int_equal(signal_owners, 0);
+	}
+	signal(SIGUSR1, SIG_DFL);
 	fake_free(base);
 }
 
@@ -393,6 +435,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_what_a_program_sees),
+		cmocka_unit_test(test_signal_owns_nothing),
 		cmocka_unit_test(test_switched_off),
 		cmocka_unit_test(test_one_off),
 		cmocka_unit_test(test_fork),

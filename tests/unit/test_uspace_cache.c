@@ -263,9 +263,12 @@ static void change(struct load *load, unsigned what)
 	case 12:
 		load->shape.inner.flags++;
 		break;
+	case 13:
+		load->prog.sleepable = true;
+		break;
 	}
 }
-#define CHANGES 13u
+#define CHANGES 14u
 
 static void test_different(void **state)
 {

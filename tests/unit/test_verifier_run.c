@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <time.h>
 
+#include "tests/unit/edges.h"
 #include "tests/unit/jit_region.h"
 #include "tests/unit/verifier_cases.h"
 #include "tests/unit/verifier_gen.h"
@@ -35,44 +36,6 @@ static uint64_t seed = 1;
 static unsigned char *ctx_page;
 static sigjmp_buf escape;
 
-static uint64_t any(void)
-{
-	seed ^= seed >> 12;
-	seed ^= seed << 25;
-	seed ^= seed >> 27;
-	return seed * 0x2545f4914f6cdd1dull;
-}
-
-/* Numbers that tell bounds apart: around powers of two, negative, or anything. */
-static uint64_t any_edge(void)
-{
-	uint64_t at = 1ull << (any() >> 32) % 64, near = (any() >> 32) % 5 - 2;
-
-	switch ((any() >> 32) % 6) {
-	case 0:
-		return any();
-	case 1:
-		return at + near;
-	case 2:
-		return 0 - at + near;
-	case 3:
-		return (any() >> 32) % 80;
-	case 4:
-		return any() << 32 | (uint32_t)(at + near);
-	default:
-		return (at + near) << 32 | (any() >> 32) % 80;
-	}
-}
-
-static void fill(void *to, size_t size)
-{
-	for (size_t i = 0; i < size; i += 8) {
-		uint64_t value = any_edge();
-
-		memcpy((char *)to + i, &value, size - i < 8 ? size - i : 8);
-	}
-}
-
 static unsigned char *map_data(uint32_t index)
 {
 	return region.base + region.maps[index].map.data;
@@ -87,18 +50,18 @@ static uint64_t lookup(uint64_t map, uint64_t key)
 	assert(index < CASE_MAPS);
 	for (uint32_t i = 0; i < case_maps[index].key_size; i++)
 		(void)bytes[i];
-	return any() >> 63 ? (uint64_t)(uintptr_t)map_data((uint32_t)index) : 0;
+	return edge_random(&seed) >> 63 ? (uint64_t)(uintptr_t)map_data((uint32_t)index) : 0;
 }
 
 static uint64_t write_all(uint64_t to, uint64_t size)
 {
-	fill((void *)(uintptr_t)to, size);
-	return any_edge();
+	edge_fill(&seed, (void *)(uintptr_t)to, size);
+	return edge_any(&seed);
 }
 
 static uint64_t number(void)
 {
-	return any_edge();
+	return edge_any(&seed);
 }
 
 /* Values at the end of their page, or at its beginning. */
@@ -122,7 +85,7 @@ static void fill_maps(void)
 		unsigned char *page = region.base + REGION_MAPS + (3 * i + 1) * PAGE;
 
 		mprotect(page, PAGE, PROT_READ | PROT_WRITE);
-		fill(map_data(i), case_maps[i].value_size);
+		edge_fill(&seed, map_data(i), case_maps[i].value_size);
 		if (case_maps[i].flags & BPF_F_RDONLY_PROG)
 			mprotect(page, PAGE, PROT_READ);
 	}
@@ -187,7 +150,7 @@ static int run(const struct bpf_insn *insns, uint32_t cnt, bool at_end)
 		return r;
 	for (int i = 0; i < RUNS; i++) {
 		fill_maps();
-		fill(ctx, CTX_SIZE);
+		edge_fill(&seed, ctx, CTX_SIZE);
 		if (sigsetjmp(escape, 1))
 			return 1;
 		jit_region_call(&region, ctx);

@@ -28,6 +28,18 @@ int interp_fail(struct interp_run *run, int error, const char *fmt, ...)
 	return reason_set(run->reason, error, "instruction %u: %s", run->at, what);
 }
 
+uint64_t interp_refuse(struct interp_run *run, int error, const char *fmt, ...)
+{
+	char what[256];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(what, sizeof(what), fmt, args);
+	va_end(args);
+	run->failed = interp_fail(run, error, "%s", what);
+	return 0;
+}
+
 static uint64_t frame_pointer(const struct interp_run *run)
 {
 	return (uint64_t)run->stack + (run->frame + 1ull) * INTERP_STACK;

@@ -53,6 +53,8 @@ struct interp_step {
  * @tail_call: the program at @index of the map whose value is @map: 0, or -errno when there is none
  *	and the call goes on; NULL: there are none
  * @step: called before each instruction; anything but 0 ends the run with that error
+ * @allows: whether the program may also read (@write: write) these bytes, @len of them and at least
+ *	one; NULL: nothing but @memory and the stack
  * @data: for those
  */
 struct interp {
@@ -64,6 +66,7 @@ struct interp {
 	int (*tail_call)(void *data, uint64_t map, uint64_t index,
 			 const struct bpf_insn **ret_insns, uint32_t *ret_cnt);
 	int (*step)(void *data, const struct interp_step *step);
+	bool (*allows)(void *data, uint64_t address, uint64_t len, bool write);
 	void *data;
 };
 
@@ -90,3 +93,10 @@ void *interp_data(const struct interp_run *run);
  */
 int interp_callback(struct interp_run *run, uint64_t function, const uint64_t args[5],
 		    uint64_t *ret_r0);
+
+/** interp_allows() - for helpers: whether the program may read, or @write, these bytes itself */
+bool interp_allows(const struct interp_run *run, uint64_t address, uint64_t len, bool write);
+
+/** interp_refuse() - for helpers: end the run with @error. Return: 0, to be returned. */
+uint64_t interp_refuse(struct interp_run *run, int error, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));

@@ -16,26 +16,35 @@ static unsigned int size_of(const struct bpf_insn *insn)
 	return sizes[BPF_SIZE(insn->code) >> 3];
 }
 
-static bool is_inside(uint64_t address, unsigned int size, uint64_t start, uint64_t len)
+static bool is_inside(uint64_t address, uint64_t size, uint64_t start, uint64_t len)
 {
 	return address >= start && address - start <= len && len - (address - start) >= size;
+}
+
+bool interp_allows(const struct interp_run *run, uint64_t address, uint64_t len, bool write)
+{
+	const struct interp *interp = run->interp;
+
+	/* A function sees the stacks of those that called it. */
+	if (len == 0 ||
+	    is_inside(address, len, (uint64_t)run->stack, (run->frame + 1ull) * INTERP_STACK))
+		return true;
+	for (uint32_t i = 0; i < interp->memory_cnt; i++)
+		if ((interp->memory[i].writable || !write) &&
+		    is_inside(address, len, interp->memory[i].start, interp->memory[i].len))
+			return true;
+	return interp->allows && interp->allows(interp->data, address, len, write);
 }
 
 /* The bytes at register + offset, or NULL with the error set in @ret_error. */
 static unsigned char *place(struct interp_run *run, const struct bpf_insn *insn, unsigned int reg,
 			    bool write, int *ret_error)
 {
-	const struct interp *interp = run->interp;
 	const unsigned int size = size_of(insn);
 	const uint64_t address = run->regs[reg] + (uint64_t)(int64_t)insn->off;
 
-	/* A function sees the stacks of those that called it. */
-	if (is_inside(address, size, (uint64_t)run->stack, (run->frame + 1) * INTERP_STACK))
+	if (interp_allows(run, address, size, write))
 		return (unsigned char *)address;
-	for (uint32_t i = 0; i < interp->memory_cnt; i++)
-		if ((interp->memory[i].writable || !write) &&
-		    is_inside(address, size, interp->memory[i].start, interp->memory[i].len))
-			return (unsigned char *)address;
 	*ret_error =
 		interp_fail(run, -EFAULT, "%s of %u bytes at %#llx, which is not the program's",
 			    write ? "a write" : "a read", size, (unsigned long long)address);

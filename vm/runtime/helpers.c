@@ -5,6 +5,8 @@
 #include "vm/runtime/helpers.h"
 
 #include <errno.h>
+#include <linux/fcntl.h>
+#include <linux/stat.h>
 
 #include "vm/runtime/bytes.h"
 #include "vm/runtime/slot.h"
@@ -85,6 +87,48 @@ uint64_t rt_get_current_pid_tgid(RT_HELPER_ARGS)
 	uint64_t tgid = (uint64_t)rt_syscall4(__NR_getpid, 0, 0, 0, 0);
 
 	return tgid << 32 | (uint32_t)rt_syscall4(__NR_gettid, 0, 0, 0, 0);
+}
+
+/* This process' pid namespace; asked for once by children of those that were told. */
+static void pid_namespace(const struct rt_run *run, uint64_t *ret_dev, uint64_t *ret_ino)
+{
+	const struct region_config *config = region_config(run->base);
+	struct region_cache *cache = region_cache(run->base);
+	char path[] = "/proc/self/ns/pid";
+	struct statx stat;
+
+	*ret_dev = rt_load(&cache->pid_ns_dev);
+	*ret_ino = rt_load(&cache->pid_ns_ino);
+	if (*ret_ino)
+		return;
+	*ret_dev = rt_load(&config->pid_ns_dev);
+	*ret_ino = rt_load(&config->pid_ns_ino);
+	if (*ret_ino && rt_load(&cache->injected))
+		return;
+	/* Without /proc: what the parent had, in all likelihood. */
+	if (rt_syscall6(__NR_statx, AT_FDCWD, (long)path, 0, STATX_INO, (long)&stat, 0) < 0)
+		return;
+	*ret_dev = (uint64_t)stat.stx_dev_major << 20 | stat.stx_dev_minor;
+	*ret_ino = stat.stx_ino;
+	rt_store(&cache->pid_ns_dev, *ret_dev);
+	rt_store(&cache->pid_ns_ino, *ret_ino);
+}
+
+/* r1, r2 device and inode of a pid namespace, r3, r4 where the numbers go: pid, tgid. */
+uint64_t rt_get_ns_current_pid_tgid(RT_HELPER_ARGS)
+{
+	const uint32_t size = (uint32_t)r4;
+	uint64_t dev, ino;
+	uint32_t *ids = (void *)r3;
+
+	pid_namespace(run, &dev, &ino);
+	if (size != 2 * sizeof(*ids) || r1 != dev || r2 != ino || !ino) {
+		rt_zero(ids, size);
+		return (uint64_t)-EINVAL;
+	}
+	rt_store(&ids[0], (uint32_t)rt_syscall4(__NR_gettid, 0, 0, 0, 0));
+	rt_store(&ids[1], (uint32_t)rt_syscall4(__NR_getpid, 0, 0, 0, 0));
+	return 0;
 }
 
 uint64_t rt_get_current_uid_gid(RT_HELPER_ARGS)

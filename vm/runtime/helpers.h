@@ -20,6 +20,7 @@
 	X(3, map_delete_elem)                                                                      \
 	X(4, probe_read)                                                                           \
 	X(5, ktime_get_ns)                                                                         \
+	X(6, trace_printk)                                                                         \
 	X(7, get_prandom_u32)                                                                      \
 	X(8, get_smp_processor_id)                                                                 \
 	X(14, get_current_pid_tgid)                                                                \
@@ -27,24 +28,37 @@
 	X(16, get_current_comm)                                                                    \
 	X(27, get_stackid)                                                                         \
 	X(25, perf_event_output)                                                                   \
+	X(36, probe_write_user)                                                                    \
 	X(42, get_numa_node_id)                                                                    \
 	X(45, probe_read_str)                                                                      \
+	X(67, get_stack)                                                                           \
 	X(80, get_current_cgroup_id)                                                               \
 	X(87, map_push_elem)                                                                       \
 	X(88, map_pop_elem)                                                                        \
 	X(89, map_peek_elem)                                                                       \
+	X(105, strtol)                                                                             \
+	X(106, strtoul)                                                                            \
+	X(109, send_signal)                                                                        \
 	X(112, probe_read_user)                                                                    \
 	X(114, probe_read_user_str)                                                                \
+	X(117, send_signal_thread)                                                                 \
+	X(118, jiffies64)                                                                          \
+	X(120, get_ns_current_pid_tgid)                                                            \
 	X(125, ktime_get_boot_ns)                                                                  \
 	X(130, ringbuf_output)                                                                     \
 	X(131, ringbuf_reserve)                                                                    \
 	X(132, ringbuf_submit)                                                                     \
 	X(133, ringbuf_discard)                                                                    \
 	X(134, ringbuf_query)                                                                      \
+	X(148, copy_from_user)                                                                     \
+	X(160, ktime_get_coarse_ns)                                                                \
 	X(164, for_each_map_elem)                                                                  \
+	X(165, snprintf)                                                                           \
 	X(173, get_func_ip)                                                                        \
 	X(174, get_attach_cookie)                                                                  \
+	X(177, trace_vprintk)                                                                      \
 	X(181, loop)                                                                               \
+	X(182, strncmp)                                                                            \
 	X(195, map_lookup_percpu_elem)                                                             \
 	X(208, ktime_get_tai_ns)
 

@@ -6,6 +6,7 @@
  */
 #include <asm/ptrace.h>
 
+#include "vm/runtime/act.h"
 #include "vm/runtime/entry.h"
 #include "vm/runtime/shadow.h"
 #include "vm/runtime/slot.h"
@@ -75,6 +76,7 @@ static void run_site(unsigned char *base, struct pt_regs *regs, const struct reg
 			run_attach(base, regs, &run, &site->attach[i]);
 	}
 	slot_release(&region_shared(base)->slots[run.slot]);
+	act_finish(&run);
 }
 
 /* Replaces the return address of the function that is being entered. */
@@ -155,8 +157,10 @@ void rt_hit(struct pt_regs *regs, const struct region_stub *stub)
 	run.base = base;
 	run.stack = regs->rsp;
 	run.stub = (uint64_t)stub;
+	run.signals = 0;
 	run_attach(base, regs, &run, &site->attach[0]);
 	slot_release(slot);
+	act_finish(&run);
 }
 
 static void run_return(unsigned char *base, struct pt_regs *regs, const struct region_stub *stub)

@@ -29,7 +29,10 @@ struct rt_run {
 	uint64_t stack; /* target's stack pointer at the site: memory from here to the end of its
 			   page is mapped; 0: there is no target, and nothing to read */
 	uint64_t stub;	/* address of the struct region_stub that led here, 0: none */
+	uint64_t signals; /* to be sent when it is over: bit N is signal N, to the thread in the
+			     upper half */
 };
+#define RT_SIGNALS_THREAD 32u /* how far up */
 
 /* Helpers, by BPF_FUNC_* number: uint64_t rt_<name>(r1, r2, r3, r4, r5, run). See helpers.h. */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * STACK_TRACE maps and bpf_get_stackid(): the calls that led to a probe, by frame pointers, as the
- * kernel finds them (perf_callchain_user(), arch/x86/events/core.c, Linux 6.18).
+ * STACK_TRACE maps, bpf_get_stackid() and bpf_get_stack(): the calls that led to a probe, by frame
+ * pointers, as the kernel finds them (perf_callchain_user(), arch/x86/events/core.c, Linux 6.18).
  *
  * A map's memory is a bit for each bucket, so that empty ones are passed over without being
  * touched, then the buckets: a head and the addresses. What a bucket gets is decided by one
@@ -252,23 +252,61 @@ static int64_t store(unsigned char *base, const struct region_map *map, const ui
 	return id;
 }
 
-/* r1 context, r2 map, r3 flags. The kernel's stack is nobody's here. */
+/* The innermost @depth calls, or as many as there are. */
+static struct trace trace_of(const struct rt_run *run, uint64_t ctx, uint32_t depth)
+{
+	struct trace trace = {.scratch =
+				      RT_PTR(run->base, REGION_SHARED + REGION_SCRATCH +
+								run->slot * REGION_SCRATCH_SIZE)};
+
+	trace.max = depth < DEPTH_MAX ? depth : DEPTH_MAX;
+	walk(run, (const struct pt_regs *)ctx, &trace);
+	return trace;
+}
+
+/* r1 context, r2 map, r3 flags. The kernel's stack is empty: it is in user code that a uprobe is.
+ */
 uint64_t rt_get_stackid(RT_HELPER_ARGS)
 {
 	const struct region_map *map = (const void *)r2;
 	const uint32_t skip = (uint32_t)(r3 & SKIP_MASK);
-	struct trace trace = {.scratch =
-				      RT_PTR(run->base, REGION_SHARED + REGION_SCRATCH +
-								run->slot * REGION_SCRATCH_SIZE)};
-	uint32_t depth = map->value_size / 8 + skip;
+	struct trace trace;
 
 	if (r3 & ~FLAGS)
 		return (uint64_t)-EINVAL;
 	if (!(r3 & USER_STACK))
 		return (uint64_t)-EFAULT;
-	trace.max = depth < DEPTH_MAX ? depth : DEPTH_MAX;
-	walk(run, (const struct pt_regs *)r1, &trace);
+	trace = trace_of(run, r1, map->value_size / 8 + skip);
 	if (trace.cnt <= skip)
 		return (uint64_t)-EFAULT;
 	return (uint64_t)store(run->base, map, trace.scratch->ips + skip, trace.cnt - skip, r3);
+}
+
+/* Into @to of @size bytes. Return: bytes, or -errno */
+static int64_t get_stack(const struct rt_run *run, uint64_t ctx, uint64_t *to, uint32_t size,
+			 uint64_t flags)
+{
+	const uint32_t skip = (uint32_t)(flags & SKIP_MASK);
+	struct trace trace = {.cnt = 0};
+
+	if (flags & ~(SKIP_MASK | USER_STACK) || size % 8)
+		return -EINVAL;
+	if (flags & USER_STACK)
+		trace = trace_of(run, ctx, size / 8 + skip);
+	if (trace.cnt < skip)
+		return -EFAULT;
+	for (uint32_t i = 0; i < trace.cnt - skip; i++)
+		rt_put64(&to[i], rt_load(&trace.scratch->ips[skip + i]));
+	return (trace.cnt - skip) * 8ll;
+}
+
+/* r1 context, r2 and r3 where it goes, r4 flags. What is not filled is zero. */
+uint64_t rt_get_stack(RT_HELPER_ARGS)
+{
+	const uint32_t size = (uint32_t)r3;
+	int64_t len = get_stack(run, r1, (void *)r2, size, r4);
+	uint32_t done = len < 0 ? 0 : (uint32_t)len;
+
+	rt_zero((unsigned char *)r2 + done, size - done);
+	return (uint64_t)len;
 }

@@ -25,6 +25,7 @@
 #include "vm/jit_unit.h"
 
 #define SECONDS_MAX 10
+#define MEMORY_MAX  (4ull << 30) /* bytes of addresses */
 #define BUDGET	    (1ull << 28)
 /* The suite's own helper, which ends a program if r1 is 0 on some machines, and never on Linux. */
 #define HELPER_UNWIND 5
@@ -181,11 +182,18 @@ const struct engine *engine_by_name(const char *name)
 static _Noreturn void child(const struct engine *engine, struct engine_input input,
 			    struct outcome *outcome)
 {
-	const struct rlimit cpu = {SECONDS_MAX, SECONDS_MAX}, none = {0, 0};
+	/* One second from the signal to the end, so that the one is told from being killed. */
+	const struct rlimit cpu = {SECONDS_MAX, SECONDS_MAX + 1}, none = {0, 0};
+	struct rlimit memory = {0};
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	setrlimit(RLIMIT_CPU, &cpu);
 	setrlimit(RLIMIT_CORE, &none);
+	getrlimit(RLIMIT_AS, &memory);
+	if (memory.rlim_cur > MEMORY_MAX) {
+		memory.rlim_cur = MEMORY_MAX;
+		setrlimit(RLIMIT_AS, &memory);
+	}
 	if (input.memory_len)
 		memcpy(outcome->memory, input.memory, input.memory_len);
 	input.memory = input.memory_len ? outcome->memory : NULL;
@@ -202,9 +210,14 @@ static int read_outcome(const struct outcome *outcome, int status, uint64_t *ret
 {
 	const int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 
-	if (!outcome->done && (signal == SIGXCPU || signal == SIGKILL))
+	if (!outcome->done && signal == SIGXCPU)
 		return reason_set(reason, -ETIMEDOUT, "it did not end within %d seconds",
 				  SECONDS_MAX);
+	if (!outcome->done && signal == SIGKILL)
+		return reason_set(reason, -ENOMEM, "it was killed, maybe for want of memory");
+	/* A compiler in want of memory knows no other end. */
+	if (!outcome->done && signal == SIGABRT)
+		return reason_set(reason, -ENOMEM, "the compiler gave up, out of memory");
 	if (!outcome->done)
 		return reason_set(reason, -EFAULT, "it died of signal %d (%s)", signal,
 				  strsignal(signal));
