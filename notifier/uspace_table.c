@@ -69,7 +69,9 @@ static uint64_t word_of(const struct uspace_map *map, const struct uspace_entry 
 {
 	uint64_t at = entry->prog ? entry->prog->code : entry->map ? entry->map->record_offset : 0;
 
-	return at ? (uint64_t)map->uspace->mapped << 32 | at : 0;
+	if (is_empty(entry))
+		return 0;
+	return at ? (uint64_t)map->uspace->mapped << 32 | at : TABLE_NOWHERE;
 }
 
 /* The first @cnt maps of @prog. */
@@ -220,7 +222,7 @@ static void recode(struct uspace_map *map, const struct uspace_prog *prog)
 	const uint64_t *words = (const void *)(map->uspace->base + map->record.data);
 
 	for (uint32_t i = 0; i < slots_of(map); i++)
-		if (map->table[i].prog == prog && words[i])
+		if (map->table[i].prog == prog && words[i] && words[i] != TABLE_NOWHERE)
 			table_array_write(map->uspace->base, &map->record, i,
 					  (words[i] & ~(uint64_t)UINT32_MAX) | prog->code);
 }
