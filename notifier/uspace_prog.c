@@ -78,11 +78,15 @@ int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 	}
 	made->refs = 1;
 	made->uspace = uspace;
+	/* From here on their memory stays where it is. */
+	pthread_mutex_lock(&uspace->lock);
 	for (uint32_t i = 0; i < prog->map_cnt; i++) {
+		maps[i]->progs++;
 		records[i] = maps[i]->record;
 		offsets[i] = maps[i]->record_offset;
 		made->maps[made->map_cnt++] = uspace_map_ref(maps[i]);
 	}
+	pthread_mutex_unlock(&uspace->lock);
 	r = worker_ask(uspace->worker, &request, TIMEOUT_MS, ret_answer, reason);
 	if (r < 0) {
 		uspace_space_give(uspace, &uspace->code, request.code_offset, room);
@@ -111,6 +115,10 @@ struct uspace_prog *uspace_prog_unref(struct uspace_prog *prog)
 {
 	if (!prog || __atomic_sub_fetch(&prog->refs, 1, __ATOMIC_ACQ_REL))
 		return NULL;
+	pthread_mutex_lock(&prog->uspace->lock);
+	for (uint32_t i = 0; i < prog->map_cnt; i++)
+		prog->maps[i]->progs--;
+	pthread_mutex_unlock(&prog->uspace->lock);
 	for (uint32_t i = 0; i < prog->map_cnt; i++)
 		uspace_map_unref(prog->maps[i]);
 	uspace_space_give(prog->uspace, &prog->uspace->code, prog->code, prog->size);
@@ -126,7 +134,7 @@ int uspace_prog_kernel_enter(struct uspace_prog *prog, struct reason *reason)
 	for (uint32_t i = 0; r == 0 && i < prog->map_cnt; i++)
 		r = uspace_map_return(prog->maps[i]);
 	for (uint32_t i = 0; r == 0 && i < prog->map_cnt; i++)
-		prog->maps[i]->kernel_users++;
+		uspace_map_kernel_enter(prog->maps[i]);
 	pthread_mutex_unlock(&prog->uspace->apply);
 	if (r == -ETIMEDOUT)
 		return reason_set(reason, -EBUSY,
@@ -142,6 +150,6 @@ void uspace_prog_kernel_leave(struct uspace_prog *prog)
 {
 	pthread_mutex_lock(&prog->uspace->apply);
 	for (uint32_t i = 0; i < prog->map_cnt; i++)
-		prog->maps[i]->kernel_users--;
+		uspace_map_kernel_leave(prog->maps[i]);
 	pthread_mutex_unlock(&prog->uspace->apply);
 }
