@@ -308,6 +308,10 @@ int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 		    struct uspace_map *const *maps, uint32_t log_level, uint32_t log_size,
 		    struct worker_answer *ret_answer, struct uspace_prog **ret_prog,
 		    struct reason *reason);
+/** uspace_prog_new_kernel() - one that only the kernel can run, for @why: what its maps are. Return: 0
+ *  or -ENOMEM. */
+int uspace_prog_new_kernel(struct uspace *uspace, struct uspace_map *const *maps, uint32_t map_cnt,
+			   const struct reason *why, struct uspace_prog **ret_prog);
 /** uspace_prog_refuse() - it has no USER placement after all; before anybody else knows @prog */
 void uspace_prog_refuse(struct uspace_prog *prog, const struct reason *why);
 struct uspace_prog *uspace_prog_ref(struct uspace_prog *prog);

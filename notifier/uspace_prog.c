@@ -98,6 +98,26 @@ int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 	return 0;
 }
 
+int uspace_prog_new_kernel(struct uspace *uspace, struct uspace_map *const *maps, uint32_t map_cnt,
+			   const struct reason *why, struct uspace_prog **ret_prog)
+{
+	struct uspace_prog *made = calloc(1, sizeof(*made));
+
+	if (!made)
+		return -ENOMEM;
+	made->refs = 1;
+	made->uspace = uspace;
+	made->why_not = *why;
+	pthread_mutex_lock(&uspace->lock);
+	for (uint32_t i = 0; i < map_cnt; i++) {
+		maps[i]->progs++;
+		made->maps[made->map_cnt++] = uspace_map_ref(maps[i]);
+	}
+	pthread_mutex_unlock(&uspace->lock);
+	*ret_prog = made;
+	return 0;
+}
+
 void uspace_prog_refuse(struct uspace_prog *prog, const struct reason *why)
 {
 	uspace_space_give(prog->uspace, &prog->uspace->code, prog->code, prog->size);

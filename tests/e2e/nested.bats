@@ -55,6 +55,23 @@ teardown() { common_teardown; }
 	grep -q 'do not see what was put into a map: Too many open files' "$DIR/err"
 }
 
+@test "a program in the kernel has the same maps: it is told that it cannot, or the other goes there" {
+	echo '{"prefer": "user"}' >"$DIR/user.json"
+	preferred() { timeout -k 5 60 "$BPFSHIMD" --run --unprivileged --policy "$DIR/user.json" -- "$@"; }
+	for mode in kernel kernel-first; do
+		real "$DIR/nested" $mode >"$DIR/real"
+		ours "$DIR/nested" $mode >"$DIR/ours"
+		preferred "$DIR/nested" $mode >"$DIR/$mode" 2>"$DIR/$mode.err"
+		cat "$DIR/$mode" "$DIR/$mode.err"
+		grep -qx 'all counted: 1' "$DIR/real"
+		diff "$DIR/real" "$DIR/ours"
+	done
+	diff "$DIR/real" "$DIR/kernel-first"
+	# Once traced processes do not use them any more, they move.
+	diff <(printf '%s\n' 'program in the kernel: -1' 'program in the kernel: 0' 'all counted: 1') "$DIR/kernel"
+	grep -q 'a map of this program lives in traced processes' "$DIR/kernel.err"
+}
+
 @test "the tool is killed in the middle: what it traced goes on, nothing is left" {
 	# cat ends when the child has.
 	inside sh -c '("$1" endless & tool=$!; sleep 1; kill -9 $tool; wait $tool) | cat' \

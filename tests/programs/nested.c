@@ -7,7 +7,8 @@
  *	nested fresh [THREADS [CALLS]]	each buffer is a new map
  *	nested pids [CHILDREN [CALLS]]	a map for each child, some taken out while it runs
  *	nested answers			what the kernel answers to changes of such maps
- *	nested kernel			and with a program in the kernel that has the same maps
+ *	nested kernel			with a program in the kernel that has the same maps
+ *	nested kernel-first		which is there before
  *	nested many [MAPS [MAPPED]]	so many arrays, of which some may be mapped by the tool
  *	nested endless			exchanges until it is killed; a child goes on
  * Prints a line for each result; exit status 1 when one is wrong.
@@ -53,10 +54,22 @@ static struct nested_totals totals(void)
 	return totals;
 }
 
-static int load(const char *program, int kernel)
+static struct bpf_link *probe;
+
+static int attach(void)
 {
 	LIBBPF_OPTS(bpf_uprobe_opts, opts, .func_name = "nested_hit");
-	struct bpf_program *prog;
+	struct bpf_program *prog = bpf_object__find_program_by_name(object, "on_hit");
+
+	probe = bpf_program__attach_uprobe_opts(prog, -1, "/proc/self/exe", 0, &opts);
+	if (probe)
+		return 0;
+	fprintf(stderr, "nested: cannot attach: %s\n", strerror(errno));
+	return -1;
+}
+
+static int load(const char *program, int kernel)
+{
 	char path[4096];
 
 	snprintf(path, sizeof(path), "%s.bpf.o", program);
@@ -70,11 +83,7 @@ static int load(const char *program, int kernel)
 		fprintf(stderr, "nested: cannot load %s: %s\n", path, strerror(errno));
 		return -1;
 	}
-	prog = bpf_object__find_program_by_name(object, "on_hit");
-	if (bpf_program__attach_uprobe_opts(prog, -1, "/proc/self/exe", 0, &opts))
-		return 0;
-	fprintf(stderr, "nested: cannot attach: %s\n", strerror(errno));
-	return -1;
+	return kernel ? 0 : attach();
 }
 
 static void *call_all(void *arg)
@@ -371,33 +380,46 @@ static int answers(void)
 	return 0;
 }
 
-/* The same maps have a user in the kernel, whose count must be among the others. */
-static int kernel(void)
+static struct bpf_link *attach_kernel(void)
 {
-	struct bpf_program *prog = bpf_object__find_program_by_name(object, "on_getpgid");
-	struct bpf_link *link;
+	struct bpf_link *link =
+		bpf_program__attach(bpf_object__find_program_by_name(object, "on_getpgid"));
+
+	printf("program in the kernel: %d\n", link ? 0 : -errno);
+	return link;
+}
+
+/* The same maps have a user in the kernel; then that is the only one. Whatever ran has counted. */
+static int kernel(int first)
+{
+	struct bpf_link *link = first ? attach_kernel() : NULL;
 	struct nested_totals all;
 	uint64_t sum;
 
-	for (int i = 0; i < 100; i++)
-		nested_hit((uint64_t)i);
-	link = bpf_program__attach(prog);
-	if (!link) {
-		printf("no program in the kernel: %d\n", -errno);
-		return 0;
-	}
+	if (attach() < 0)
+		return -1;
+	for (uint64_t i = 0; i < 100; i++)
+		nested_hit(i);
+	if (!first)
+		link = attach_kernel();
 	getpgid(0);
-	for (int i = 0; i < 100; i++)
-		nested_hit((uint64_t)i);
+	for (uint64_t i = 0; i < 100; i++)
+		nested_hit(i);
 	if (put("buffers", 0, map_fd("second")) < 0)
 		return -1;
 	getpgid(0);
 	nested_hit(1);
 	bpf_link__destroy(link);
+	bpf_link__destroy(probe);
+	link = attach_kernel();
+	getpgid(0);
+	bpf_link__destroy(link);
 	all = totals();
 	sum = drain(map_fd("first")) + drain(map_fd("second"));
-	printf("%llu calls, %llu in the kernel, %llu counted\n", (unsigned long long)all.calls,
-	       (unsigned long long)all.kernel_calls, (unsigned long long)sum);
+	fprintf(stderr, "%llu calls, %llu in the kernel, %llu counted\n",
+		(unsigned long long)all.calls, (unsigned long long)all.kernel_calls,
+		(unsigned long long)sum);
+	printf("all counted: %d\n", sum == all.calls + all.kernel_calls);
 	return 0;
 }
 
@@ -454,8 +476,8 @@ static int endless(void)
 
 int main(int argc, char **argv)
 {
-	const char *mode = argc > 1 ? argv[1] : "";
-	int r = -1;
+	const char *mode = argc > 1 ? argv[1] : "none";
+	int r = -1, kernel_first = strcmp(mode, "kernel-first") == 0;
 
 	if (argc > 2)
 		threads = (uint32_t)strtoul(argv[2], NULL, 0);
@@ -463,7 +485,7 @@ int main(int argc, char **argv)
 		calls = strtoull(argv[3], NULL, 0);
 	if (strcmp(mode, "many") == 0)
 		max_pids = threads;
-	if (load(argv[0], strcmp(mode, "kernel") == 0) < 0)
+	if (load(argv[0], kernel_first || strcmp(mode, "kernel") == 0) < 0)
 		return 1;
 	if (strcmp(mode, "swap") == 0)
 		r = swap();
@@ -473,8 +495,8 @@ int main(int argc, char **argv)
 		r = pids(threads);
 	else if (strcmp(mode, "answers") == 0)
 		r = answers();
-	else if (strcmp(mode, "kernel") == 0)
-		r = kernel();
+	else if (kernel_first || strcmp(mode, "kernel") == 0)
+		r = kernel(kernel_first);
 	else if (strcmp(mode, "many") == 0)
 		r = argc > 3 ? many((uint32_t)calls, "mapped", BPF_F_MMAPABLE)
 			     : many(threads, "by_pid", 0);
