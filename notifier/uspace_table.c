@@ -365,15 +365,15 @@ static int enter_kernel(const struct change *change)
 /* In the kernel, then here. Holds @apply; whatever @change->entry is afterwards is to be ended. */
 static int change_locked(struct change *change)
 {
-	struct uspace_map *map = change->map;
+	struct uspace_map *map = change->map, *inner = change->entry.map;
 	const void *key = (const void *)(uintptr_t)change->attr.key;
 	int64_t slot;
 	int r;
 
-	/* An array that stays mapped is shared with programs in the kernel. */
-	if (change->entry.map && map->record.max_entries > MAPPED_MAX && !map->kernel_users &&
-	    !change->entry.map->kernel_users)
-		uspace_map_to_memory(change->entry.map);
+	/* One that is in use stays what it is; mapped ones are shared with programs in the kernel. */
+	if (inner && map->record.max_entries > MAPPED_MAX && !map->kernel_users &&
+	    !inner->kernel_users && !inner->users)
+		uspace_map_to_memory(inner);
 	r = enter_kernel(change);
 	if (r == 0 && map->settled)
 		r = enter(&change->entry, &change->call->reason);
