@@ -7,6 +7,8 @@
  * uspace.c	the region itself: memory files, our mapping, what targets map
  * uspace_map.c	maps: a record each, contents here or in the kernel
  * uspace_prog.c	programs: verified and compiled by the worker
+ * uspace_cache.h	those that were loaded before
+ * uspace_tier.h	their better code, made while they run
  * uspace_link.c	attachments: sites, and which processes have them
  * uspace_check.c	what a file says about its sites
  * uspace_elem.c, uspace_batch.c	the tool's commands on maps that live here
@@ -30,6 +32,7 @@
 #include "base/bpf_abi.h"
 #include "base/list.h"
 #include "base/reason.h"
+#include "notifier/uspace_cache.h"
 #include "shim/region.h"
 #include "verifier/verifier.h"
 #include "verifier/worker.h"
@@ -40,6 +43,7 @@ struct late;
 struct object;
 struct ringbuf;
 struct tenant;
+struct tiers;
 struct uspace_output;
 struct uspace_plan;
 struct uspace_entry;
@@ -81,6 +85,7 @@ struct uspace_text {
  * @tables: number of maps of programs and of maps: likewise, and what they take out
  * @mapped: counts up when plans come to have more segments (struct region_config)
  * @output_events: descriptors of tools' events that are held for them; guarded by @lock
+ * @worker: for programs that are being loaded; @tiers has its own
  * @plan: what targets are to look like; replaced as a whole
  * @late: catches processes that load a probed file later
  * @callers: children at work on processes that wait for an answer; guarded by @apply
@@ -105,6 +110,8 @@ struct uspace {
 	uint32_t mapped;
 	uint32_t output_events;
 	struct worker *worker;
+	struct tiers *tiers;
+	struct cache cache;
 	struct uspace_plan *plan;
 	struct late *late;
 	pid_t callers[16];
@@ -195,14 +202,23 @@ struct uspace_map {
 
 /**
  * uspace_prog - a program as far as USER placement is concerned; counted
- * @code, @size: where it stands in the region, 0 when it cannot be placed there: see @why_not
+ * @code, @size: where it stands in the region, 0 when it cannot be placed there: see @why_not; changed
+ *	with the region's @apply held
+ * @room, @room_size: for better code, 0 none: taken when the program is loaded, so that whoever maps
+ *	the one maps the other
+ * @first, @first_size: where it stood before, 0 nowhere else: kept until the program is freed, some
+ *	process may be in it for as long
+ * @full: it is better code than the first
+ * @entry: what that is made from, until it has been; a reference. @wanted: it has been asked for; both
+ *	are guarded by the tiers' lock
  * @prints: lines for our log
  */
 struct uspace_prog {
 	unsigned int refs;
 	struct uspace *uspace;
-	uint64_t code, size;
-	bool prints;
+	uint64_t code, size, first, first_size, room, room_size;
+	struct cache_entry *entry;
+	bool full, wanted, prints;
 	uint32_t map_cnt;
 	struct uspace_map *maps[VERIFIER_MAPS_MAX];
 	struct reason why_not;
@@ -312,6 +328,17 @@ int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
  *  or -ENOMEM. */
 int uspace_prog_new_kernel(struct uspace *uspace, struct uspace_map *const *maps, uint32_t map_cnt,
 			   const struct reason *why, struct uspace_prog **ret_prog);
+/** uspace_prog_records() - of its maps, as the worker is told of them: without where they are
+ *  @ret_records: room for all */
+void uspace_prog_records(const struct uspace_prog *prog, struct region_map *ret_records);
+/**
+ * uspace_prog_replace() - other code for the same program, wherever it is attached, now and later
+ *
+ * Runs under way go on in the old one. Takes the region's @apply. Errors: -ENOSPC, -EINVAL, -ERANGE with
+ * a reason: nothing was changed.
+ */
+int uspace_prog_replace(struct uspace_prog *prog, const struct worker_answer *answer,
+			struct reason *reason);
 /** uspace_prog_refuse() - it has no USER placement after all; before anybody else knows @prog */
 void uspace_prog_refuse(struct uspace_prog *prog, const struct reason *why);
 struct uspace_prog *uspace_prog_ref(struct uspace_prog *prog);
@@ -367,6 +394,7 @@ struct uspace_link *uspace_link_free(struct uspace_link *link);
 struct uspace_link_stats {
 	uint64_t hits, missed;
 	uint32_t targets, unreached; /* processes that have it; that run on without it */
+	bool full; /* better code than the first is in place */
 	uint32_t filtered; /* that had it, until they asked for seccomp filters of their own */
 };
 void uspace_link_stats(struct uspace_link *link, struct uspace_link_stats *ret_stats);
@@ -459,6 +487,9 @@ void uspace_table_free(struct uspace_map *map);
 /** uspace_table_clear() - the kernel's map is gone: what is in it is let go, which may use it
  * itself. For any map, under any lock but the region's @lock. */
 void uspace_table_clear(struct uspace_map *map);
+/** uspace_table_recode() - the code of @prog is elsewhere now, wherever it is an entry, and mapped
+ *  wherever it was; the region's @apply is held */
+void uspace_table_recode(struct uspace *uspace, const struct uspace_prog *prog);
 /** uspace_table_settle(), uspace_table_return() - what uspace_map_settle() and uspace_map_return()
  *  do, for what stands in it */
 int uspace_table_settle(struct uspace_map *map, struct reason *reason);

@@ -274,6 +274,29 @@ void plan_site_switch_off(struct uspace *uspace, const struct plan_site *site,
 	}
 }
 
+static void recode_record(struct uspace *uspace, uint64_t at, uint64_t from, uint64_t to)
+{
+	struct region_site *record = (void *)(uspace->base + at);
+
+	/* The code was written before: whoever reads its place finds it. */
+	for (uint32_t i = 0; at && i < record->cnt; i++)
+		if (record->attach[i].code == from)
+			__atomic_store_n(&record->attach[i].code, to, __ATOMIC_RELEASE);
+}
+
+void plan_site_recode(struct uspace *uspace, const struct plan_site *site, uint64_t from,
+		      uint64_t to)
+{
+	for (; site; site = site->older) {
+		recode_record(uspace, site->want.site, from, to);
+		recode_record(uspace, site->want.without_returns, from, to);
+		for (uint32_t i = 0; i < site->filter_cnt; i++) {
+			recode_record(uspace, site->filters[i].record, from, to);
+			recode_record(uspace, site->filters[i].without_returns, from, to);
+		}
+	}
+}
+
 /* Write the record of the points that a process has. */
 static int write_record(struct uspace *uspace, const struct uspace_site *site, pid_t pid,
 			bool returns, uint64_t *ret_offset, struct reason *reason)

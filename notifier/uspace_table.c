@@ -22,6 +22,7 @@
 #include "notifier/uspace_late.h"
 #include "notifier/uspace_retire.h"
 #include "notifier/uspace_targets.h"
+#include "notifier/uspace_tier.h"
 #include "vm/runtime/table.h"
 
 /* Arrays in larger maps of maps are not mapped one by one. */
@@ -100,6 +101,8 @@ static int enter_prog(struct uspace_prog *prog, struct reason *reason)
 		r = uspace_events_start(prog->uspace);
 	if (r < 0)
 		leave_maps(prog, prog->map_cnt);
+	else
+		tiers_want(prog->uspace->tiers, prog);
 	return r;
 }
 
@@ -253,6 +256,30 @@ static void publish(struct uspace_map *map, uint32_t slot, const void *key, uint
 		table_hash_write(map->uspace->base, &map->record, slot, key, word);
 	else
 		table_array_write(map->uspace->base, &map->record, slot, word);
+}
+
+/* As much is to be mapped for it as before: the room was taken when the program was loaded. */
+static void recode(struct uspace_map *map, const struct uspace_prog *prog)
+{
+	const uint64_t *words = (const void *)(map->uspace->base + map->record.data);
+
+	for (uint32_t i = 0; i < slots_of(map); i++)
+		if (map->table[i].prog == prog && words[i])
+			table_array_write(map->uspace->base, &map->record, i,
+					  (words[i] & ~(uint64_t)UINT32_MAX) | prog->code);
+}
+
+void uspace_table_recode(struct uspace *uspace, const struct uspace_prog *prog)
+{
+	struct uspace_map *map;
+
+	pthread_mutex_lock(&uspace->lock);
+	list_for_each(map, &uspace->maps, node)
+	{
+		if (map->table && holds_programs(map))
+			recode(map, prog);
+	}
+	pthread_mutex_unlock(&uspace->lock);
 }
 
 void uspace_table_clear(struct uspace_map *map)

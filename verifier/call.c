@@ -20,6 +20,7 @@ struct call_check {
 	struct reg func;	   /* of ARG_FUNC */
 	uint32_t size;		   /* of ARG_RECORD_SIZE, or the most that ARG_SIZE may be */
 	uint32_t released;	   /* id of ARG_RECORD */
+	bool found;		   /* ARG_KEY is the number of an element that there is */
 };
 
 static int bad_type(struct walk *walk, uint32_t regno, const char *expected)
@@ -145,6 +146,22 @@ static int check_stack_or_null(struct walk *walk, uint32_t regno)
 	return 0;
 }
 
+/* Elements of an array are all there. Source: get_constant_map_key(), Linux 6.18. */
+static int check_key(struct walk *walk, struct call_check *check, uint32_t regno)
+{
+	const struct verifier_map *shape = &check->shape;
+	const struct reg *reg = walk_reg(walk, regno);
+	int r = memory_range(walk, regno, shape->key_size, shape->key_size, false);
+	uint64_t key;
+
+	/* Of inner maps others may be shorter. */
+	if (r == 0 && !check->map.inner && reg->type == REG_STACK &&
+	    (shape->type == BPF_MAP_TYPE_ARRAY || shape->type == BPF_MAP_TYPE_PERCPU_ARRAY) &&
+	    stack_number(walk, reg, shape->key_size, &key))
+		check->found = key < shape->max_entries;
+	return r;
+}
+
 static int check_arg(struct walk *walk, struct call_check *check, int index)
 {
 	const enum helper_arg *args = check->row->args;
@@ -164,8 +181,7 @@ static int check_arg(struct walk *walk, struct call_check *check, int index)
 	case ARG_MAP:
 		return check_map(walk, check, regno);
 	case ARG_KEY:
-		return memory_range(walk, regno, check->shape.key_size, check->shape.key_size,
-				    false);
+		return check_key(walk, check, regno);
 	case ARG_VALUE:
 	case ARG_VALUE_OUT:
 		/* A bloom filter is asked about the value. */
@@ -280,6 +296,10 @@ static int set_result(struct walk *walk, const struct call_check *check)
 			   .inner = check->map.inner,
 			   .id = ++walk->last_id,
 			   .r64 = range_const(0, 64)};
+	if (check->found && check->id == BPF_FUNC_map_lookup_elem) {
+		r0->type = REG_VALUE;
+		r0->id = 0;
+	}
 	if (check->row->ret == RET_VALUE_OR_NULL)
 		return 0;
 	r0->type = REG_RECORD_OR_NULL;
