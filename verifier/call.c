@@ -434,6 +434,8 @@ static int call_helper(struct walk *walk, const struct bpf_insn *insn)
 		return r;
 	if (check.id == BPF_FUNC_tail_call)
 		r = check_tail_call(walk);
+	if (r == 0 && check.id == BPF_FUNC_tail_call)
+		r = func_tail_call(walk);
 	if (r < 0)
 		return r;
 	note_helper(walk, &check);
@@ -442,7 +444,7 @@ static int call_helper(struct walk *walk, const struct bpf_insn *insn)
 	if (r == 0 && check.released)
 		r = release(walk, check.released);
 	if (r == 0 && check.row->moves_packet)
-		r = packet_moved(walk);
+		r = packet_moved(&walk->state);
 	return r < 0 ? r : set_result(walk, &check);
 }
 

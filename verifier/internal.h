@@ -233,6 +233,9 @@ int func_call(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_next
 /** func_callback() - walk @func as helper @helper calls it, later; its registers are @regs[1..5] */
 int func_callback(struct walk *walk, const struct reg *func, uint32_t helper,
 		  const struct reg *regs);
+/** func_tail_call() - a function goes on as another program: what that returns is its caller's.
+ * Pushes that way */
+int func_tail_call(struct walk *walk);
 /** func_exit() - Return: 1 at the end of the path */
 int func_exit(struct walk *walk, uint32_t *ret_next);
 
