@@ -112,6 +112,7 @@ static void describe_placement(json_object *o, const struct attachment *attachme
 		add_int(o, "unreached", stats.unreached);
 		add_int(o, "filtered", stats.filtered);
 		add_int(o, "hits", stats.hits);
+		add_int(o, "tier", stats.full ? 2 : 1);
 		add_int(o, "missed", stats.missed);
 		return;
 	}

@@ -256,7 +256,7 @@ static int start_worker(struct verify *verify, int exe)
 						  .type = BPF_PROG_TYPE_KPROBE}};
 	struct worker_answer answer = {0};
 	struct reason reason = {0};
-	int r = worker_new(exe, &verify->worker);
+	int r = worker_new(exe, 0, &verify->worker);
 
 	if (r == 0)
 		r = worker_ask(verify->worker, &request, TIMEOUT_MS, &answer, &reason);

@@ -87,9 +87,10 @@ static bool needs_worker(const struct tenant *tenant)
 /* Without it everything the policy lets into the kernel unverified still works. */
 static void make_worker(struct tenant *tenant)
 {
-	int r, exe = open_worker();
+	int r = tenant->worker_fd = open_worker();
 
-	r = exe < 0 ? exe : worker_new(exe, &tenant->worker);
+	if (r >= 0)
+		r = worker_new(tenant->worker_fd, 0, &tenant->worker);
 	if (r == 0) /* It is there by the time the first program is. */
 		worker_warm(tenant->worker);
 	else
@@ -155,6 +156,8 @@ int tenant_deinit(struct tenant *tenant)
 void tenant_free_programs(struct tenant *tenant)
 {
 	tenant->uspace = uspace_free(tenant->uspace);
+	if (tenant->worker)
+		close_fd(tenant->worker_fd);
 	tenant->worker = worker_free(tenant->worker);
 }
 

@@ -31,6 +31,7 @@ struct worker;
  * @crew: threads serving it; owned
  * @trace_pipe: where what its programs print goes, 0: into our log; owned by who made the tenant
  * @uspace: programs in traced processes, or NULL where the policy or the host has none; owned
+ * @worker_fd: executable of the workers
  * @worker: where programs are verified and compiled, or NULL where the policy or the host has none;
  * owned
  * @verify_only: programs are verified and never run
@@ -55,6 +56,7 @@ struct tenant {
 	int trace_pipe;
 	struct uspace *uspace;
 	struct worker *worker;
+	int worker_fd;
 	bool verify_only;
 	struct loop_source sweep;
 	bool sweeping;

@@ -21,8 +21,11 @@
 #include "notifier/call.h"
 #include "notifier/tenant.h"
 #include "notifier/uspace_targets.h"
+#include "notifier/uspace_tier.h"
 #include "vm/runtime/host.h"
 #include "vm/runtime/image.h"
+
+#define TIER_MS 20000 /* for the better code of one program, at a low priority */
 
 /* A second, read-only descriptor: what a target is given must not be able to write. */
 static int reopen_readonly(int fd)
@@ -145,6 +148,7 @@ int uspace_new(struct tenant *tenant, struct uspace **ret_uspace, struct reason 
 	uspace_space_init(&uspace->code, REGION_CODE, REGION_CODE_SIZE, 64);
 	uspace_space_init(&uspace->map_memory, REGION_MAPS, REGION_MAPS_SIZE, 4096);
 	uspace_space_init(&uspace->arrays, REGION_ARRAYS, REGION_ARRAYS_SIZE, 4096);
+	cache_init(&uspace->cache);
 	list_init(&uspace->maps);
 	list_init(&uspace->sites);
 	list_init(&uspace->rings_busy);
@@ -160,6 +164,8 @@ int uspace_new(struct tenant *tenant, struct uspace **ret_uspace, struct reason 
 	uspace->worker = tenant->worker;
 	if (r == 0 && !uspace->worker)
 		r = reason_set(reason, -ENOENT, "no bpfshim-worker");
+	if (r == 0)
+		r = tiers_new(uspace, tenant->worker_fd, TIER_MS, &uspace->tiers);
 	if (r < 0) {
 		uspace_free(uspace);
 		return r;
@@ -172,8 +178,10 @@ struct uspace *uspace_free(struct uspace *uspace)
 {
 	if (!uspace)
 		return NULL;
+	tiers_free(uspace->tiers);
 	uspace_targets_deinit(uspace);
 	uspace_events_stop(uspace);
+	cache_deinit(&uspace->cache);
 	uspace_space_deinit(&uspace->code);
 	uspace_space_deinit(&uspace->map_memory);
 	uspace_space_deinit(&uspace->arrays);

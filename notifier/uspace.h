@@ -7,12 +7,15 @@
  * uspace.c	the region itself: memory files, our mapping, what targets map
  * uspace_map.c	maps: a record each, contents here or in the kernel
  * uspace_prog.c	programs: verified and compiled by the worker
+ * uspace_cache.h	those that were loaded before
+ * uspace_tier.h	their better code, made while they run
  * uspace_link.c	attachments: sites, and which processes have them
  * uspace_check.c	what a file says about its sites
  * uspace_elem.c, uspace_batch.c	the tool's commands on maps that live here
  * uspace_limit.h	how long a call may be at it
  * uspace_event.c	events on their way to the tool's perf buffers and ring buffers
  * uspace_output.c	perf buffers, and what was lost on the way
+ * uspace_retire.c	waiting for runs that may still see what was taken away
  * uspace_ring.c	ring buffers, and what waits for room in them
  * uspace_table.c	maps of programs and of maps
  * uspace_unwind.c	unwinders that come into processes with return probes
@@ -29,6 +32,7 @@
 #include "base/bpf_abi.h"
 #include "base/list.h"
 #include "base/reason.h"
+#include "notifier/uspace_cache.h"
 #include "shim/region.h"
 #include "verifier/verifier.h"
 #include "verifier/worker.h"
@@ -39,6 +43,7 @@ struct late;
 struct object;
 struct ringbuf;
 struct tenant;
+struct tiers;
 struct uspace_output;
 struct uspace_plan;
 struct uspace_entry;
@@ -79,7 +84,9 @@ struct uspace_text {
  * @output_maps: number of perf event arrays: what tools put into them is looked at
  * @tables: number of maps of programs and of maps: likewise, and what they take out
  * @mapped: counts up when plans come to have more segments (struct region_config)
+ * @plan_serial: counts plans that are made, guarded by @apply; of a map: the last that it is in
  * @output_events: descriptors of tools' events that are held for them; guarded by @lock
+ * @worker: for programs that are being loaded; @tiers has its own
  * @plan: what targets are to look like; replaced as a whole
  * @late: catches processes that load a probed file later
  * @callers: children at work on processes that wait for an answer; guarded by @apply
@@ -87,6 +94,7 @@ struct uspace_text {
  * @unwinders_in: mount namespace in which they were looked for last
  * @missed: processes that load a probed file and could not be caught
  * @rings_busy: ring buffers that records were found for, each with a reference; the event thread's
+ * @stuck: by slot, the run that uspace_retire_wait() has waited for in vain
  * @lock: guards allocation and the lists; never held while targets are stopped
  * @apply: held while targets are changed, so that changes reach them in order
  */
@@ -100,9 +108,11 @@ struct uspace {
 	uint32_t last_map_id;
 	uint64_t counters_used[REGION_ATTACH_MAX / 64];
 	atomic_uint resident, output_maps, tables;
-	uint32_t mapped;
+	uint32_t mapped, plan_serial;
 	uint32_t output_events;
 	struct worker *worker;
+	struct tiers *tiers;
+	struct cache cache;
 	struct uspace_plan *plan;
 	struct late *late;
 	pid_t callers[16];
@@ -120,6 +130,7 @@ struct uspace {
 	atomic_bool events_running, events_stop;
 	atomic_uint events_passes;
 	struct uspace_text text;
+	uint64_t stuck[REGION_SLOTS_MAX];
 };
 
 /**
@@ -147,8 +158,13 @@ struct uspace_ring {
  * @real_id: the tool's kernel map
  * @resident: contents are in the region, the kernel's map is an empty shell, but for what the tool
  *	pushed to a bloom filter: that is in both
+ * @mapped: array: its memory is the kernel's, which targets map; else it is in the region like that
+ *of other maps; guarded by the region's @lock, does not change once a program names the map
+ * @hidden_flags: flags that the tool did not ask for
+ * @progs: programs that name it; guarded by the region's @lock
  * @settled: it has been used in traced processes
- * @kernel_users: attachments in the kernel whose program uses it
+ * @kernel_users: attachments in the kernel whose program uses it, and maps of maps that it stands
+ *	in, as often as it does, which have such
  * @users: attachments in traced processes, and entries of program arrays that they use, likewise;
  *	both guarded by the region's @apply, as are moves of the contents; but @users becomes less
  *at any time
@@ -161,6 +177,7 @@ struct uspace_ring {
  * @table: map of programs or maps: by slot; changes hold @apply but the last, and the region's
  *@lock
  * @inner: map of maps: record of one like those in it
+ * @inner_flags: what the tool asked for when it made that
  */
 struct uspace_map {
 	struct list node;
@@ -172,25 +189,38 @@ struct uspace_map {
 	atomic_bool resident;
 	unsigned int kernel_users;
 	atomic_uint users;
-	bool settled;
+	bool settled, mapped;
+	uint32_t hidden_flags;
+	unsigned int progs;
 	struct forward *forward;
 	struct uspace_output *outputs;
 	pthread_mutex_t outputs_lock;
 	struct uspace_ring ring;
 	struct uspace_entry *table;
+	uint32_t plan_serial;
 	struct region_map inner;
+	uint32_t inner_flags;
 };
 
 /**
  * uspace_prog - a program as far as USER placement is concerned; counted
- * @code, @size: where it stands in the region, 0 when it cannot be placed there: see @why_not
+ * @code, @size: where it stands in the region, 0 when it cannot be placed there: see @why_not;
+ *changed with the region's @apply held
+ * @room, @room_size: for better code, 0 none: taken when the program is loaded, so that whoever
+ *maps the one maps the other
+ * @first, @first_size: where it stood before, 0 nowhere else: kept until the program is freed, some
+ *	process may be in it for as long
+ * @full: it is better code than the first
+ * @entry: what that is made from, until it has been; a reference. @wanted: it has been asked for;
+ *both are guarded by the tiers' lock
  * @prints: lines for our log
  */
 struct uspace_prog {
 	unsigned int refs;
 	struct uspace *uspace;
-	uint64_t code, size;
-	bool prints;
+	uint64_t code, size, first, first_size, room, room_size;
+	struct cache_entry *entry;
+	bool full, wanted, prints;
 	uint32_t map_cnt;
 	struct uspace_map *maps[VERIFIER_MAPS_MAX];
 	struct reason why_not;
@@ -260,6 +290,22 @@ void uspace_map_leave(struct uspace_map *map);
  */
 int uspace_map_return(struct uspace_map *map);
 
+/** uspace_map_kernel_enter() - one more attachment in the kernel, after uspace_map_return();
+ *  uspace_map_kernel_leave() - one less. The caller holds the region's @apply. */
+void uspace_map_kernel_enter(struct uspace_map *map);
+void uspace_map_kernel_leave(struct uspace_map *map);
+
+/**
+ * uspace_map_to_memory() - an array that targets would have to map gets its memory in the region
+ *
+ * For one that comes to stand in a map of maps: nothing has to be done to processes then, however
+ * many of them there are.
+ *
+ * Errors: -EOPNOTSUPP for one that the tool may map itself, or that a program names; it stays as it
+ * is. -ENOSPC.
+ */
+int uspace_map_to_memory(struct uspace_map *map);
+
 /* uspace_move.c, called by uspace_map.c only @fd: the tool's map */
 
 int uspace_move_in(struct uspace_map *map, int fd);
@@ -280,6 +326,21 @@ int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 		    struct uspace_map *const *maps, uint32_t log_level, uint32_t log_size,
 		    struct worker_answer *ret_answer, struct uspace_prog **ret_prog,
 		    struct reason *reason);
+/** uspace_prog_new_kernel() - one that only the kernel can run, for @why: what its maps are.
+ * Return: 0 or -ENOMEM. */
+int uspace_prog_new_kernel(struct uspace *uspace, struct uspace_map *const *maps, uint32_t map_cnt,
+			   const struct reason *why, struct uspace_prog **ret_prog);
+/** uspace_prog_records() - of its maps, as the worker is told of them: without where they are
+ *  @ret_records: room for all */
+void uspace_prog_records(const struct uspace_prog *prog, struct region_map *ret_records);
+/**
+ * uspace_prog_replace() - other code for the same program, wherever it is attached, now and later
+ *
+ * Runs under way go on in the old one. Takes the region's @apply. Errors: -ENOSPC, -EINVAL, -ERANGE
+ * with a reason: nothing was changed.
+ */
+int uspace_prog_replace(struct uspace_prog *prog, const struct worker_answer *answer,
+			struct reason *reason);
 /** uspace_prog_refuse() - it has no USER placement after all; before anybody else knows @prog */
 void uspace_prog_refuse(struct uspace_prog *prog, const struct reason *why);
 struct uspace_prog *uspace_prog_ref(struct uspace_prog *prog);
@@ -335,6 +396,7 @@ struct uspace_link *uspace_link_free(struct uspace_link *link);
 struct uspace_link_stats {
 	uint64_t hits, missed;
 	uint32_t targets, unreached; /* processes that have it; that run on without it */
+	bool full;		     /* better code than the first is in place */
 	uint32_t filtered; /* that had it, until they asked for seccomp filters of their own */
 };
 void uspace_link_stats(struct uspace_link *link, struct uspace_link_stats *ret_stats);
@@ -427,10 +489,19 @@ void uspace_table_free(struct uspace_map *map);
 /** uspace_table_clear() - the kernel's map is gone: what is in it is let go, which may use it
  * itself. For any map, under any lock but the region's @lock. */
 void uspace_table_clear(struct uspace_map *map);
+/** uspace_table_recode() - the code of @prog is elsewhere now, wherever it is an entry, and mapped
+ *  wherever it was; the region's @apply is held */
+void uspace_table_recode(struct uspace *uspace, const struct uspace_prog *prog);
 /** uspace_table_settle(), uspace_table_return() - what uspace_map_settle() and uspace_map_return()
  *  do, for what stands in it */
 int uspace_table_settle(struct uspace_map *map, struct reason *reason);
 int uspace_table_return(struct uspace_map *map);
+/** uspace_table_rest() - when no attachment uses a map of maps any more, what stands in it has a
+ * user less. For any map; the caller holds the region's @apply. */
+void uspace_table_rest(struct uspace_map *map);
+/* What stands in a map of maps has another user in the kernel, or one less. For any map. */
+void uspace_table_kernel_enter(struct uspace_map *map);
+void uspace_table_kernel_leave(struct uspace_map *map);
 /** uspace_table_each() - call @fn with each entry, until it returns anything but 0, and return that
  */
 typedef int uspace_table_fn(const struct uspace_entry *entry, void *data);
@@ -438,6 +509,15 @@ int uspace_table_each(struct uspace_map *map, uspace_table_fn *fn, void *data);
 /** uspace_table_command() - an element command of the tool's on it. Return: result of the call, or
  *  CALL_CONTINUE when it is for the kernel alone. */
 int uspace_table_command(struct call *call, struct uspace_map *map);
+/** uspace_table_batch() - the same for a batch (uspace_table_batch.c) */
+int uspace_table_batch(struct call *call, struct uspace_map *map);
+/** uspace_table_change() - one element, for these two
+ *  @map_fd: ours, of the tool's map; @cmd: BPF_MAP_UPDATE_ELEM or BPF_MAP_DELETE_ELEM; @guest_fd:
+ *of what is put in; @flags: of an update */
+int uspace_table_change(struct call *call, struct uspace_map *map, int map_fd, int cmd,
+			const void *key, int guest_fd, uint64_t flags);
+/** uspace_table_lose() - the kernel has taken @key out. The caller holds the region's @apply. */
+void uspace_table_lose(struct uspace_map *map, const void *key);
 
 /* uspace_ring.c */
 

@@ -14,6 +14,7 @@
 #include "notifier/uspace.h"
 #include "notifier/uspace_late.h"
 #include "notifier/uspace_targets.h"
+#include "notifier/uspace_tier.h"
 
 /*
  * @prog_fd: the kernel object that holds the program's maps while it is attached
@@ -74,6 +75,8 @@ static void leave_maps(struct uspace_prog *prog, uint32_t cnt)
 {
 	for (uint32_t i = 0; i < cnt; i++)
 		uspace_map_leave(prog->maps[i]);
+	for (uint32_t i = 0; i < cnt; i++)
+		uspace_table_rest(prog->maps[i]);
 }
 
 /* From here on the program's maps have their contents in the region. */
@@ -196,6 +199,7 @@ int uspace_link_new(struct uspace *uspace, const struct uspace_link_request *req
 	if (link->reach.failed)
 		log_notice("tenant=%s: %u processes run on without the probe: %s",
 			   uspace->tenant->name, link->reach.failed, link->reach.reason.text);
+	tiers_want(uspace->tiers, link->prog);
 	*ret_link = link;
 	return 0;
 }
@@ -229,7 +233,8 @@ struct uspace_link *uspace_link_free(struct uspace_link *link)
 void uspace_link_stats(struct uspace_link *link, struct uspace_link_stats *ret_stats)
 {
 	*ret_stats = (struct uspace_link_stats){
-		.unreached = link->reach.failed + atomic_load(&link->uspace->missed)};
+		.unreached = link->reach.failed + atomic_load(&link->uspace->missed),
+		.full = __atomic_load_n(&link->prog->full, __ATOMIC_RELAXED)};
 	ret_stats->targets =
 		uspace_targets_count(link->uspace, link->points[0], &ret_stats->filtered);
 	for (uint32_t slot = 0; slot < slots_of(link->uspace); slot++) {

@@ -58,6 +58,10 @@ void plan_site_free(struct uspace *uspace, struct plan_site *site);
 void plan_site_switch_off(struct uspace *uspace, const struct plan_site *site,
 			  const struct uspace_point *point);
 
+/** plan_site_recode() - what runs at @from runs at @to, with the next hit. Accepts NULL. */
+void plan_site_recode(struct uspace *uspace, const struct plan_site *site, uint64_t from,
+		      uint64_t to);
+
 /** uspace_plan_new() - of the sites as they are now. Errors: -ENOMEM, -ENOSPC with a reason. */
 int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct reason *reason);
 

@@ -7,17 +7,17 @@
 #include <string.h>
 
 #include "notifier/uspace.h"
+#include "notifier/uspace_targets.h"
 
-/* Code is small: a few times the bytecode. The place is asked for before its size is known. */
-#define CODE_FACTOR 4u /* bytes of machine code allowed per byte of bytecode */
-#define CODE_MIN    4096u
-#define TIMEOUT_MS  10000
+#define TIMEOUT_MS 10000
 
-static uint64_t code_room(uint32_t insns)
+void uspace_prog_records(const struct uspace_prog *prog, struct region_map *ret_records)
 {
-	uint64_t room = (uint64_t)insns * sizeof(struct bpf_insn) * CODE_FACTOR;
-
-	return room < CODE_MIN ? CODE_MIN : (room + 63) & ~63ull;
+	for (uint32_t i = 0; i < prog->map_cnt; i++) {
+		ret_records[i] = prog->maps[i]->record;
+		ret_records[i].data = 0;
+		ret_records[i].id = ret_records[i].seed = ret_records[i].extra = 0;
+	}
 }
 
 static bool calls(const struct verifier_facts *facts, uint32_t helper)
@@ -25,29 +25,147 @@ static bool calls(const struct verifier_facts *facts, uint32_t helper)
 	return facts->helpers[helper / 64] >> (helper % 64) & 1;
 }
 
-/* Put the worker's code where it was compiled for. */
-static void install(struct uspace *uspace, struct uspace_prog *prog, uint64_t at, uint64_t room,
-		    const struct worker_answer *answer)
+/* Better code is shorter, but for loops that were unrolled: of what does not fit the first stays. */
+#define ROOM(size) (2 * (size) + 512)
+
+/* Write what the worker made to @at, where nobody runs yet. */
+static int put(struct uspace_prog *prog, const struct worker_answer *answer, uint64_t at,
+	       struct reason *reason)
 {
-	if (answer->verdict < 0)
+	struct code_map maps[VERIFIER_MAPS_MAX];
+	unsigned char *code = prog->uspace->base + at;
+	int r;
+
+	for (uint32_t i = 0; i < prog->map_cnt; i++)
+		maps[i] = (struct code_map){prog->maps[i]->record_offset,
+					    prog->maps[i]->record.data};
+	memcpy(code, answer->code, answer->code_len);
+	r = code_place(code, answer->code_len, answer->relocs, answer->reloc_cnt, at, maps,
+		       prog->map_cnt);
+	return r < 0 ? reason_set(reason, r, "its code cannot be put in place: %s", strerror(-r))
+		     : 0;
+}
+
+static int put_first(struct uspace_prog *prog, const struct worker_answer *answer,
+		     struct reason *reason)
+{
+	struct uspace_space *space = &prog->uspace->code;
+	uint64_t at = uspace_space_take(prog->uspace, space, answer->code_len);
+	int r;
+
+	if (!at)
+		return reason_set(reason, -ENOSPC, "the tenant's code part is full");
+	r = put(prog, answer, at, reason);
+	if (r < 0) {
+		uspace_space_give(prog->uspace, space, at, answer->code_len);
+		return r;
+	}
+	prog->code = at;
+	prog->size = answer->code_len;
+	return 0;
+}
+
+/* Without it the program keeps the code it has. */
+static void take_room(struct uspace_prog *prog)
+{
+	prog->room_size = (ROOM(prog->size) + 63) & ~63ull;
+	prog->room = uspace_space_take(prog->uspace, &prog->uspace->code, prog->room_size);
+	if (!prog->room)
+		prog->room_size = 0;
+}
+
+/* @entry: NULL for a program that has no code */
+static void install(struct uspace_prog *prog, const struct worker_answer *answer,
+		    struct cache_entry *entry)
+{
+	const struct worker_answer *full = entry ? cache_full(entry) : NULL;
+	const struct worker_answer *code = full ? full : entry ? &entry->answer : NULL;
+
+	if (answer->verdict < 0) {
 		reason_set(&prog->why_not, 0, "the verifier refuses it");
-	else if (answer->facts.kernel_only)
+	} else if (answer->facts.kernel_only) {
 		reason_set(&prog->why_not, 0, "helper %u is the kernel's alone",
 			   answer->facts.kernel_only);
-	else if (!answer->code)
+	} else if (!code) {
 		prog->why_not = answer->no_code;
-	else if (answer->code_len > room)
-		reason_set(&prog->why_not, 0, "its code is larger than %llu bytes",
-			   (unsigned long long)room);
-	else {
-		memcpy(uspace->base + at, answer->code, answer->code_len);
-		prog->code = at;
+	} else if (put_first(prog, code, &prog->why_not) == 0) {
+		prog->full = prog->wanted = full != NULL;
+		if (!full)
+			take_room(prog);
 		prog->prints = calls(&answer->facts, BPF_FUNC_trace_printk) ||
 			       calls(&answer->facts, BPF_FUNC_trace_vprintk);
 	}
-	/* What it does not fill is given back. */
-	prog->size = prog->code ? (answer->code_len + 63) & ~63ull : 0;
-	uspace_space_give(uspace, &uspace->code, at + prog->size, room - prog->size);
+}
+
+/* All of an accepted program's but the code. */
+static int copy_answer(const struct worker_answer *answer, struct worker_answer *ret_answer)
+{
+	char *log = strdup(answer->log ? answer->log : "");
+
+	if (!log)
+		return -ENOMEM;
+	*ret_answer = (struct worker_answer){.facts = answer->facts,
+					     .verify_ns = answer->verify_ns,
+					     .log = log,
+					     .log_true_size = answer->log_true_size};
+	return 0;
+}
+
+/* What was accepted and compiled is kept: the code, and a copy of the rest. */
+static int remember(struct cache_entry *entry, struct worker_answer *answer)
+{
+	int r = copy_answer(answer, &entry->answer);
+
+	if (r < 0)
+		return r;
+	entry->answer.code = answer->code;
+	entry->answer.code_len = answer->code_len;
+	entry->answer.relocs = answer->relocs;
+	entry->answer.reloc_cnt = answer->reloc_cnt;
+	answer->code = NULL;
+	answer->relocs = NULL;
+	entry->request.zero_stack = worker_zero_stack(&answer->facts);
+	cache_add(entry);
+	return 0;
+}
+
+/* The worker's answer, or that of the last time. @ret_entry: what it is kept in, if there is code. */
+static int answer_for(struct uspace *uspace, const struct worker_request *request,
+		      struct worker_answer *ret_answer, struct cache_entry **ret_entry,
+		      struct reason *reason)
+{
+	struct cache_entry *entry, *found;
+	int r = cache_entry_new(&uspace->cache, request, &entry);
+
+	if (r < 0)
+		return r;
+	found = cache_find(&uspace->cache, entry);
+	if (found) {
+		cache_entry_unref(entry);
+		entry = found;
+		r = copy_answer(&entry->answer, ret_answer);
+	} else {
+		r = worker_ask(uspace->worker, request, TIMEOUT_MS, ret_answer, reason);
+		if (r == 0 && ret_answer->code)
+			r = remember(entry, ret_answer);
+		else
+			entry = cache_entry_unref(entry);
+	}
+	if (r < 0)
+		entry = cache_entry_unref(entry);
+	*ret_entry = entry;
+	return r;
+}
+
+/* From here on their memory stays where it is. */
+static void take_maps(struct uspace_prog *prog, struct uspace_map *const *maps, uint32_t cnt)
+{
+	pthread_mutex_lock(&prog->uspace->lock);
+	for (uint32_t i = 0; i < cnt; i++) {
+		maps[i]->progs++;
+		prog->maps[prog->map_cnt++] = uspace_map_ref(maps[i]);
+	}
+	pthread_mutex_unlock(&prog->uspace->lock);
 }
 
 int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
@@ -56,41 +174,77 @@ int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 		    struct reason *reason)
 {
 	struct region_map records[VERIFIER_MAPS_MAX];
-	uint64_t offsets[VERIFIER_MAPS_MAX];
-	struct worker_request request = {.prog = *prog,
-					 .maps = records,
-					 .map_offsets = offsets,
-					 .log_level = log_level,
-					 .log_size = log_size};
-	uint64_t room = code_room(prog->cnt);
+	const struct worker_request request = {.task = WORKER_LOAD,
+					       .prog = *prog,
+					       .maps = records,
+					       .log_level = log_level,
+					       .log_size = log_size};
+	struct cache_entry *entry;
 	struct uspace_prog *made;
 	int r;
 
 	if (prog->map_cnt > VERIFIER_MAPS_MAX)
 		return -E2BIG;
-	request.code_offset = uspace_space_take(uspace, &uspace->code, room);
-	if (!request.code_offset)
-		return reason_set(reason, -ENOSPC, "the tenant's code part is full");
 	made = calloc(1, sizeof(*made));
-	if (!made) {
-		uspace_space_give(uspace, &uspace->code, request.code_offset, room);
+	if (!made)
 		return -ENOMEM;
-	}
 	made->refs = 1;
 	made->uspace = uspace;
-	for (uint32_t i = 0; i < prog->map_cnt; i++) {
-		records[i] = maps[i]->record;
-		offsets[i] = maps[i]->record_offset;
-		made->maps[made->map_cnt++] = uspace_map_ref(maps[i]);
-	}
-	r = worker_ask(uspace->worker, &request, TIMEOUT_MS, ret_answer, reason);
+	take_maps(made, maps, prog->map_cnt);
+	uspace_prog_records(made, records);
+	r = answer_for(uspace, &request, ret_answer, &entry, reason);
 	if (r < 0) {
-		uspace_space_give(uspace, &uspace->code, request.code_offset, room);
 		uspace_prog_unref(made);
 		return r;
 	}
-	install(uspace, made, request.code_offset, room, ret_answer);
+	install(made, ret_answer, entry);
+	if (made->code && !made->full)
+		made->entry = entry;
+	else
+		cache_entry_unref(entry);
 	*ret_prog = made;
+	return 0;
+}
+
+int uspace_prog_new_kernel(struct uspace *uspace, struct uspace_map *const *maps, uint32_t map_cnt,
+			   const struct reason *why, struct uspace_prog **ret_prog)
+{
+	struct uspace_prog *made = calloc(1, sizeof(*made));
+
+	if (!made)
+		return -ENOMEM;
+	made->refs = 1;
+	made->uspace = uspace;
+	made->why_not = *why;
+	take_maps(made, maps, map_cnt);
+	*ret_prog = made;
+	return 0;
+}
+
+int uspace_prog_replace(struct uspace_prog *prog, const struct worker_answer *answer,
+			struct reason *reason)
+{
+	struct uspace *uspace = prog->uspace;
+	const uint64_t at = prog->room, size = (answer->code_len + 63) & ~63ull;
+	int r;
+
+	if (size > prog->room_size)
+		return reason_set(reason, -ENOSPC, "there is no room for %zu bytes of better code",
+				  answer->code_len);
+	r = put(prog, answer, at, reason);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&uspace->apply);
+	uspace_targets_recode(uspace, prog->code, at);
+	prog->first_size = prog->size;
+	prog->first = prog->code;
+	prog->code = at;
+	prog->size = answer->code_len;
+	uspace_table_recode(uspace, prog);
+	__atomic_store_n(&prog->full, true, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&uspace->apply);
+	uspace_space_give(uspace, &uspace->code, at + size, prog->room_size - size);
+	prog->room = prog->room_size = 0;
 	return 0;
 }
 
@@ -111,9 +265,16 @@ struct uspace_prog *uspace_prog_unref(struct uspace_prog *prog)
 {
 	if (!prog || __atomic_sub_fetch(&prog->refs, 1, __ATOMIC_ACQ_REL))
 		return NULL;
+	pthread_mutex_lock(&prog->uspace->lock);
+	for (uint32_t i = 0; i < prog->map_cnt; i++)
+		prog->maps[i]->progs--;
+	pthread_mutex_unlock(&prog->uspace->lock);
 	for (uint32_t i = 0; i < prog->map_cnt; i++)
 		uspace_map_unref(prog->maps[i]);
 	uspace_space_give(prog->uspace, &prog->uspace->code, prog->code, prog->size);
+	uspace_space_give(prog->uspace, &prog->uspace->code, prog->first, prog->first_size);
+	uspace_space_give(prog->uspace, &prog->uspace->code, prog->room, prog->room_size);
+	cache_entry_unref(prog->entry);
 	free(prog);
 	return NULL;
 }
@@ -126,7 +287,7 @@ int uspace_prog_kernel_enter(struct uspace_prog *prog, struct reason *reason)
 	for (uint32_t i = 0; r == 0 && i < prog->map_cnt; i++)
 		r = uspace_map_return(prog->maps[i]);
 	for (uint32_t i = 0; r == 0 && i < prog->map_cnt; i++)
-		prog->maps[i]->kernel_users++;
+		uspace_map_kernel_enter(prog->maps[i]);
 	pthread_mutex_unlock(&prog->uspace->apply);
 	if (r == -ETIMEDOUT)
 		return reason_set(reason, -EBUSY,
@@ -142,6 +303,6 @@ void uspace_prog_kernel_leave(struct uspace_prog *prog)
 {
 	pthread_mutex_lock(&prog->uspace->apply);
 	for (uint32_t i = 0; i < prog->map_cnt; i++)
-		prog->maps[i]->kernel_users--;
+		uspace_map_kernel_leave(prog->maps[i]);
 	pthread_mutex_unlock(&prog->uspace->apply);
 }

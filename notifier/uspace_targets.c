@@ -123,6 +123,18 @@ void uspace_targets_remove(struct uspace *uspace, struct uspace_point *point)
 	free(point);
 }
 
+void uspace_targets_recode(struct uspace *uspace, uint64_t from, uint64_t to)
+{
+	const struct uspace_site *site;
+
+	list_for_each(site, &uspace->sites, node)
+	{
+		plan_site_recode(uspace, site->records, from, to);
+		plan_site_recode(uspace, site->retired, from, to);
+		plan_site_recode(uspace, site->stale, from, to);
+	}
+}
+
 /* Processes to visit, and what came of it; negative: to be visited again, by another child. In
  * memory shared with the child that visits them.
  * @next: the one it is at: should it die, it is known where */

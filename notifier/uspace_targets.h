@@ -101,6 +101,10 @@ int uspace_targets_add_unwinder(struct uspace *uspace, int file_fd, const struct
  *  it cannot be taken away. The caller holds @uspace->apply. */
 void uspace_targets_remove(struct uspace *uspace, struct uspace_point *point);
 
+/** uspace_targets_recode() - the program whose code is at @from has its code at @to, in all processes,
+ *  without stopping any. The caller holds @uspace->apply. */
+void uspace_targets_recode(struct uspace *uspace, uint64_t from, uint64_t to);
+
 /**
  * uspace_targets_apply() - bring every process to the changed sites' new state
  *

@@ -224,7 +224,8 @@ static inline uint64_t region_ringbuf_need(uint64_t size)
 
 /**
  * struct region_attach - one program at a site
- * @code: its entry point, offset from the region's base: uint64_t (*)(void *ctx, struct rt_run *)
+ * @code: its entry point, offset from the region's base: uint64_t (*)(void *ctx, struct rt_run *);
+ *	changed by single stores while threads run, to other code of the same program
  * @cookie: bpf_get_attach_cookie()
  * @counter: index below REGION_ATTACH_MAX
  * @flags: REGION_ATTACH_*
@@ -238,7 +239,7 @@ struct region_attach {
 #define REGION_ATTACH_OFF     4u /* detached, and not yet gone from everywhere */
 
 /** struct region_site - what runs at a probed instruction, in the code part; replaced as a whole
- *  once a stub points to it, but for REGION_ATTACH_OFF, which the daemon sets in place */
+ *  once a stub points to it, but for REGION_ATTACH_OFF and @code, which the daemon sets in place */
 struct region_site {
 	uint32_t cnt;
 	uint32_t returns; /* how many of them are REGION_ATTACH_RETURN */

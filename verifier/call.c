@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 
+#include "base/bpf_abi.h"
 #include "verifier/dynptr.h"
 #include "verifier/helpers.h"
 #include "verifier/internal.h"
@@ -22,6 +23,7 @@ struct call_check {
 	uint32_t size;		   /* of ARG_RECORD_SIZE, or the most that ARG_SIZE may be */
 	uint32_t released;	   /* reference of ARG_RECORD or ARG_DYNPTR_END */
 	uint32_t dynptr;	   /* id of ARG_DYNPTR */
+	bool found;		   /* ARG_KEY is the number of an element that there is */
 };
 
 static int bad_type(struct walk *walk, uint32_t regno, const char *expected)
@@ -51,6 +53,9 @@ static int check_map(struct walk *walk, struct call_check *check, uint32_t regno
 				 "not supported by this verifier: map type %u, whose maps are not "
 				 "known\n",
 				 type);
+	/* Source: set_map_elem_callback_state(), Linux 6.12. */
+	if (!(check->row->map_types >> type & 1) && check->row->calls_back)
+		return walk_fail(walk, -ABI_ENOTSUPP, "callback function not allowed for map\n");
 	if (!(check->row->map_types >> type & 1))
 		return walk_fail(walk, -EINVAL, "cannot pass map_type %u into func bpf_%s#%u\n",
 				 type, check->row->name, check->id);
@@ -144,6 +149,22 @@ static int check_stack_or_null(struct walk *walk, uint32_t regno)
 	return 0;
 }
 
+/* Elements of an array are all there. Source: get_constant_map_key(), Linux 6.18. */
+static int check_key(struct walk *walk, struct call_check *check, uint32_t regno)
+{
+	const struct verifier_map *shape = &check->shape;
+	const struct reg *reg = walk_reg(walk, regno);
+	int r = memory_range(walk, regno, shape->key_size, shape->key_size, false);
+	uint64_t key;
+
+	/* Of inner maps others may be shorter. */
+	if (r == 0 && !check->map.inner && reg->type == REG_STACK &&
+	    (shape->type == BPF_MAP_TYPE_ARRAY || shape->type == BPF_MAP_TYPE_PERCPU_ARRAY) &&
+	    stack_number(walk, reg, shape->key_size, &key))
+		check->found = key < shape->max_entries;
+	return r;
+}
+
 static int check_arg(struct walk *walk, struct call_check *check, int index)
 {
 	const enum helper_arg *args = check->row->args;
@@ -163,8 +184,7 @@ static int check_arg(struct walk *walk, struct call_check *check, int index)
 	case ARG_MAP:
 		return check_map(walk, check, regno);
 	case ARG_KEY:
-		return memory_range(walk, regno, check->shape.key_size, check->shape.key_size,
-				    false);
+		return check_key(walk, check, regno);
 	case ARG_VALUE:
 	case ARG_VALUE_OUT:
 		/* A bloom filter is asked about the value. */
@@ -294,6 +314,11 @@ static int set_result(struct walk *walk, const struct call_check *check)
 			   .inner = check->map.inner,
 			   .id = ++walk->last_id,
 			   .r64 = range_const(0, 64)};
+	if (check->found && check->id == BPF_FUNC_map_lookup_elem) {
+		r0->type = REG_VALUE;
+		if (!check->shape.fields.kinds)
+			r0->id = 0;
+	}
 	if (check->row->ret == RET_VALUE_OR_NULL)
 		return 0;
 	if (check->row->ret == RET_SLICE_OR_NULL) {
@@ -451,6 +476,8 @@ static int call_helper(struct walk *walk, const struct bpf_insn *insn)
 				 reg_type_name(walk_reg(walk, 1)->type));
 	if (check.id == BPF_FUNC_tail_call)
 		r = check_tail_call(walk);
+	if (r == 0 && check.id == BPF_FUNC_tail_call)
+		r = func_tail_call(walk);
 	if (r < 0)
 		return r;
 	note_helper(walk, &check);
@@ -461,7 +488,7 @@ static int call_helper(struct walk *walk, const struct bpf_insn *insn)
 	if (r == 0 && check.row->args[0] == ARG_DYNPTR_END)
 		r = dynptr_release(walk, 1);
 	if (r == 0 && check.row->moves_packet)
-		r = packet_moved(walk);
+		r = packet_moved(&walk->state);
 	return r < 0 ? r : set_result(walk, &check);
 }
 

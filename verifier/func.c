@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "verifier/internal.h"
+#include "verifier/packet.h"
 #include "verifier/special.h"
 
 /* A frame for the function at @start, called from @call. Return: 0 or -errno */
@@ -108,6 +109,35 @@ static int callback_exit(struct walk *walk, uint32_t *ret_next)
 	walk->state.returned = true;
 	*ret_next = call;
 	return explored_widen(walk, &walk->state, call);
+}
+
+int func_tail_call(struct walk *walk)
+{
+	const bool callback = walk->state.top.callback;
+	const uint32_t call = walk->state.top.call;
+	struct state other;
+	int r;
+
+	if (!walk->state.caller_cnt)
+		return 0;
+	r = state_copy(&other, &walk->state);
+	if (r < 0)
+		return r;
+	r = state_leave(&other);
+	/* The other program returns what it likes, and may have moved the packet. */
+	if (r == 0)
+		r = packet_moved(&other);
+	if (r == 0 && callback) {
+		other.returned = true;
+		r = explored_widen(walk, &other, call);
+	} else if (r == 0) {
+		reg_set_unknown(&other.top.regs[0]);
+	}
+	if (r < 0) {
+		state_deinit(&other);
+		return r;
+	}
+	return walk_push(walk, &other, callback ? call : call + 1);
 }
 
 /* Newer than Debian 12's header. Source: include/uapi/linux/bpf.h, Linux 6.18. */

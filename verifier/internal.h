@@ -208,6 +208,9 @@ int stack_load(struct walk *walk, const struct reg *at, uint32_t regno, int insn
 	       unsigned int size, bool is_signed, struct reg *ret);
 int stack_store(struct walk *walk, const struct reg *at, uint32_t regno, int insn_off,
 		unsigned int size, const struct reg *value);
+/** stack_number() - the number of @size bytes that is known to stand where @at points, which may be
+ *  read; the proof depends on it. Return: whether there is one */
+bool stack_number(struct walk *walk, const struct reg *at, unsigned int size, uint64_t *ret_number);
 /** stack_range() - see memory_range() */
 int stack_range(struct walk *walk, const struct reg *at, uint32_t regno, uint64_t min, uint64_t max,
 		bool write);
@@ -234,6 +237,9 @@ int func_call(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_next
 /** func_callback() - walk @func as helper @helper calls it, later; its registers are @regs[1..5] */
 int func_callback(struct walk *walk, const struct reg *func, uint32_t helper,
 		  const struct reg *regs);
+/** func_tail_call() - a function goes on as another program: what that returns is its caller's.
+ * Pushes that way */
+int func_tail_call(struct walk *walk);
 /** func_exit() - Return: 1 at the end of the path */
 int func_exit(struct walk *walk, uint32_t *ret_next);
 

@@ -54,9 +54,9 @@ static void drop(struct reg *reg, void *data)
 	reg_set_none(reg);
 }
 
-int packet_moved(struct walk *walk)
+int packet_moved(struct state *state)
 {
-	return state_each_if(&walk->state, is_of_packet, NULL, drop, NULL);
+	return state_each_if(state, is_of_packet, NULL, drop, NULL);
 }
 
 /* The same packet, from the same variable offset. */

@@ -272,6 +272,26 @@ int stack_load(struct walk *walk, const struct reg *at, uint32_t regno, int insn
 	return 0;
 }
 
+bool stack_number(struct walk *walk, const struct reg *at, unsigned int size, uint64_t *ret_number)
+{
+	const int off = at->off + (int)at->r64.smin;
+	const struct place place = {.frame = at->frame, .min = off, .max = off};
+	const struct slot *slot;
+
+	if (!range_is_const(&at->r64))
+		return false;
+	*ret_number = 0;
+	if (has_only(walk, &place, size, BYTE_ZERO))
+		return true;
+	slot = frame_peek(state_frame(&walk->state, at->frame), off);
+	if (off % 8 || slot->bytes[0] != BYTE_SPILL || !reg_is_const(&slot->spilled) ||
+	    size != (slot->bytes[7] == BYTE_SPILL ? 8 : 4))
+		return false;
+	need_value(walk, &slot->spilled);
+	*ret_number = slot->spilled.r64.umin;
+	return true;
+}
+
 int stack_range(struct walk *walk, const struct reg *at, uint32_t regno, uint64_t min, uint64_t max,
 		bool write)
 {

@@ -15,18 +15,32 @@
 #include "base/reason.h"
 #include "shim/region.h"
 #include "verifier/verifier.h"
+#include "vm/code.h"
+
+/**
+ * enum worker_task
+ * @WORKER_VERIFY: verify only
+ * @WORKER_LOAD: verify; what is accepted is compiled, fast
+ * @WORKER_AGAIN: compile what was accepted before, well; the facts are then the request's
+ */
+enum worker_task {
+	WORKER_VERIFY,
+	WORKER_LOAD,
+	WORKER_AGAIN,
+	WORKER_TASKS
+};
 
 /**
  * struct worker_request - a program to check and compile; everything borrowed
  * @prog: as for the verifier
- * @maps, @map_offsets: region records of prog.maps, in the same order, and where they stand
- * @code_offset: where the code goes; 0 verifies only
+ * @maps: region records of prog.maps, in the same order; where they stand is not said
+ * @zero_stack: WORKER_AGAIN: worker_zero_stack() of the first answer
  */
 struct worker_request {
+	enum worker_task task;
 	struct verifier_prog prog;
 	const struct region_map *maps;
-	const uint64_t *map_offsets;
-	uint64_t code_offset;
+	uint32_t zero_stack;
 	uint32_t log_level;
 	uint32_t log_size;
 };
@@ -37,7 +51,7 @@ struct worker_request {
  * @facts: when it is 0
  * @verify_ns: what the verifier took, without compiling and without the way to the worker
  * @log: terminated, at most @log_size bytes; @log_true_size as the kernel would report it
- * @code, @code_len: NULL when not compiled; then @no_code says why
+ * @code, @code_len, @relocs, @reloc_cnt: for code_place(); NULL when not compiled; then @no_code says why
  */
 struct worker_answer {
 	int verdict;
@@ -47,16 +61,28 @@ struct worker_answer {
 	uint32_t log_true_size;
 	unsigned char *code;
 	size_t code_len;
+	struct code_reloc *relocs;
+	uint32_t reloc_cnt;
 	struct reason no_code;
 };
 
 struct worker;
 
+/** worker_zero_stack() - how much of its stack a program has to find zero (bytes); see struct jit_prog */
+static inline uint32_t worker_zero_stack(const struct verifier_facts *facts)
+{
+	return facts->reads_unwritten ? facts->stack_depth : 0;
+}
+
 /**
  * worker_new() - a handle; the process is started by the first request or worker_warm()
  * @exe_fd: the worker's executable, borrowed for the handle's life
+ * @nice: added to the process' nice value
  */
-int worker_new(int exe_fd, struct worker **ret_worker);
+int worker_new(int exe_fd, int nice, struct worker **ret_worker);
+/** worker_stop() - ends the process, from any thread; the request that it is at fails with -EIO. The
+ *  next one starts another. */
+void worker_stop(struct worker *worker);
 /** worker_warm() - start the process if it does not run, without waiting for it */
 void worker_warm(struct worker *worker);
 /** worker_free() - ends the process. Accepts NULL. Return: NULL. */

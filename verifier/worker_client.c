@@ -41,14 +41,14 @@ struct talk {
 	struct reason *reason;
 };
 
-int worker_new(int exe_fd, struct worker **ret_worker)
+int worker_new(int exe_fd, int nice, struct worker **ret_worker)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
 	int r;
 
 	if (!worker)
 		return -ENOMEM;
-	r = process_new(exe_fd, &worker->process);
+	r = process_new(exe_fd, nice, &worker->process);
 	if (r < 0) {
 		free(worker);
 		return r;
@@ -61,6 +61,11 @@ int worker_new(int exe_fd, struct worker **ret_worker)
 void worker_warm(struct worker *worker)
 {
 	process_want(worker->process);
+}
+
+void worker_stop(struct worker *worker)
+{
+	process_kill(worker->process, NULL);
 }
 
 struct worker *worker_free(struct worker *worker)
@@ -77,6 +82,7 @@ void worker_answer_deinit(struct worker_answer *answer)
 {
 	free(answer->log);
 	free(answer->code);
+	free(answer->relocs);
 	memset(answer, 0, sizeof(*answer));
 }
 
@@ -134,6 +140,9 @@ static int write_maps(const struct talk *t)
 	size_t at = 0;
 	int r = 0;
 
+	if (!prog->maps)
+		return 0;
+
 	for (uint32_t i = 0; i < prog->map_cnt && r == 0; i++) {
 		size_t size = contents_size(&prog->maps[i]);
 
@@ -164,9 +173,6 @@ static int write_request(const struct talk *t)
 	if (r == 0 && t->request->maps)
 		r = write_at(fd, t->request->maps, prog->map_cnt * sizeof(*t->request->maps),
 			     at->records);
-	if (r == 0 && t->request->map_offsets)
-		r = write_at(fd, t->request->map_offsets,
-			     prog->map_cnt * sizeof(*t->request->map_offsets), at->places);
 	return r;
 }
 
@@ -288,7 +294,8 @@ static const char *find_fault(const struct talk *t)
 	if (a->log_len > t->wire.log_size || (t->wire.log_size && a->log_len == 0))
 		return "the log has a wrong length";
 	if (a->code_len > WORKER_CODE_MAX ||
-	    (a->code_len && (a->verdict != 0 || !t->wire.code_offset)))
+	    (a->code_len && (a->verdict != 0 || t->wire.task == WORKER_VERIFY)) ||
+	    a->reloc_cnt > WORKER_RELOCS_MAX || (a->reloc_cnt && !a->code_len))
 		return "there is code where none belongs";
 	if (a->uses_percpu > 1 || a->reads_unwritten > 1 || a->stack_depth > STACK_MAX ||
 	    a->processed > PROCESSED_MAX || (map_cnt < 64 && a->maps >> map_cnt))
@@ -318,7 +325,15 @@ static int copy_payload(const struct talk *t, struct worker_answer *answer)
 	if (!answer->code)
 		return -ENOMEM;
 	answer->code_len = a->code_len;
-	return read_at(t->files[1], answer->code, a->code_len, t->layout.code);
+	r = read_at(t->files[1], answer->code, a->code_len, t->layout.code);
+	if (r < 0 || a->reloc_cnt == 0)
+		return r;
+	answer->relocs = calloc(a->reloc_cnt, sizeof(*answer->relocs));
+	if (!answer->relocs)
+		return -ENOMEM;
+	answer->reloc_cnt = a->reloc_cnt;
+	return read_at(t->files[1], answer->relocs, a->reloc_cnt * sizeof(*answer->relocs),
+		       t->layout.relocs);
 }
 
 static void copy_facts(const struct talk *t, struct worker_answer *answer)
@@ -401,7 +416,7 @@ static uint32_t all_contents(const struct verifier_prog *prog)
 	size_t sum = 0;
 
 	/* That is refused in a moment. */
-	if (prog->map_cnt > VERIFIER_MAPS_MAX)
+	if (prog->map_cnt > VERIFIER_MAPS_MAX || !prog->maps)
 		return 0;
 	for (uint32_t i = 0; i < prog->map_cnt; i++) {
 		size_t size = contents_size(&prog->maps[i]);
@@ -429,7 +444,8 @@ static void describe_request(struct talk *t)
 		/* A longer one would be cut anyway: the kernel's own limits keep it far below. */
 		.log_size = log_size < WORKER_LOG_MAX ? log_size : WORKER_LOG_MAX,
 		.contents_size = all_contents(&request->prog),
-		.code_offset = request->code_offset,
+		.task = request->task,
+		.zero_stack = request->zero_stack,
 	};
 }
 

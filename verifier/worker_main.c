@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/sys.h"
 #include "verifier/verifier.h"
+#include "verifier/worker.h"
 #include "verifier/worker_proto.h"
 #include "verifier/worker_sandbox.h"
 #include "vm/jit.h"
@@ -42,16 +43,17 @@ static int warm_up(void)
 		{.code = BPF_ALU64 | BPF_MOV | BPF_K},
 		{.code = BPF_JMP | BPF_EXIT},
 	};
-	const struct jit_prog prog = {
-		.insns = insns,
-		.cnt = ARRAY_SIZE(insns),
-		.code_offset = REGION_CODE,
-	};
-	cleanup_free void *code = NULL;
+	struct jit_prog prog = {.insns = insns, .cnt = ARRAY_SIZE(insns)};
+	struct link_result result;
 	struct reason reason;
-	size_t len;
+	int r = 0;
 
-	return jit_compile(&prog, &code, &len, &reason);
+	for (prog.tier = JIT_FAST; prog.tier <= JIT_FULL && r == 0; prog.tier++) {
+		r = jit_compile(&prog, &result, &reason);
+		if (r == 0)
+			link_result_deinit(&result);
+	}
+	return r;
 }
 
 /* When memory runs out, this process goes and not the daemon. */
@@ -106,7 +108,8 @@ static int begin(struct job *job)
 
 	if (receive(&job->wire, fds) < 0)
 		return -1;
-	if (job->wire.magic != WORKER_MAGIC || worker_layout(&job->wire, &job->layout) < 0)
+	if (job->wire.magic != WORKER_MAGIC || job->wire.task >= WORKER_TASKS ||
+	    worker_layout(&job->wire, &job->layout) < 0)
 		return -1;
 	/* An empty mapping is an error, and an empty program the verifier's business. */
 	job->request = map_file(fds[0], job->layout.request_size + 1, PROT_READ);
@@ -181,7 +184,7 @@ static void verify(struct job *job)
 	reply->uses_percpu = facts.uses_percpu;
 	reply->reads_unwritten = facts.reads_unwritten;
 	reply->kernel_only = facts.kernel_only;
-	job->zero_stack = facts.reads_unwritten ? facts.stack_depth : 0;
+	job->zero_stack = worker_zero_stack(&facts);
 	reply->log_true_size = log.len;
 	if (log.size) {
 		log.buf[log.size - 1] = '\0';
@@ -191,35 +194,34 @@ static void verify(struct job *job)
 
 static void compile(struct job *job, struct reason *ret_why_not)
 {
-	const struct region_map *records = (const void *)(job->request + job->layout.records);
-	const uint64_t *places = (const void *)(job->request + job->layout.places);
-	struct jit_map maps[VERIFIER_MAPS_MAX];
 	const struct jit_prog prog = {
 		.insns = (const void *)(job->request + job->layout.insns),
 		.cnt = job->wire.insn_cnt,
-		.maps = maps,
+		.maps = (const void *)(job->request + job->layout.records),
 		.map_cnt = job->wire.map_cnt,
-		.code_offset = job->wire.code_offset,
 		.zero_stack = job->zero_stack,
+		.tier = job->wire.task == WORKER_LOAD ? JIT_FAST : JIT_FULL,
 	};
-	cleanup_free void *code = NULL;
-	size_t len;
-	int r;
+	struct link_result result;
+	int r = jit_compile(&prog, &result, ret_why_not);
 
-	for (uint32_t i = 0; i < job->wire.map_cnt; i++)
-		maps[i] = (struct jit_map){records[i], places[i]};
-	r = jit_compile(&prog, &code, &len, ret_why_not);
 	if (r < 0) {
 		if (!ret_why_not->text[0])
 			reason_set(ret_why_not, r, "not compiled: %s", strerror(-r));
 		return;
 	}
-	if (len > WORKER_CODE_MAX) {
-		reason_set(ret_why_not, -E2BIG, "not compiled: %zu bytes of code", len);
-		return;
+	if (result.len > WORKER_CODE_MAX || result.reloc_cnt > WORKER_RELOCS_MAX) {
+		reason_set(ret_why_not, -E2BIG, "not compiled: %zu bytes of code, %u relocations",
+			   result.len, result.reloc_cnt);
+	} else {
+		memcpy(job->answer + job->layout.code, result.code, result.len);
+		if (result.reloc_cnt)
+			memcpy(job->answer + job->layout.relocs, result.relocs,
+			       result.reloc_cnt * sizeof(*result.relocs));
+		job->reply.code_len = (uint32_t)result.len;
+		job->reply.reloc_cnt = result.reloc_cnt;
 	}
-	memcpy(job->answer + job->layout.code, code, len);
-	job->reply.code_len = (uint32_t)len;
+	link_result_deinit(&result);
 }
 
 static int answer(const struct job *job)
@@ -244,8 +246,10 @@ static int serve(void)
 		return -1;
 	job.reply.magic = WORKER_MAGIC;
 	job.reply.sequence = job.wire.sequence;
-	verify(&job);
-	if (job.reply.verdict == 0 && job.wire.code_offset)
+	job.zero_stack = job.wire.zero_stack;
+	if (job.wire.task != WORKER_AGAIN)
+		verify(&job);
+	if (job.reply.verdict == 0 && job.wire.task != WORKER_VERIFY)
 		compile(&job, &why_not);
 	memcpy(job.reply.no_code, why_not.text, sizeof(job.reply.no_code));
 	r = answer(&job);

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -34,7 +35,7 @@
  * @status: of the last one that ended, as waitpid() gives it
  */
 struct process {
-	int exe_fd;
+	int exe_fd, nice;
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -126,6 +127,10 @@ static void *keep(void *data)
 {
 	struct process *p = data;
 
+	/* Each thread has its own, and a child that of the thread that made it. */
+	if (p->nice)
+		setpriority(PRIO_PROCESS, (id_t)gettid(),
+			    getpriority(PRIO_PROCESS, (id_t)gettid()) + p->nice);
 	pthread_mutex_lock(&p->lock);
 	while (!p->quit) {
 		if (p->wanted)
@@ -154,7 +159,7 @@ static int start_thread(struct process *p)
 	return -r;
 }
 
-int process_new(int exe_fd, struct process **ret_process)
+int process_new(int exe_fd, int nice, struct process **ret_process)
 {
 	struct process *p = calloc(1, sizeof(*p));
 	int r;
@@ -162,6 +167,7 @@ int process_new(int exe_fd, struct process **ret_process)
 	if (!p)
 		return -ENOMEM;
 	p->exe_fd = exe_fd;
+	p->nice = nice;
 	p->socket = -1;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->changed, NULL);

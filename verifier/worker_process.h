@@ -12,8 +12,8 @@
 
 struct process;
 
-/** process_new() - nothing runs yet; @exe_fd is borrowed */
-int process_new(int exe_fd, struct process **ret_process);
+/** process_new() - nothing runs yet; @exe_fd is borrowed; @nice: added to the nice value */
+int process_new(int exe_fd, int nice, struct process **ret_process);
 /** process_free() - kill and forget. Accepts NULL. Return: NULL. */
 struct process *process_free(struct process *process);
 

@@ -6,6 +6,8 @@
 
 #include <errno.h>
 
+#include "vm/code.h"
+
 #define PAGE 4096u
 
 static size_t take(size_t *at, size_t size)
@@ -27,12 +29,12 @@ int worker_layout(const struct worker_wire_request *wire, struct worker_layout *
 	layout.insns = take(&at, wire->insn_cnt * sizeof(struct bpf_insn));
 	layout.maps = take(&at, wire->map_cnt * sizeof(struct verifier_map));
 	layout.records = take(&at, wire->map_cnt * sizeof(struct region_map));
-	layout.places = take(&at, wire->map_cnt * sizeof(uint64_t));
 	layout.contents = take(&at, wire->contents_size);
 	layout.request_size = at;
 	layout.log = 0;
 	layout.code = (wire->log_size + PAGE - 1) / PAGE * PAGE;
-	layout.answer_size = layout.code + WORKER_CODE_MAX;
+	layout.relocs = layout.code + WORKER_CODE_MAX;
+	layout.answer_size = layout.relocs + WORKER_RELOCS_MAX * sizeof(struct code_reloc);
 	*ret_layout = layout;
 	return 0;
 }

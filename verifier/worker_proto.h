@@ -4,8 +4,8 @@
  * message without any:
  *
  *	request	struct worker_wire_request
- *		file 0, sealed: instructions, struct verifier_map, struct region_map, places
- *		file 1, of a fixed size: the worker writes the log, then the code
+ *		file 0, sealed: instructions, struct verifier_map, struct region_map
+ *		file 1, of a fixed size: the worker writes the log, then the code and its relocations
  *	answer	struct worker_wire_answer
  *
  * The worker checks what it reads so that a mistake of ours is found; the daemon checks what it
@@ -23,11 +23,12 @@
 #include "shim/region.h"
 #include "verifier/verifier.h"
 
-#define WORKER_MAGIC	 0x31776662u
+#define WORKER_MAGIC	 0x32776662u
 #define WORKER_SOCKET	 3 /* descriptor of the socket in the worker */
 #define WORKER_INSNS_MAX 1000000u
 #define WORKER_LOG_MAX	 (16u << 20)
 #define WORKER_CODE_MAX	 (8u << 20)
+#define WORKER_RELOCS_MAX (1u << 20)
 #define WORKER_CONTENTS_MAX                                                                        \
 	(1u << 20) /* of all maps; what is beyond is not known to the verifier */
 
@@ -35,6 +36,7 @@
  * struct worker_wire_request - the message
  * @sequence: comes back in the answer
  * @insn_cnt, @map_cnt: what file 0 holds
+ * @task: enum worker_task
  * @log_size: bytes of the log in file 1
  * @contents_size: bytes of maps' contents behind all else in file 0; a map's pointer to them is one
  *more than the offset among these bytes, 0 for none
@@ -43,14 +45,15 @@ struct worker_wire_request {
 	uint32_t magic, sequence;
 	uint32_t insn_cnt, map_cnt;
 	uint32_t type, attach_type, gpl, sleepable;
-	uint32_t log_level, log_size, contents_size, pad;
-	uint64_t code_offset;
+	uint32_t log_level, log_size, contents_size;
+	uint32_t task, zero_stack, pad;
 };
 static_assert(sizeof(struct worker_wire_request) == 56, "no holes");
 
 /**
  * struct worker_wire_answer
  * @log_len, @code_len: bytes in file 1; the log's with its end
+ * @reloc_cnt: struct code_reloc there
  * @verify_ns: what the verifier took
  */
 struct worker_wire_answer {
@@ -59,7 +62,7 @@ struct worker_wire_answer {
 	uint32_t log_len, log_true_size, code_len;
 	uint64_t helpers[4], maps;
 	uint32_t stack_depth, processed, uses_percpu, kernel_only;
-	uint32_t reads_unwritten, pad;
+	uint32_t reads_unwritten, reloc_cnt;
 	uint64_t verify_ns;
 	char no_code[REASON_MAX];
 };
@@ -67,12 +70,12 @@ static_assert(sizeof(struct worker_wire_answer) == 96 + REASON_MAX, "no holes");
 
 /**
  * struct worker_layout - where things are in the two files (bytes)
- * @insns, @maps, @records, @places, @request_size: of file 0; @places are uint64_t
- * @log, @code, @answer_size: of file 1
+ * @insns, @maps, @records, @contents, @request_size: of file 0
+ * @log, @code, @relocs, @answer_size: of file 1
  */
 struct worker_layout {
-	size_t insns, maps, records, places, contents, request_size;
-	size_t log, code, answer_size;
+	size_t insns, maps, records, contents, request_size;
+	size_t log, code, relocs, answer_size;
 };
 
 /**

@@ -13,14 +13,26 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "vm/jit_unit.h"
 #include "vm/link.h"
 
 /*
- * One tier: registers and stack slots become values, what cancels out goes. Loop passes are left
- * out, and with them everything that would like to call memset().
+ * Either tier turns registers and stack slots into values. The fast one does little more, and lets
+ * code be made instruction by instruction; values that live longer than a block are on the stack
+ * then. The last is between the two, for what one of them gives too large a stack.
  */
-#define PASSES "function(sroa,early-cse,simplifycfg,instcombine<no-verify-fixpoint>)"
+#define FRUGAL (JIT_FULL + 1)
+static const struct recipe {
+	const char *passes;
+	LLVMCodeGenOptLevel level;
+} recipes[] = {
+	[JIT_FAST] = {"function(dce,sroa,early-cse,simplifycfg)", LLVMCodeGenLevelNone},
+	[JIT_FULL] = {"default<O2>", LLVMCodeGenLevelDefault},
+	[FRUGAL] = {"function(sroa,early-cse,simplifycfg,instcombine<no-verify-fixpoint>)",
+		    LLVMCodeGenLevelLess},
+};
+
 #define TRIPLE "x86_64-unknown-linux-gnu"
 /* What every x86-64 has: the region of one machine's tenant holds one version of the code. */
 #define CPU	 "x86-64"
@@ -30,19 +42,21 @@
 
 struct compiler {
 	struct jit_unit unit;
+	const struct recipe *recipe;
 	LLVMTargetMachineRef machine;
 	LLVMMemoryBufferRef object;
 	bool complained; /* LLVM had something to say; the first is in unit.reason */
 };
 
-static LLVMTargetMachineRef target_machine(struct reason *reason)
+static LLVMTargetMachineRef target_machine(const struct recipe *recipe, struct reason *reason)
 {
-	static LLVMTargetMachineRef machine;
+	static LLVMTargetMachineRef machines[ARRAY_SIZE(recipes)];
+	LLVMTargetMachineRef *machine = &machines[recipe - recipes];
 	LLVMTargetRef target;
 	char *error = NULL;
 
-	if (machine)
-		return machine;
+	if (*machine)
+		return *machine;
 	LLVMInitializeX86TargetInfo();
 	LLVMInitializeX86Target();
 	LLVMInitializeX86TargetMC();
@@ -52,9 +66,9 @@ static LLVMTargetMachineRef target_machine(struct reason *reason)
 		LLVMDisposeMessage(error);
 		return NULL;
 	}
-	machine = LLVMCreateTargetMachine(target, TRIPLE, CPU, FEATURES, LLVMCodeGenLevelLess,
-					  LLVMRelocPIC, LLVMCodeModelSmall);
-	return machine;
+	*machine = LLVMCreateTargetMachine(target, TRIPLE, CPU, FEATURES, recipe->level,
+					   LLVMRelocPIC, LLVMCodeModelSmall);
+	return *machine;
 }
 
 /* Warnings count too: the one we ask for is about the size of the frame. */
@@ -95,6 +109,8 @@ static void add_attributes(struct jit_unit *unit, LLVMValueRef function)
 	add_flag(unit, function, "nounwind");
 	/* All of the stack is below the pointer, where the limit counts it. */
 	add_flag(unit, function, "noredzone");
+	/* Each has a stack of its own, and the limit is for one. */
+	add_flag(unit, function, "noinline");
 	add_attribute(unit, function, "no-builtins", "");
 	add_attribute(unit, function, "frame-pointer", "none");
 	add_attribute(unit, function, "warn-stack-size", FRAME_MAX);
@@ -121,10 +137,14 @@ static void unit_deinit(struct jit_unit *unit)
 static int run_passes(struct compiler *c)
 {
 	LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
-	LLVMErrorRef error = LLVMRunPasses(c->unit.module, PASSES, c->machine, options);
+	LLVMErrorRef error;
 	char *text;
 	int r = 0;
 
+	/* There are no vectors to make. */
+	LLVMPassBuilderOptionsSetLoopVectorization(options, false);
+	LLVMPassBuilderOptionsSetSLPVectorization(options, false);
+	error = LLVMRunPasses(c->unit.module, c->recipe->passes, c->machine, options);
 	if (error) {
 		text = LLVMGetErrorMessage(error);
 		r = reason_set(c->unit.reason, -EOPNOTSUPP, "the compiler says: %s", text);
@@ -148,33 +168,42 @@ static int emit_object(struct compiler *c)
 }
 
 /* "map.N" is map N's record, "data.N" its memory; the rest are runtime functions. */
-static uint64_t resolve_symbol(const char *name, void *data)
+static uint32_t symbol_target(const char *name, void *data)
 {
 	const struct jit_unit *unit = data;
 	unsigned index;
 
-	if (sscanf(name, "map.%u", &index) == 1)
-		return index < unit->prog->map_cnt ? unit->prog->maps[index].offset : 0;
-	if (sscanf(name, "data.%u", &index) == 1)
-		return index < unit->prog->map_cnt ? unit->prog->maps[index].map.data : 0;
-	return unit->resolve(name, unit->data);
+	if (sscanf(name, "map.%u", &index) == 1 && index < unit->prog->map_cnt)
+		return CODE_MAP_RECORD(index);
+	if (sscanf(name, "data.%u", &index) == 1 && index < unit->prog->map_cnt)
+		return CODE_MAP_DATA(index);
+	return CODE_RUNTIME;
 }
 
-static int link_program(struct compiler *c, void **ret_code, size_t *ret_len)
+static uint64_t resolve_symbol(const char *name, void *data)
+{
+	const struct jit_unit *unit = data;
+
+	return symbol_target(name, data) == CODE_RUNTIME ? unit->resolve(name, unit->data)
+							 : CODE_PLACE;
+}
+
+static int link_program(struct compiler *c, struct link_result *ret_result)
 {
 	const struct link_request request = {
 		.object = LLVMGetBufferStart(c->object),
 		.size = LLVMGetBufferSize(c->object),
 		.entry = "prog",
-		.place = c->unit.prog->code_offset,
+		.place = CODE_PLACE,
 		.resolve = resolve_symbol,
+		.target = symbol_target,
 		.data = &c->unit,
 	};
 
-	return link_object(&request, ret_code, ret_len, c->unit.reason);
+	return link_object(&request, ret_result, c->unit.reason);
 }
 
-static int compile(struct compiler *c, void **ret_code, size_t *ret_len)
+static int compile(struct compiler *c, struct link_result *ret_result)
 {
 	int r;
 
@@ -190,21 +219,24 @@ static int compile(struct compiler *c, void **ret_code, size_t *ret_len)
 		r = emit_object(c);
 	if (r == 0 && c->complained)
 		return -EOPNOTSUPP;
-	return r < 0 ? r : link_program(c, ret_code, ret_len);
+	return r < 0 ? r : link_program(c, ret_result);
 }
 
-int jit_compile_for(const struct jit_prog *prog, const struct jit_runtime *runtime, void **ret_code,
-		    size_t *ret_len, struct reason *reason)
+static int compile_by(const struct recipe *recipe, const struct jit_prog *prog,
+		      const struct jit_runtime *runtime, struct link_result *ret_result,
+		      bool *ret_complained, struct reason *reason)
 {
 	struct compiler c = {.unit = {.prog = prog,
 				      .resolve = runtime->resolve,
 				      .data = runtime->data,
-				      .reason = reason}};
+				      .reason = reason},
+			     .recipe = recipe};
 	LLVMTargetDataRef layout;
 	int r;
 
+	*ret_complained = false;
 	reason_clear(reason);
-	c.machine = target_machine(reason);
+	c.machine = target_machine(recipe, reason);
 	if (!c.machine)
 		return -EOPNOTSUPP;
 	unit_init(&c.unit);
@@ -213,9 +245,23 @@ int jit_compile_for(const struct jit_prog *prog, const struct jit_runtime *runti
 	layout = LLVMCreateTargetDataLayout(c.machine);
 	LLVMSetModuleDataLayout(c.unit.module, layout);
 	LLVMDisposeTargetData(layout);
-	r = compile(&c, ret_code, ret_len);
+	r = compile(&c, ret_result);
+	*ret_complained = c.complained;
 	if (c.object)
 		LLVMDisposeMemoryBuffer(c.object);
 	unit_deinit(&c.unit);
+	return r;
+}
+
+int jit_compile_for(const struct jit_prog *prog, const struct jit_runtime *runtime,
+		    struct link_result *ret_result, struct reason *reason)
+{
+	bool complained;
+	int r;
+
+	/* What it complains of is the size of the frame. */
+	r = compile_by(&recipes[prog->tier], prog, runtime, ret_result, &complained, reason);
+	if (r < 0 && complained)
+		r = compile_by(&recipes[FRUGAL], prog, runtime, ret_result, &complained, reason);
 	return r;
 }

@@ -10,43 +10,44 @@
 
 #include "base/reason.h"
 #include "shim/region.h"
+#include "vm/link.h"
 
 /**
- * struct jit_map - a map the program names
- * @map: its record
- * @offset: where that record stands in the region
+ * enum jit_tier - how much is done for the code
+ * @JIT_FAST: what a tool waits for
+ * @JIT_FULL: what runs from then on; several times the time, less stack and time of each hit
  */
-struct jit_map {
-	struct region_map map;
-	uint64_t offset;
+enum jit_tier {
+	JIT_FAST,
+	JIT_FULL,
 };
 
 /**
  * struct jit_prog - an accepted program; borrowed
  * @insns: as in struct verifier_prog: maps by index
+ * @maps: their records; where they and their memory stand is not looked at
  * @zero_stack: so many bytes of each function's stack are zero at first; what is read of the others
  *	before it was written is undefined
- * @code_offset: where in the region the code will stand (64-byte aligned)
  */
 struct jit_prog {
 	const struct bpf_insn *insns;
 	uint32_t cnt;
-	const struct jit_map *maps;
+	const struct region_map *maps;
 	uint32_t map_cnt;
 	uint32_t zero_stack;
-	uint64_t code_offset;
+	enum jit_tier tier;
 };
 
 /**
- * jit_compile() - machine code and constants for @prog, position resolved
- * @ret_code: owned by the caller (free); the entry point is its first byte
+ * jit_compile() - machine code and constants for @prog, to be placed by code_place()
+ * @ret_result: owned by the caller (link_result_deinit()); the entry point is the first byte of the code
  *
  * The code calls runtime functions and reaches maps relative to its own place, uses no vector or
  * x87 register, no symbol outside of the runtime, and at most 1 KiB of stack for each function of the
- * program.
+ * program. All of that holds for either tier; where the fast one would need more stack, because it
+ * keeps most values there, it takes more time instead.
  *
  * Errors: -EOPNOTSUPP with a reason for an instruction, helper or relocation it does not know,
  * -EINVAL malformed, -ENOMEM.
  */
-int jit_compile(const struct jit_prog *prog, void **ret_code, size_t *ret_len,
-		struct reason *reason);
+int jit_compile(const struct jit_prog *prog, struct link_result *ret_result, struct reason *reason);

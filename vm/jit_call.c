@@ -96,7 +96,7 @@ static LLVMValueRef read_index(struct jit_unit *unit)
  */
 static void lookup_in_place(struct jit_unit *unit, int32_t index)
 {
-	const struct region_map *map = &unit->prog->maps[index].map;
+	const struct region_map *map = &unit->prog->maps[index];
 	const bool percpu = map->type == BPF_MAP_TYPE_PERCPU_ARRAY;
 	const uint64_t stride = (uint64_t)map->value_stride * (percpu ? map->slots : 1);
 	LLVMBuilderRef b = unit->builder;
@@ -124,7 +124,7 @@ static bool is_array(const struct jit_unit *unit, const struct jit_tag *tag)
 
 	if (tag->kind != JIT_TAG_MAP)
 		return false;
-	map = &unit->prog->maps[tag->value].map;
+	map = &unit->prog->maps[tag->value];
 	return map->type == BPF_MAP_TYPE_ARRAY || map->type == BPF_MAP_TYPE_PERCPU_ARRAY;
 }
 

@@ -222,7 +222,7 @@ static int map_constant(struct jit_unit *unit, uint32_t at)
 		unit->tags[insn->dst_reg] = (struct jit_tag){JIT_TAG_MAP, (int32_t)index};
 		return 0;
 	}
-	if (offset >= unit->prog->maps[index].map.data_size)
+	if (offset >= unit->prog->maps[index].data_size)
 		return malformed(unit, at, "offset behind the map's value");
 	snprintf(name, sizeof(name), "data.%u", index);
 	value = LLVMBuildPtrToInt(b, jit_symbol(unit, name), unit->i64, "");

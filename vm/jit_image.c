@@ -12,10 +12,9 @@ static uint64_t resolve(const char *name, void *data)
 	return runtime_symbol(name);
 }
 
-int jit_compile(const struct jit_prog *prog, void **ret_code, size_t *ret_len,
-		struct reason *reason)
+int jit_compile(const struct jit_prog *prog, struct link_result *ret_result, struct reason *reason)
 {
 	const struct jit_runtime runtime = {.resolve = resolve};
 
-	return jit_compile_for(prog, &runtime, ret_code, ret_len, reason);
+	return jit_compile_for(prog, &runtime, ret_result, reason);
 }

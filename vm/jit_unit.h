@@ -78,8 +78,8 @@ struct jit_runtime {
 };
 
 /** jit_compile_for() - jit_compile() with a runtime other than the built-in one */
-int jit_compile_for(const struct jit_prog *prog, const struct jit_runtime *runtime, void **ret_code,
-		    size_t *ret_len, struct reason *reason);
+int jit_compile_for(const struct jit_prog *prog, const struct jit_runtime *runtime,
+		    struct link_result *ret_result, struct reason *reason);
 
 /** jit_translate() - add function "prog", and those it calls behind it, to the unit's module;
  *  errors as jit_compile() */

@@ -14,6 +14,7 @@
 
 /* One program; LLVM turns the longest one the kernel takes into less than this. */
 #define LINK_SIZE_MAX (16u << 20)
+#define CODE_INSIDE   UINT32_MAX /* no target: it moves with the rest */
 
 struct linker {
 	const struct link_request *request;
@@ -29,6 +30,8 @@ struct linker {
 	uint64_t *places; /* by section: place in the region, 0 when it was dropped */
 	unsigned char *code;
 	size_t len;
+	struct code_reloc *relocs;
+	uint32_t reloc_cnt, reloc_room;
 	struct reason *reason;
 };
 
@@ -172,7 +175,9 @@ static int copy_sections(struct linker *l)
 	return 0;
 }
 
-static int symbol_place(struct linker *l, uint64_t index, uint64_t *ret_place)
+/* @ret_target: set for a symbol from outside, if anybody asks. */
+static int symbol_place(struct linker *l, uint64_t index, uint64_t *ret_place,
+			uint32_t *ret_target)
 {
 	const Elf64_Sym *symbol;
 	const char *name;
@@ -184,6 +189,8 @@ static int symbol_place(struct linker *l, uint64_t index, uint64_t *ret_place)
 	if (!name)
 		return malformed(l, "symbol name");
 	if (symbol->st_shndx == SHN_UNDEF) {
+		if (l->request->target)
+			*ret_target = l->request->target(name, l->request->data);
 		*ret_place = l->request->resolve(name, l->request->data);
 		if (*ret_place == 0)
 			return reason_set(l->reason, -EOPNOTSUPP,
@@ -200,12 +207,27 @@ static int symbol_place(struct linker *l, uint64_t index, uint64_t *ret_place)
 	return 0;
 }
 
+static int remember(struct linker *l, uint64_t at, uint32_t target)
+{
+	if (l->reloc_cnt == l->reloc_room) {
+		uint32_t room = l->reloc_room ? l->reloc_room * 2 : 64;
+		struct code_reloc *grown = realloc(l->relocs, room * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		l->relocs = grown;
+		l->reloc_room = room;
+	}
+	l->relocs[l->reloc_cnt++] = (struct code_reloc){(uint32_t)at, target};
+	return 0;
+}
+
 static int relocate(struct linker *l, uint32_t target, const Elf64_Rela *rela)
 {
 	const uint32_t type = ELF64_R_TYPE(rela->r_info);
 	const size_t width = type == R_X86_64_PC64 ? 8 : 4;
-	unsigned char *at;
-	uint64_t symbol;
+	uint64_t symbol, at;
+	uint32_t outside = CODE_INSIDE;
 	int64_t distance;
 	int r;
 
@@ -215,18 +237,20 @@ static int relocate(struct linker *l, uint32_t target, const Elf64_Rela *rela)
 	if (rela->r_offset > l->sections[target].sh_size ||
 	    width > l->sections[target].sh_size - rela->r_offset)
 		return malformed(l, "relocation outside of its section");
-	r = symbol_place(l, ELF64_R_SYM(rela->r_info), &symbol);
+	r = symbol_place(l, ELF64_R_SYM(rela->r_info), &symbol, &outside);
 	if (r < 0)
 		return r;
+	at = l->places[target] - l->request->place + rela->r_offset;
+	if (outside != CODE_INSIDE && width != 4)
+		return malformed(l, "relocation of a width that cannot be moved");
 	distance =
 		(int64_t)(symbol + (uint64_t)rela->r_addend - (l->places[target] + rela->r_offset));
 	if (width == 4 && distance != (int32_t)distance)
 		return reason_set(l->reason, -ERANGE,
 				  "compiled program is too far from what it "
 				  "refers to");
-	at = l->code + (l->places[target] - l->request->place) + rela->r_offset;
-	memcpy(at, &distance, width);
-	return 0;
+	memcpy(l->code + at, &distance, width);
+	return outside == CODE_INSIDE ? 0 : remember(l, at, outside);
 }
 
 static int relocate_section(struct linker *l, const Elf64_Shdr *section)
@@ -278,7 +302,14 @@ static int lay_out(struct linker *l)
 	return r;
 }
 
-int link_object(const struct link_request *request, void **ret_code, size_t *ret_len,
+void link_result_deinit(struct link_result *result)
+{
+	free(result->code);
+	free(result->relocs);
+	*result = (struct link_result){0};
+}
+
+int link_object(const struct link_request *request, struct link_result *ret_result,
 		struct reason *reason)
 {
 	struct linker l = {.request = request, .object = request->object, .reason = reason};
@@ -300,9 +331,9 @@ int link_object(const struct link_request *request, void **ret_code, size_t *ret
 	r = lay_out(&l);
 	if (r < 0) {
 		free(l.code);
+		free(l.relocs);
 		return r;
 	}
-	*ret_code = l.code;
-	*ret_len = l.len;
+	*ret_result = (struct link_result){l.code, l.len, l.relocs, l.reloc_cnt};
 	return 0;
 }

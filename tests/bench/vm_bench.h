@@ -108,26 +108,29 @@ static inline void vm_put(struct vm_bench *bench, uint32_t map, const void *key,
 static inline void vm_compile(struct vm_bench *bench, const struct bpf_insn *insns, uint32_t cnt,
 			      struct vm_prog *prog)
 {
-	struct jit_map maps[VM_MAPS];
+	struct code_map places[VM_MAPS];
 	const struct jit_prog request = {.insns = insns,
 					 .cnt = cnt,
-					 .maps = maps,
+					 .maps = bench->maps,
 					 .map_cnt = bench->map_cnt,
-					 .code_offset = bench->code_at};
+					 .tier = JIT_FULL};
 	struct reason reason = {0};
-	void *code;
-	size_t len;
+	struct link_result result;
 
 	for (uint32_t i = 0; i < bench->map_cnt; i++)
-		maps[i] = (struct jit_map){bench->maps[i], VM_RECORDS + i * sizeof(bench->maps[0])};
-	if (jit_compile(&request, &code, &len, &reason) < 0) {
+		places[i] = (struct code_map){VM_RECORDS + i * sizeof(bench->maps[0]),
+					      bench->maps[i].data};
+	if (jit_compile(&request, &result, &reason) < 0) {
 		fprintf(stderr, "bench: %s\n", reason.text);
 		exit(1);
 	}
-	memcpy(bench->base + bench->code_at, code, len);
-	free(code);
+	vm_check(code_place(result.code, result.len, result.relocs, result.reloc_cnt,
+			    bench->code_at, places, bench->map_cnt) == 0,
+		 "code in its place");
+	memcpy(bench->base + bench->code_at, result.code, result.len);
 	prog->code = bench->code_at;
-	bench->code_at += (len + 63) / 64 * 64;
+	bench->code_at += (result.len + 63) / 64 * 64;
+	link_result_deinit(&result);
 }
 
 static inline void vm_load(struct vm_bench *bench, const struct bpf_insn *insns, uint32_t cnt,

@@ -3,7 +3,8 @@
  * Any bytes as a program for the JIT, which must compile or refuse it with a reason, and never
  * stand on a verifier having been there before.
  *
- * Input: instructions. Three maps exist, and every helper does.
+ * Input: instructions; what is behind the last whole one chooses the tier. Three maps exist, and every
+ * helper does.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -20,18 +21,16 @@ static uint64_t resolve(const char *name, void *data)
 	return REGION_TEXT + 64;
 }
 
-static struct jit_map make_map(uint32_t type, unsigned index)
+static struct region_map make_map(uint32_t type)
 {
-	const struct jit_map map = {
-		.map = {.type = type,
-			.key_size = 4,
-			.value_size = 12,
-			.max_entries = 5,
-			.value_stride = 16,
-			.slots = type == BPF_MAP_TYPE_PERCPU_ARRAY ? 4 : 1,
-			.data = REGION_MAPS + 4096 * index,
-			.data_size = 5 * 16 * 4},
-		.offset = REGION_CODE + sizeof(struct region_map) * index,
+	const struct region_map map = {
+		.type = type,
+		.key_size = 4,
+		.value_size = 12,
+		.max_entries = 5,
+		.value_stride = 16,
+		.slots = type == BPF_MAP_TYPE_PERCPU_ARRAY ? 4 : 1,
+		.data_size = 5 * 16 * 4,
 	};
 
 	return map;
@@ -40,21 +39,21 @@ static struct jit_map make_map(uint32_t type, unsigned index)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct jit_runtime runtime = {.resolve = resolve};
-	const struct jit_map maps[] = {
-		make_map(BPF_MAP_TYPE_ARRAY, 0),
-		make_map(BPF_MAP_TYPE_PERCPU_ARRAY, 1),
-		make_map(BPF_MAP_TYPE_HASH, 2),
+	const struct region_map maps[] = {
+		make_map(BPF_MAP_TYPE_ARRAY),
+		make_map(BPF_MAP_TYPE_PERCPU_ARRAY),
+		make_map(BPF_MAP_TYPE_HASH),
 	};
 	struct jit_prog prog = {
 		.cnt = (uint32_t)(size / sizeof(struct bpf_insn)),
 		.maps = maps,
 		.map_cnt = ARRAY_SIZE(maps),
-		.code_offset = REGION_CODE + 4096,
+		.tier = size % sizeof(struct bpf_insn) ? JIT_FULL : JIT_FAST,
 	};
 	cleanup_free struct bpf_insn *insns = NULL;
-	cleanup_free void *code = NULL;
+	struct link_result result = {0};
+	const struct code_map places[ARRAY_SIZE(maps)] = {{REGION_CODE, REGION_MAPS}};
 	struct reason reason;
-	size_t len = 0;
 	int r;
 
 	if (prog.cnt == 0 || prog.cnt > INSNS_LIMIT)
@@ -65,10 +64,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	memcpy(insns, data, prog.cnt * sizeof(*insns));
 	prog.insns = insns;
-	r = jit_compile_for(&prog, &runtime, &code, &len, &reason);
-	if (r == 0 ? len == 0 : r != -EINVAL && r != -EOPNOTSUPP)
+	r = jit_compile_for(&prog, &runtime, &result, &reason);
+	if (r == 0 ? result.len == 0 : r != -EINVAL && r != -EOPNOTSUPP)
 		abort();
 	if (r < 0 && !reason.text[0])
 		abort();
+	if (r == 0 && code_place(result.code, result.len, result.relocs, result.reloc_cnt,
+				 REGION_CODE + 4096, places, prog.map_cnt) < 0)
+		abort();
+	link_result_deinit(&result);
 	return 0;
 }

@@ -81,6 +81,13 @@ static void spoil(uint32_t mode)
 	case FAKE_CODE_REFUSED:
 		answer.verdict = -EACCES;
 		break;
+	case FAKE_RELOCS_LONG:
+		answer.reloc_cnt = WORKER_RELOCS_MAX + 1;
+		break;
+	case FAKE_RELOCS_ALONE:
+		answer.code_len = 0;
+		answer.reloc_cnt = 1;
+		break;
 	case FAKE_FACTS_MAPS:
 		answer.maps = 1ull << wire.map_cnt;
 		break;

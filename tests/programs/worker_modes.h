@@ -23,6 +23,8 @@ enum stub_mode {
 	STUB_PRCTL,
 	STUB_LAST,
 };
+/* Added to a mode: constant of the first instruction. */
+#define STUB_COMPILER 0x7e570000u
 
 /* worker-fake: answers that the daemon must not believe. */
 enum fake_mode {
@@ -40,6 +42,8 @@ enum fake_mode {
 	FAKE_LOG_EARLY, /* terminated before its end */
 	FAKE_CODE_LONG,
 	FAKE_CODE_REFUSED, /* code of a refused program */
+	FAKE_RELOCS_LONG,
+	FAKE_RELOCS_ALONE, /* of no code */
 	FAKE_FACTS_MAPS,
 	FAKE_FACTS_BOOL,
 	FAKE_FACTS_STACK,

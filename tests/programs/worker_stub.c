@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A verifier for tests of the worker: it believes everything and, when asked for it, does what a
- * program that took the worker over would try. Only ever linked into worker-stub.
+ * program that took the worker over would try; so does the compiler when it is to make good code, if
+ * the first instruction's constant says so. Only ever linked into worker-stub.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,14 +24,6 @@
 static uint64_t no_helpers(const char *name, void *data)
 {
 	return 0;
-}
-
-int jit_compile(const struct jit_prog *prog, void **ret_code, size_t *ret_len,
-		struct reason *reason)
-{
-	const struct jit_runtime runtime = {.resolve = no_helpers};
-
-	return jit_compile_for(prog, &runtime, ret_code, ret_len, reason);
 }
 
 static int eat(void)
@@ -91,6 +84,18 @@ static void misbehave(uint32_t mode)
 	}
 }
 
+int jit_compile(const struct jit_prog *prog, struct link_result *ret_result, struct reason *reason)
+{
+	const struct jit_runtime runtime = {.resolve = no_helpers};
+	const uint32_t mode = (uint32_t)prog->insns[0].imm - STUB_COMPILER;
+
+	if (prog->tier == JIT_FULL)
+		misbehave(mode);
+	if (prog->tier == JIT_FULL && mode == STUB_EAT && eat() < 0)
+		return -ENOMEM;
+	return jit_compile_for(prog, &runtime, ret_result, reason);
+}
+
 /* Of what a map holds for ever; -1 if that is not known. */
 static int first_byte(const struct verifier_prog *prog, uint32_t map)
 {
@@ -119,7 +124,7 @@ int verifier_check(const struct verifier_prog *prog, struct verifier_log *log,
 		.stack_depth = 8,
 		.processed = prog->cnt,
 		.uses_percpu = true,
-		.kernel_only = 5,
+		.kernel_only = prog->attach_type ? 5 : 0,
 	};
 	return 0;
 }

@@ -115,30 +115,32 @@ static inline int jit_side_compile(struct side *side, const struct mix *mix,
 				   const struct verifier_facts *facts, uint64_t at)
 {
 	struct region_side *r = region_side(side);
-	struct jit_map maps[MIX_MAPS];
+	struct code_map places[MIX_MAPS];
 	const struct jit_prog prog = {
 		.insns = mix->insns,
 		.cnt = mix->cnt,
-		.maps = maps,
+		.maps = r->maps,
 		.map_cnt = MIX_MAPS,
 		.zero_stack = facts->reads_unwritten ? facts->stack_depth : 0,
-		.code_offset = at,
+		.tier = JIT_FULL,
 	};
 	struct reason reason = {0};
-	void *code;
-	size_t len;
+	struct link_result result;
 	int error;
 
 	for (uint32_t i = 0; i < MIX_MAPS; i++)
-		maps[i] = (struct jit_map){r->maps[i], SIDE_RECORDS + i * sizeof(*r->maps)};
-	error = jit_compile(&prog, &code, &len, &reason);
+		places[i] = (struct code_map){SIDE_RECORDS + i * sizeof(*r->maps), r->maps[i].data};
+	error = jit_compile(&prog, &result, &reason);
 	if (error < 0) {
 		snprintf(side->why, sizeof(side->why), "%s", reason.text);
 		return error;
 	}
-	fake_check(len <= SIDE_CODE_SIZE, "room for the code");
-	memcpy(r->base + at, code, len);
-	free(code);
+	fake_check(result.len <= SIDE_CODE_SIZE, "room for the code");
+	fake_check(code_place(result.code, result.len, result.relocs, result.reloc_cnt, at, places,
+			      MIX_MAPS) == 0,
+		   "code in its place");
+	memcpy(r->base + at, result.code, result.len);
+	link_result_deinit(&result);
 	return 0;
 }
 

@@ -17,8 +17,15 @@
 #include "vm/jit_unit.h"
 
 #define JIT_REGION_HELPERS 16
+#define JIT_REGION_MAPS	   32
 #define JIT_REGION_CODE	   (REGION_CODE + 0x1000)
 #define JIT_REGION_RECORDS REGION_CODE
+
+/* A map of the region: its record, and where that stands. */
+struct jit_map {
+	struct region_map map;
+	uint64_t offset;
+};
 
 /**
  * struct jit_region - the region and what the "runtime" of it has
@@ -26,7 +33,7 @@
  */
 struct jit_region {
 	unsigned char *base;
-	struct jit_map maps[16];
+	struct jit_map maps[JIT_REGION_MAPS];
 	uint32_t map_cnt;
 	const char *names[JIT_REGION_HELPERS];
 	uint32_t helper_cnt;
@@ -118,6 +125,15 @@ static inline bool jit_region_allows(const ZydisDecodedInstruction *insn,
 	return insn->meta.category != ZYDIS_CATEGORY_STRINGOP;
 }
 
+/* The promise of jit.h, where a function takes its stack; the rest is the registers it saves. */
+static inline bool jit_region_fits(const ZydisDecodedInstruction *insn,
+				   const ZydisDecodedOperand *operands)
+{
+	return insn->mnemonic != ZYDIS_MNEMONIC_SUB || operands[0].reg.value != ZYDIS_REGISTER_RSP ||
+	       (operands[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
+		operands[1].imm.value.s <= 1024 - 64);
+}
+
 /*
  * What a hit does not save is not used: no register but the general ones and the flags. And no
  * string instructions, because the application's direction flag is as it left it.
@@ -132,11 +148,19 @@ static inline int jit_region_check(struct jit_region *region, const unsigned cha
 	for (size_t at = 0; at < len; at += insn.length)
 		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, code + at, len - at, &insn,
 							 operands)) ||
-		    !jit_region_allows(&insn, operands))
+		    !jit_region_allows(&insn, operands) || !jit_region_fits(&insn, operands))
 			return reason_set(&region->reason, -EILSEQ,
 					  "code that has no place here: %s",
 					  ZydisMnemonicGetString(insn.mnemonic));
 	return 0;
+}
+
+/* The same tests are run with either: tests/CMakeLists.txt. */
+static inline enum jit_tier jit_region_tier(void)
+{
+	const char *tier = getenv("BPFSHIM_TEST_TIER");
+
+	return tier && strcmp(tier, "full") == 0 ? JIT_FULL : JIT_FAST;
 }
 
 /** jit_region_compile() - to JIT_REGION_CODE; 0 or -errno and @region->reason */
@@ -144,28 +168,38 @@ static inline int jit_region_compile(struct jit_region *region, const struct bpf
 				     uint32_t cnt)
 {
 	const struct jit_runtime runtime = {jit_region_resolve, region};
+	struct region_map records[ARRAY_SIZE(region->maps)];
+	struct code_map places[ARRAY_SIZE(region->maps)];
 	const struct jit_prog prog = {
 		.insns = insns,
 		.cnt = cnt,
-		.maps = region->maps,
+		.maps = records,
 		.map_cnt = region->map_cnt,
-		.code_offset = JIT_REGION_CODE,
 		.zero_stack = region->zero_stack,
+		.tier = jit_region_tier(),
 	};
-	cleanup_free void *code = NULL;
-	size_t len;
+	struct link_result result;
 	int r;
 
-	for (uint32_t i = 0; i < region->map_cnt; i++)
-		memcpy(region->base + region->maps[i].offset, &region->maps[i].map,
-		       sizeof(struct region_map));
-	r = jit_compile_for(&prog, &runtime, &code, &len, &region->reason);
-	if (r == 0 && !region->constants)
-		r = jit_region_check(region, code, len);
+	for (uint32_t i = 0; i < region->map_cnt; i++) {
+		records[i] = region->maps[i].map;
+		places[i] = (struct code_map){region->maps[i].offset, records[i].data};
+		memcpy(region->base + region->maps[i].offset, &records[i], sizeof(records[i]));
+		/* Code does not depend on it. */
+		records[i].data = 0;
+	}
+	r = jit_compile_for(&prog, &runtime, &result, &region->reason);
 	if (r < 0)
 		return r;
-	memcpy(region->base + JIT_REGION_CODE, code, len);
-	return 0;
+	if (!region->constants)
+		r = jit_region_check(region, result.code, result.len);
+	if (r == 0)
+		r = code_place(result.code, result.len, result.relocs, result.reloc_cnt,
+			       JIT_REGION_CODE, places, prog.map_cnt);
+	if (r == 0)
+		memcpy(region->base + JIT_REGION_CODE, result.code, result.len);
+	link_result_deinit(&result);
+	return r;
 }
 
 /** jit_region_call() - run what was compiled last, with r1 */

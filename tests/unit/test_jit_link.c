@@ -107,12 +107,20 @@ static int link_it(const struct object *o, uint64_t outside, void **ret_code, si
 		.resolve = resolve,
 		.data = &outside,
 	};
+	struct link_result result;
 	cleanup_free void *copy = malloc(sizeof(*o));
+	int r;
 
 	assert_non_null(copy);
 	memcpy(copy, o, sizeof(*o));
 	request.object = copy;
-	return link_object(&request, ret_code, ret_len, reason);
+	r = link_object(&request, &result, reason);
+	if (r == 0) {
+		assert_int_equal(result.reloc_cnt, 0);
+		*ret_code = result.code;
+		*ret_len = result.len;
+	}
+	return r;
 }
 
 static void refused(const struct object *o, int error, const char *why)

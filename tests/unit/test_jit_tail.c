@@ -147,7 +147,7 @@ static void test_stack(void **state)
 	assert_int_equal(call(NULL), 7);
 	assert_in_range(frame_cnt, 10, 34);
 	assert_true(here - frames[frame_cnt - 1] < 0x2400 + 0x400);
-	region.run.stack = here + 0x2000;
+	region.run.stack = here + 0x2300;
 	frame_cnt = 0;
 	assert_int_equal(call(NULL), 7);
 	assert_in_range(frame_cnt, 1, 9);

@@ -106,6 +106,8 @@ static void test_mapped(void **state)
 	assert_null(rt_map_lookup(base, &map, &index, 0));
 	config->mapped = 3;
 	assert_ptr_equal(rt_map_lookup(base, &map, &index, 0), base + PLACES);
+	table_array_write(base, &map, 0, TABLE_NOWHERE);
+	assert_null(rt_map_lookup(base, &map, &index, 0));
 }
 
 /* Against a list of what should be in, for long enough that slots are used again and again. */

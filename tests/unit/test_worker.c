@@ -41,7 +41,7 @@ static int start(const char *path)
 	exe_fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (exe_fd < 0)
 		return -errno;
-	return worker_new(exe_fd, &worker);
+	return worker_new(exe_fd, 0, &worker);
 }
 
 static int start_stub(void **state)
@@ -67,7 +67,7 @@ static int ask(uint32_t mode, int timeout_ms, struct worker_answer *ret_answer)
 {
 	const struct worker_request request = {
 		.prog = {.insns = return_7, .cnt = ARRAY_SIZE(return_7), .type = mode},
-		.code_offset = REGION_CODE,
+		.task = WORKER_LOAD,
 		.log_level = 1,
 		.log_size = 4096,
 	};
@@ -124,7 +124,6 @@ static void test_accept(void **state)
 	const unsigned char held[55] = {77};
 	const struct verifier_map maps[2] = {{.value_size = 44},
 					     {.value_size = 55, .contents = held}};
-	const uint64_t offsets[2] = {REGION_CODE + 64, REGION_CODE + 128};
 	const struct worker_request request = {
 		.prog = {.insns = return_7,
 			 .cnt = ARRAY_SIZE(return_7),
@@ -133,8 +132,7 @@ static void test_accept(void **state)
 			 .maps = maps,
 			 .map_cnt = 2},
 		.maps = records,
-		.map_offsets = offsets,
-		.code_offset = REGION_CODE,
+		.task = WORKER_LOAD,
 		.log_level = 1,
 		.log_size = 4096,
 	};
@@ -191,7 +189,7 @@ static void test_not_compiled(void **state)
 	const struct bpf_insn insns[] = {INSN_CALL(BPF_FUNC_ktime_get_ns), INSN_EXIT()};
 	const struct worker_request request = {
 		.prog = {.insns = insns, .cnt = ARRAY_SIZE(insns)},
-		.code_offset = REGION_CODE,
+		.task = WORKER_LOAD,
 	};
 	struct worker_answer answer;
 
@@ -224,7 +222,7 @@ static void test_large_program(void **state)
 	static struct bpf_insn insns[20001];
 	const struct worker_request request = {
 		.prog = {.insns = insns, .cnt = ARRAY_SIZE(insns)},
-		.code_offset = REGION_CODE,
+		.task = WORKER_LOAD,
 	};
 	struct worker_answer answer;
 	uint32_t i;
@@ -460,7 +458,7 @@ static void test_not_startable(void **state)
 	const struct worker_request request = {.prog = {.insns = return_7, .cnt = 2}};
 	cleanup_fd int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
-	assert_int_equal(worker_new(fd, &broken), 0);
+	assert_int_equal(worker_new(fd, 0, &broken), 0);
 	assert_int_equal(worker_ask(broken, &request, SECONDS_10, &answer, &reason), -EIO);
 	assert_non_null(strstr(reason.text, "ended with status 127"));
 	assert_null(worker_free(broken));

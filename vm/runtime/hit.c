@@ -51,7 +51,7 @@ static __attribute__((noinline)) void count_missed(unsigned char *base,
 rt_inline void run_attach(unsigned char *base, struct pt_regs *regs, struct rt_run *run,
 			  const struct region_attach *attach)
 {
-	prog_fn prog = (prog_fn)RT_PTR(base, attach->code);
+	prog_fn prog = (prog_fn)RT_PTR(base, __atomic_load_n(&attach->code, __ATOMIC_ACQUIRE));
 
 	run->cookie = attach->cookie;
 	run->counter = attach->counter;

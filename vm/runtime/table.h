@@ -15,7 +15,8 @@
 
 #include "vm/runtime/map.h"
 
-#define TABLE_GONE 1u
+#define TABLE_GONE    1u
+#define TABLE_NOWHERE 0xffffffff00000002ull /* something stands there that processes cannot use */
 
 /** table_layout() - what the record of such a map says. Return: 0, -EINVAL or -E2BIG. */
 int table_layout(struct region_map *map, uint64_t *ret_size);

@@ -65,20 +65,23 @@ static uint64_t resolve(const char *name, void *data)
 }
 
 /* The program with "r2 = length" before it. */
-static int compile(const struct engine_input *input, void **ret_code, size_t *ret_len,
+static int compile(const struct engine_input *input, struct link_result *ret_result,
 		   struct reason *reason)
 {
 	const struct jit_runtime runtime = {.resolve = resolve};
 	struct bpf_insn *insns = malloc((input->cnt + 1ul) * sizeof(*insns));
 	const struct jit_prog prog = {
-		.insns = insns, .cnt = input->cnt + 1, .code_offset = CODE_OFFSET};
+		.insns = insns,
+		.cnt = input->cnt + 1,
+		.tier = JIT_FULL,
+	};
 	int r;
 
 	if (!insns)
 		return -ENOMEM;
 	insns[0] = (struct bpf_insn)INSN_MOV64_IMM(BPF_REG_2, (int32_t)input->memory_len);
 	memcpy(insns + 1, input->insns, input->cnt * sizeof(*insns));
-	r = jit_compile_for(&prog, &runtime, ret_code, ret_len, reason);
+	r = jit_compile_for(&prog, &runtime, ret_result, reason);
 	free(insns);
 	return r;
 }
@@ -89,19 +92,21 @@ static int run_jit(const struct engine_input *input, uint64_t *ret_r0, struct re
 	uint64_t (*entry)(const void *ctx, struct rt_run *run);
 	struct rt_run run = {0};
 	unsigned char *base;
-	void *code;
-	size_t len;
+	struct link_result result;
 	int r;
 
-	r = compile(input, &code, &len, reason);
+	r = compile(input, &result, reason);
+	if (r == 0)
+		r = code_place(result.code, result.len, result.relocs, result.reloc_cnt,
+			       CODE_OFFSET, NULL, 0);
 	if (r < 0)
 		return r;
 	base = mmap(NULL, CODE_OFFSET + CODE_MAX, rw, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 		    -1, 0);
-	if (base == MAP_FAILED || len > CODE_MAX)
+	if (base == MAP_FAILED || result.len > CODE_MAX)
 		return -ENOMEM;
 	memcpy(base + HELPER_AT, "\x48\x89\xf8\xc3", 4);
-	memcpy(base + CODE_OFFSET, code, len);
+	memcpy(base + CODE_OFFSET, result.code, result.len);
 	if (mprotect(base, CODE_OFFSET + CODE_MAX, PROT_READ | PROT_EXEC) < 0 ||
 	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) < 0)
 		return -errno;
