@@ -6,6 +6,7 @@
 
 #include "verifier/internal.h"
 #include "verifier/packet.h"
+#include "verifier/special.h"
 
 /* A frame for the function at @start, called from @call. Return: 0 or -errno */
 static int enter(struct walk *walk, struct state *state, uint32_t start, uint32_t call)
@@ -191,10 +192,10 @@ int func_exit(struct walk *walk, uint32_t *ret_next)
 	int r;
 
 	if (!state->caller_cnt) {
-		r = check_released(walk, 0);
-		if (r < 0)
-			return r;
-		return check_return(walk);
+		r = special_check_unlocked(walk, "BPF_EXIT instruction in main prog");
+		if (r == 0)
+			r = check_released(walk, 0);
+		return r < 0 ? r : check_return(walk);
 	}
 	if (state->top.callback)
 		return callback_exit(walk, ret_next);

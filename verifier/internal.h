@@ -227,6 +227,10 @@ int arg_format(struct walk *walk, uint32_t format, uint32_t len);
 /* alu.c */
 int alu_insn(struct walk *walk, const struct bpf_insn *insn);
 
+/* call.c */
+/** ref_acquire() - @id must be released. Return: 0 or -errno */
+int ref_acquire(struct walk *walk, uint32_t id);
+
 /* call.c: of a helper; func.c: functions of the program */
 int call_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_next);
 int func_call(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_next);
