@@ -100,6 +100,25 @@ static int map_index(int fd, void *data)
 	return (int)refs->cnt++;
 }
 
+/* Such a program does not run in processes; why it is refused everywhere is said all the same. */
+static int verify_special(struct map_refs *refs, const struct verifier_prog *prog,
+			  const struct guestlog *log)
+{
+	const struct worker_request request = {
+		.prog = *prog, .log_level = log->level, .log_size = log->size};
+	struct prog_user *user = refs->user;
+	int r = worker_ask(refs->call->tenant->worker, &request, TIMEOUT_MS, &user->answer,
+			   &user->why);
+
+	if (r < 0)
+		return r;
+	user->answered = user->answer.verdict < 0 && user->answer.verdict != -EOPNOTSUPP;
+	if (!user->answered)
+		worker_answer_deinit(&user->answer);
+	return reason_set(&user->why, user->answered ? 0 : -EOPNOTSUPP,
+			  "it uses a map with locks, timers or the like in its values");
+}
+
 /* As map_index(), of a program that only the kernel can run; what only the kernel has is no matter. */
 static int map_note(int fd, void *data)
 {
@@ -125,34 +144,21 @@ static int note_maps(struct call *call, uint32_t cnt, struct bpf_insn *insns, co
 		     struct prog_user *user)
 {
 	struct map_refs refs = {.call = call, .user = user};
+	struct uspace_map *here[VERIFIER_MAPS_MAX];
 	int r = prog_maps_index(insns, cnt, fd_array, map_note, &refs);
 
+	uint32_t cnt_here = 0;
+
 	user->map_cnt = refs.cnt;
+	for (uint32_t i = 0; i < refs.cnt; i++)
+		if (refs.maps[i])
+			here[cnt_here++] = refs.maps[i];
 	if (r == 0)
-		r = uspace_prog_new_kernel(call->tenant->uspace, refs.maps, refs.cnt, &user->why,
+		r = uspace_prog_new_kernel(call->tenant->uspace, here, cnt_here, &user->why,
 					   &user->prog);
 	refs_deinit(&refs);
 	/* Descriptors that are none are refused by the kernel. */
 	return r == -ENOMEM ? r : 0;
-}
-
-/* Such a program does not run in processes; why it is refused everywhere is said all the same. */
-static int verify_special(struct map_refs *refs, const struct verifier_prog *prog,
-			  const struct guestlog *log)
-{
-	const struct worker_request request = {
-		.prog = *prog, .log_level = log->level, .log_size = log->size};
-	struct prog_user *user = refs->user;
-	int r = worker_ask(refs->call->tenant->worker, &request, TIMEOUT_MS, &user->answer,
-			   &user->why);
-
-	if (r < 0)
-		return r;
-	user->answered = user->answer.verdict < 0 && user->answer.verdict != -EOPNOTSUPP;
-	if (!user->answered)
-		worker_answer_deinit(&user->answer);
-	return reason_set(&user->why, user->answered ? 0 : -EOPNOTSUPP,
-			  "it uses a map with locks, timers or the like in its values");
 }
 
 static int ask(struct call *call, const struct abi_prog_load *attr, struct bpf_insn *insns,

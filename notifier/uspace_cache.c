@@ -25,8 +25,7 @@ struct key_map {
 	struct verifier_shape inner;
 	struct btf_fields fields;
 };
-static_assert(sizeof(struct verifier_shape) == 20 &&
-		      sizeof(struct verifier_map) == 56 + sizeof(struct btf_fields) &&
+static_assert(sizeof(struct verifier_shape) == 20 && sizeof(struct verifier_map) == 64 &&
 		      sizeof(struct verifier_prog) == 40,
 	      "what is new there has to become part of the key");
 
@@ -110,9 +109,9 @@ static void append_map(unsigned char **at, const struct verifier_map *map)
 				    .value_size = map->value_size,
 				    .max_entries = map->max_entries,
 				    .flags = map->flags,
-				    .fields = map->fields,
 				    .has_contents = map->contents != NULL,
-				    .inner = map->inner};
+				    .inner = map->inner,
+				    .fields = map->fields};
 
 	append(at, &key, sizeof(key));
 	append(at, map->contents, contents_len(map));

@@ -316,7 +316,8 @@ static int set_result(struct walk *walk, const struct call_check *check)
 			   .r64 = range_const(0, 64)};
 	if (check->found && check->id == BPF_FUNC_map_lookup_elem) {
 		r0->type = REG_VALUE;
-		r0->id = 0;
+		if (!check->shape.fields.kinds)
+			r0->id = 0;
 	}
 	if (check->row->ret == RET_VALUE_OR_NULL)
 		return 0;

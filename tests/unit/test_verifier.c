@@ -73,16 +73,16 @@ static void test_flow(void **state)
 	assert_int_equal(check_cases(verifier_flow_cases, ARRAY_SIZE(verifier_flow_cases)), 0);
 }
 
-static void test_inner(void **state)
-{
-	(void)state;
-	assert_int_equal(check_cases(verifier_inner_cases, ARRAY_SIZE(verifier_inner_cases)), 0);
-}
-
 static void test_dynptrs(void **state)
 {
 	(void)state;
 	assert_int_equal(check_cases(verifier_dynptr_cases, ARRAY_SIZE(verifier_dynptr_cases)), 0);
+}
+
+static void test_inner(void **state)
+{
+	(void)state;
+	assert_int_equal(check_cases(verifier_inner_cases, ARRAY_SIZE(verifier_inner_cases)), 0);
 }
 
 /* A program of any length. */

@@ -24,7 +24,7 @@
 #define INSNS	 40
 #define LOCK_AT	 4 /* in a value of 16 bytes */
 
-enum { HASH, CELL, PLAIN, TIMED, MAPS };
+enum { HASH, CELL, PLAIN, TIMED, PAIR, MAPS };
 
 #define PROG(...)	 .insns = {__VA_ARGS__}
 #define LD_MAP(reg, map) INSN_LD_IMM64_SRC(reg, BPF_PSEUDO_MAP_FD, (uint32_t)(map))
@@ -75,6 +75,11 @@ static const struct lock_case cases[] = {
 	{"another lookup's lock",
 	 PROG(FIND(6, HASH), FIND(7, HASH), LOCK(6, LOCK_AT), UNLOCK(7, LOCK_AT), RET0),
 	 .error = -EINVAL, .log = "bpf_spin_unlock of different lock"},
+	{"another lookup's lock, of an element that there is",
+	 PROG(FIND(6, PAIR), FIND(7, PAIR), LOCK(6, LOCK_AT), UNLOCK(7, LOCK_AT), RET0),
+	 .error = -EINVAL, .log = "bpf_spin_unlock of different lock"},
+	{"lock of an element that there is",
+	 PROG(FIND(6, PAIR), LOCK(6, LOCK_AT), UNLOCK(6, LOCK_AT), RET0)},
 	{"another map's lock",
 	 PROG(FIND(6, HASH), LOCK(6, LOCK_AT), LD_CELL(7, 0), UNLOCK(7, LOCK_AT), RET0),
 	 .error = -EINVAL, .log = "bpf_spin_unlock of different lock"},
@@ -145,6 +150,7 @@ static const struct verifier_map shapes[MAPS] = {
 	[CELL] = {BPF_MAP_TYPE_ARRAY, 4, 16, 1, .fields = {BTF_FIELD_SPIN_LOCK, LOCK_AT}},
 	[PLAIN] = {BPF_MAP_TYPE_HASH, 8, 16, 4},
 	[TIMED] = {BPF_MAP_TYPE_HASH, 8, 16, 4, .fields = {BTF_FIELD_TIMER}},
+	[PAIR] = {BPF_MAP_TYPE_ARRAY, 4, 16, 2, .fields = {BTF_FIELD_SPIN_LOCK, LOCK_AT}},
 };
 
 static int make_maps(void **state)
@@ -160,7 +166,7 @@ static int make_maps(void **state)
 	timer = btf_struct(&build, "bpf_timer", 2, 16);
 	btf_member(&build, number, 0);
 	btf_member(&build, number, 8);
-	types[HASH] = types[CELL] = btf_struct(&build, "locked", 3, 16);
+	types[HASH] = types[CELL] = types[PAIR] = btf_struct(&build, "locked", 3, 16);
 	btf_member(&build, word, 0);
 	btf_member(&build, lock, LOCK_AT);
 	btf_member(&build, number, 8);
@@ -180,7 +186,7 @@ static int make_maps(void **state)
 					.value_size = shapes[i].value_size,
 					.max_entries = shapes[i].max_entries,
 					.btf_fd = (uint32_t)btf,
-					.btf_key_type_id = i == CELL ? word : number,
+					.btf_key_type_id = shapes[i].key_size == 4 ? word : number,
 					.btf_value_type_id = types[i]};
 		fds[i] = sys_bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
 		assert_true(fds[i] >= 0);
@@ -248,7 +254,7 @@ static int ask_verifier(const struct lock_case *test, struct verifier_facts *fac
 				     .gpl = true,
 				     .maps = maps};
 	struct verifier_log log = {.level = 1, .buf = own_log, .size = LOG_SIZE};
-	int places[MAPS] = {-1, -1, -1, -1};
+	int places[MAPS] = {-1, -1, -1, -1, -1};
 
 	memcpy(insns, test->insns, sizeof(insns));
 	for (uint32_t i = 0; i < prog.cnt; i++) {

@@ -22,6 +22,8 @@
 #include "tests/unit/jit_region.h"
 #include "tests/unit/verifier_cases.h"
 #include "tests/unit/verifier_gen.h"
+#include "vm/runtime/dynptr.h"
+#include "vm/runtime/helpers.h"
 
 #define PROGRAMS 3000
 #define RUNS	 24
@@ -81,6 +83,27 @@ static uint64_t write_all(uint64_t to, uint64_t size)
 	return edge_any(&seed);
 }
 
+/* At the end of the page that is the ring's, or at its beginning, as values are. */
+static uint64_t reserve_dynptr(uint64_t map, uint64_t size, uint64_t flags, uint64_t dynptr)
+{
+	struct rt_dynptr *made = (void *)(uintptr_t)dynptr;
+	const uint64_t page = (uint64_t)map_data(RECORDS) / PAGE * PAGE;
+
+	assert(map && !flags && size <= PAGE);
+	*made = (struct rt_dynptr){0};
+	if (edge_random(&seed) >> 62 == 0)
+		return (uint64_t)-EINVAL;
+	made->data = page + ((uint64_t)map_data(RECORDS) % PAGE ? PAGE - size : 0);
+	made->size = (uint32_t)size;
+	return 0;
+}
+
+static uint64_t end_dynptr(uint64_t dynptr)
+{
+	*(struct rt_dynptr *)(uintptr_t)dynptr = (struct rt_dynptr){0};
+	return 0;
+}
+
 static uint64_t number(void)
 {
 	return edge_any(&seed);
@@ -125,6 +148,13 @@ static int setup(void **state)
 	jit_region_helper(&region, "rt_probe_read_user", write_all);
 	jit_region_helper(&region, "rt_get_current_comm", write_all);
 	jit_region_helper(&region, "rt_ktime_get_ns", number);
+	jit_region_helper(&region, "rt_dynptr_from_mem", rt_dynptr_from_mem);
+	jit_region_helper(&region, "rt_dynptr_read", rt_dynptr_read);
+	jit_region_helper(&region, "rt_dynptr_write", rt_dynptr_write);
+	jit_region_helper(&region, "rt_dynptr_data", rt_dynptr_data);
+	jit_region_helper(&region, "rt_ringbuf_reserve_dynptr", reserve_dynptr);
+	jit_region_helper(&region, "rt_ringbuf_submit_dynptr", end_dynptr);
+	jit_region_helper(&region, "rt_ringbuf_discard_dynptr", end_dynptr);
 	jit_region_helper(&region, "rt_get_prandom_u32", number);
 	jit_region_helper(&region, "rt_get_current_pid_tgid", number);
 	region.constants = true;

@@ -19,6 +19,8 @@
 #include "tests/unit/edges.h"
 #include "tests/unit/verifier_cases.h"
 #include "tests/unit/verifier_gen.h"
+#include "vm/runtime/dynptr.h"
+#include "vm/runtime/helpers.h"
 #include "verifier/watch.h"
 #include "vm/interp/run.h"
 
@@ -43,6 +45,7 @@ static struct claim claims[CLAIMS_MAX];
 static uint32_t claim_cnt;
 static struct claim *claims_at[GEN_INSNS];
 static _Alignas(8) unsigned char values[CASE_MAPS][VALUE_MAX];
+static _Alignas(8) unsigned char ring[16]; /* one record, of the longest */
 static uint64_t ctx[CTX_SIZE / 8];
 static uint64_t steps, checked;
 static uint32_t wrong_at;
@@ -75,6 +78,34 @@ static bool pointer_holds(const struct reg *reg, uint64_t value, uint64_t from)
 	return range_has(&reg->r64, value - from - (uint64_t)(int64_t)reg->off, 64);
 }
 
+/* Of a value or of the record, all of it. */
+static bool is_memory(uint64_t start, uint64_t len)
+{
+	for (uint32_t i = 0; i < CASE_MAPS; i++)
+		if (start - (uint64_t)values[i] <= case_maps[i].value_size &&
+		    case_maps[i].value_size - (start - (uint64_t)values[i]) >= len)
+			return true;
+	return start - (uint64_t)ring <= sizeof(ring) &&
+	       sizeof(ring) - (start - (uint64_t)ring) >= len;
+}
+
+/* Where it begins is known when it was not moved by a number. */
+static bool slice_holds(const struct reg *reg, uint64_t value)
+{
+	return !range_is_const(&reg->r64) ||
+	       is_memory(value - (uint64_t)(int64_t)reg->off - reg->r64.umin, reg->size);
+}
+
+static bool dynptr_holds(const struct reg *half, const unsigned char *bytes)
+{
+	struct rt_dynptr dynptr;
+
+	if (half->off)
+		return true;
+	memcpy(&dynptr, bytes, sizeof(dynptr));
+	return !dynptr.data || is_memory(dynptr.data, dynptr.size);
+}
+
 static bool reg_holds(const struct reg *reg, uint64_t value, const struct interp_step *step)
 {
 	const uint64_t frame = step->regs[10];
@@ -94,6 +125,10 @@ static bool reg_holds(const struct reg *reg, uint64_t value, const struct interp
 		return !value || pointer_holds(reg, value, (uint64_t)values[reg->map]);
 	case REG_VALUE:
 		return pointer_holds(reg, value, (uint64_t)values[reg->map]);
+	case REG_SLICE_OR_NULL:
+		return !value || slice_holds(reg, value);
+	case REG_SLICE:
+		return slice_holds(reg, value);
 	case REG_NONE:
 		return true;
 	default:
@@ -109,6 +144,8 @@ static bool slot_holds(const struct slot *slot, const unsigned char *bytes,
 	for (int i = 0; i < 8; i++)
 		if (slot->bytes[i] == BYTE_ZERO && bytes[i])
 			return false;
+	if (slot->bytes[0] == BYTE_DYNPTR)
+		return dynptr_holds(&slot->spilled, bytes);
 	if (slot->bytes[0] != BYTE_SPILL)
 		return true;
 	memcpy(&value, bytes, sizeof(value));
@@ -182,6 +219,57 @@ static uint64_t write_all(struct interp_run *run, const uint64_t args[5])
 	return edge_any(&seed);
 }
 
+static uint64_t reserve_dynptr(struct interp_run *run, const uint64_t args[5])
+{
+	struct rt_dynptr *made = (void *)args[3];
+
+	if (!interp_allows(run, args[3], sizeof(*made), true) || args[1] > sizeof(ring))
+		return interp_refuse(run, -EFAULT, "a dynptr where none can be");
+	*made = (struct rt_dynptr){0};
+	if (edge_random(&seed) >> 62 == 0)
+		return (uint64_t)-EINVAL;
+	*made = (struct rt_dynptr){.data = (uint64_t)ring, .size = (uint32_t)args[1]};
+	return 0;
+}
+
+static bool is_dynptr(struct interp_run *run, uint64_t address)
+{
+	const struct rt_dynptr *at = (const void *)address;
+
+	return interp_allows(run, address, sizeof(*at), true) &&
+	       (!at->data || is_memory(at->data, at->size));
+}
+
+static uint64_t end_dynptr(struct interp_run *run, const uint64_t args[5])
+{
+	if (!is_dynptr(run, args[0]))
+		return interp_refuse(run, -EFAULT, "no dynptr ends");
+	*(struct rt_dynptr *)args[0] = (struct rt_dynptr){0};
+	return edge_any(&seed);
+}
+
+static uint64_t dynptr_from_mem(struct interp_run *run, const uint64_t args[5])
+{
+	if (!is_memory(args[0], args[1]) ||
+	    !interp_allows(run, args[3], sizeof(struct rt_dynptr), true))
+		return interp_refuse(run, -EFAULT, "a dynptr of what is no value");
+	return rt_dynptr_from_mem(args[0], args[1], args[2], args[3], 0, NULL);
+}
+
+static uint64_t dynptr_read(struct interp_run *run, const uint64_t args[5])
+{
+	if (!interp_allows(run, args[0], args[1], true) || !is_dynptr(run, args[2]))
+		return interp_refuse(run, -EFAULT, "a read of no dynptr");
+	return rt_dynptr_read(args[0], args[1], args[2], args[3], args[4], NULL);
+}
+
+static uint64_t dynptr_data(struct interp_run *run, const uint64_t args[5])
+{
+	if (!is_dynptr(run, args[0]))
+		return interp_refuse(run, -EFAULT, "bytes of no dynptr");
+	return rt_dynptr_data(args[0], args[1], args[2], 0, 0, NULL);
+}
+
 static uint64_t number(struct interp_run *run, const uint64_t args[5])
 {
 	(void)run, (void)args;
@@ -219,10 +307,18 @@ static int run(const struct bpf_insn *insns, uint32_t cnt, struct reason *reason
 		[BPF_FUNC_probe_read_user] = result_of_copy,
 		[BPF_FUNC_get_current_comm] = result_of_copy,
 		[BPF_FUNC_ktime_get_ns] = number,
+		[BPF_FUNC_dynptr_from_mem] = dynptr_from_mem,
+		[BPF_FUNC_dynptr_read] = dynptr_read,
+		[BPF_FUNC_dynptr_data] = dynptr_data,
+		[BPF_FUNC_ringbuf_reserve_dynptr] = reserve_dynptr,
+		[BPF_FUNC_ringbuf_submit_dynptr] = end_dynptr,
+		[BPF_FUNC_ringbuf_discard_dynptr] = end_dynptr,
 		[BPF_FUNC_get_prandom_u32] = small_number,
 		[BPF_FUNC_get_current_pid_tgid] = number,
 	};
-	struct interp_memory memory[CASE_MAPS + 1] = {{(uint64_t)ctx, CTX_SIZE, false}};
+	struct interp_memory memory[CASE_MAPS + 2] = {
+		{(uint64_t)ctx, CTX_SIZE, false},
+		[CASE_MAPS + 1] = {(uint64_t)ring, sizeof(ring), true}};
 	const struct interp interp = {.budget = 100000,
 				      .helpers = helpers,
 				      .memory = memory,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Random programs that look like real ones: a few pieces (a lookup with its null check, bounded
- * arithmetic on a pointer into a value, spills, helper calls, random arithmetic, jumps forward, loops,
- * calls of functions) with now and then a mistake in one. Half or so are accepted. From a seed, so that every machine
- * tries the same.
+ * arithmetic on a pointer into a value, spills, helper calls, random arithmetic, jumps forward,
+ * loops, calls of functions) with now and then a mistake in one. Half or so are accepted. From a
+ * seed, so that every machine tries the same.
  */
 #pragma once
 
@@ -18,6 +18,7 @@
  * struct gen - one program
  * @wants: instructions that jump to a place that is not there yet: @left pieces on
  * @calls: of functions that are not there yet
+ * @dynptr: where the last one was made, 0 for none yet
  * @scalars, @values: bit N: register N should hold a number, a pointer into a value of @map[N]
  */
 struct gen {
@@ -37,6 +38,7 @@ struct gen {
 	uint32_t call_cnt;
 	uint8_t func_map[GEN_FUNCS]; /* of the value it is given in r2 */
 	bool in_loop, in_func;
+	int32_t dynptr;
 };
 
 static inline uint32_t gen_random(struct gen *gen, uint32_t below)
@@ -423,7 +425,103 @@ static inline void gen_func(struct gen *gen)
 	gen->scalars |= 1;
 }
 
+static inline void gen_address(struct gen *gen, uint8_t reg, int32_t at)
+{
+	gen_put(gen, INSN_MOV64_REG(reg, 10));
+	gen_put(gen, INSN_ALU64_IMM(BPF_ADD, reg, at));
+}
+
+static inline void gen_called(struct gen *gen, uint32_t helper)
+{
+	gen_put(gen, INSN_CALL((int32_t)helper));
+	gen->scalars &= ~0x3fu;
+	gen->values &= ~0x3fu;
+	gen->scalars |= 1;
+}
+
+/* 16 bytes of a dynptr, which are there as long as it is. */
+static inline void gen_slice(struct gen *gen, int32_t at)
+{
+	const uint8_t keep = (uint8_t)(6 + gen_random(gen, 4));
+
+	gen_address(gen, 1, at);
+	gen_put(gen, INSN_MOV64_IMM(2, (int32_t)gen_random(gen, 8)));
+	gen_put(gen, INSN_MOV64_IMM(3, 16));
+	gen_called(gen, BPF_FUNC_dynptr_data);
+	gen_put(gen, INSN_MOV64_REG(keep, 0));
+	gen_put(gen, INSN_JMP_IMM(BPF_JNE, gen_chance(gen, 96) ? keep : 3, 0, 2));
+	gen_put(gen, INSN_MOV64_IMM(0, 0));
+	gen_put(gen, INSN_EXIT());
+	gen_becomes(gen, keep, true, SINK); /* as long */
+}
+
 static inline void gen_piece(struct gen *gen);
+
+/* A dynptr of a record, and what happens until it is given back. */
+static inline void gen_record(struct gen *gen, int32_t at)
+{
+	const struct bpf_insn map[] = {LD_MAP(1, RECORDS)};
+
+	gen_put(gen, map[0]);
+	gen_put(gen, map[1]);
+	gen_put(gen, INSN_MOV64_IMM(2, 16));
+	gen_put(gen, INSN_MOV64_IMM(3, 0));
+	gen_address(gen, 4, at);
+	gen_called(gen, BPF_FUNC_ringbuf_reserve_dynptr);
+	if (gen_chance(gen, 60))
+		gen_slice(gen, at);
+	if (gen_chance(gen, 30))
+		gen_piece(gen);
+	if (gen_chance(gen, 3))
+		return;
+	gen_address(gen, 1, at);
+	gen_put(gen, INSN_MOV64_IMM(2, 0));
+	gen_called(gen, gen_chance(gen, 50) ? BPF_FUNC_ringbuf_submit_dynptr
+					    : BPF_FUNC_ringbuf_discard_dynptr);
+	gen_put(gen, INSN_MOV64_IMM(0, 1));
+}
+
+/* In slots that are used for other things, too. */
+static inline void gen_dynptr(struct gen *gen)
+{
+	const struct bpf_insn value[] = {LD_VALUE(1, DATA, 0)};
+	int32_t at = gen_chance(gen, 98) ? -16 - 8 * (int32_t)gen_random(gen, 4) : -12;
+
+	uint32_t what = gen_random(gen, 6);
+
+	if (what > 1 && what < 4 && gen_chance(gen, 90)) {
+		at = gen->dynptr;
+		what = at ? what : 0;
+		at = at ? at : -16;
+	}
+	switch (what) {
+	case 0:
+	case 1:
+		gen->dynptr = at;
+		gen_put(gen, value[0]);
+		gen_put(gen, value[1]);
+		gen_put(gen, INSN_MOV64_IMM(2, (int32_t)gen_random(gen, 65)));
+		gen_put(gen, INSN_MOV64_IMM(3, 0));
+		gen_address(gen, 4, at);
+		gen_called(gen, BPF_FUNC_dynptr_from_mem);
+		if (gen_chance(gen, 70))
+			gen_slice(gen, at);
+		break;
+	case 2:
+		gen_slice(gen, at);
+		break;
+	case 3:
+		gen_address(gen, 1, -48);
+		gen_put(gen, INSN_MOV64_IMM(2, (int32_t)gen_random(gen, 17)));
+		gen_address(gen, 3, at);
+		gen_put(gen, INSN_MOV64_IMM(4, 0));
+		gen_put(gen, INSN_MOV64_IMM(5, 0));
+		gen_called(gen, BPF_FUNC_dynptr_read);
+		break;
+	default:
+		gen_record(gen, at);
+	}
+}
 
 /* A counter in a register that the pieces may use, too. */
 static inline void gen_loop(struct gen *gen)
@@ -450,7 +548,7 @@ static inline void gen_loop(struct gen *gen)
 
 static inline void gen_piece(struct gen *gen)
 {
-	uint32_t kind = gen_random(gen, 106);
+	uint32_t kind = gen_random(gen, 110);
 
 	if (kind < 5)
 		gen_lookup(gen);
@@ -476,6 +574,8 @@ static inline void gen_piece(struct gen *gen)
 		gen_vary(gen);
 	else if (kind < 103)
 		gen_func(gen);
+	else if (kind < 107)
+		gen_dynptr(gen);
 	else
 		gen_loop(gen);
 }
@@ -507,6 +607,7 @@ static inline void gen_funcs(struct gen *gen)
 		gen->values = 1u << 2;
 		gen->map[2] = gen->func_map[func];
 		gen->spilled = 0;
+		gen->dynptr = 0;
 		for (uint32_t i = 0; i < pieces; i++) {
 			gen_piece(gen);
 			gen_land(gen, false);
