@@ -29,7 +29,7 @@
 #include "tests/programs/worker_modes.h"
 #include "tests/unit/fake_uspace.h"
 
-#define TIMEOUT_MS 1500
+#define TIMEOUT_MS 4000 /* of a worker that has the lowest priority */
 #define ATTACHED   3 /* of these, programs 0, 1 and 0 again */
 
 static struct uspace_site site;
