@@ -68,6 +68,42 @@ static int map_index(int fd, void *data)
 	return (int)refs->cnt++;
 }
 
+/* As map_index(), of a program that only the kernel can run; what only the kernel has is no matter. */
+static int map_note(int fd, void *data)
+{
+	struct reason why = ((struct map_refs *)data)->user->why;
+	int r = map_index(fd, data);
+
+	if (r != -EOPNOTSUPP && r != -E2BIG)
+		return r;
+	((struct map_refs *)data)->user->why = why;
+	return 0;
+}
+
+static void refs_deinit(struct map_refs *refs)
+{
+	for (uint32_t i = 0; i < refs->cnt; i++) {
+		uspace_map_unref(refs->maps[i]);
+		free(refs->contents[i]);
+	}
+}
+
+/* Contents of its maps must be in the kernel while it runs there. */
+static int note_maps(struct call *call, uint32_t cnt, struct bpf_insn *insns, const int *fd_array,
+		     struct prog_user *user)
+{
+	struct map_refs refs = {.call = call, .user = user};
+	int r = prog_maps_index(insns, cnt, fd_array, map_note, &refs);
+
+	user->map_cnt = refs.cnt;
+	if (r == 0)
+		r = uspace_prog_new_kernel(call->tenant->uspace, refs.maps, refs.cnt, &user->why,
+					   &user->prog);
+	refs_deinit(&refs);
+	/* Descriptors that are none are refused by the kernel. */
+	return r == -ENOMEM ? r : 0;
+}
+
 static int ask(struct call *call, const struct abi_prog_load *attr, struct bpf_insn *insns,
 	       const int *fd_array, const char *license, const struct guestlog *log,
 	       struct prog_user *user)
@@ -88,10 +124,7 @@ static int ask(struct call *call, const struct abi_prog_load *attr, struct bpf_i
 				    &user->answer, &user->prog, &user->why);
 		user->answered = r == 0;
 	}
-	for (uint32_t i = 0; i < refs.cnt; i++) {
-		uspace_map_unref(refs.maps[i]);
-		free(refs.contents[i]);
-	}
+	refs_deinit(&refs);
 	return r;
 }
 
@@ -117,19 +150,25 @@ int prog_user_load(struct call *call, const struct abi_prog_load *attr,
 	cleanup_free struct bpf_insn *copy = NULL;
 	int r;
 
-	if (!call->tenant->uspace || attr->prog_type != BPF_PROG_TYPE_KPROBE) {
-		reason_set(&ret_user->why, 0, "only uprobe programs run in traced processes");
+	reason_set(&ret_user->why, 0, "only uprobe programs run in traced processes");
+	if (!call->tenant->uspace)
 		return 0;
-	}
 	r = call_alloc(call, attr->insn_cnt * sizeof(*copy), &copy);
 	if (r < 0)
 		return r;
 	memcpy(copy, insns, attr->insn_cnt * sizeof(*copy));
-	r = ask(call, attr, copy, fd_array, license, log, ret_user);
+	r = -EOPNOTSUPP;
+	if (attr->prog_type == BPF_PROG_TYPE_KPROBE) {
+		reason_clear(&ret_user->why);
+		r = ask(call, attr, copy, fd_array, license, log, ret_user);
+	}
 	if (r == 0 && ret_user->answer.verdict == 0)
 		check_helpers(call, ret_user);
 	/* No room or no worker: it may still run in the kernel. */
-	return r == -EOPNOTSUPP || r == -ENOSPC || r == -EIO || r == -ETIMEDOUT ? 0 : r;
+	if (r != -EOPNOTSUPP && r != -ENOSPC && r != -EIO && r != -ETIMEDOUT)
+		return r;
+	memcpy(copy, insns, attr->insn_cnt * sizeof(*copy));
+	return note_maps(call, attr->insn_cnt, copy, fd_array, ret_user);
 }
 
 /* Copy the worker's text to where the tool's log is kept. */

@@ -107,7 +107,7 @@ bool command_is_native(const struct tenant *tenant, int cmd)
 	if (tenant->uspace &&
 	    (cmd == BPF_MAP_UPDATE_ELEM || cmd == BPF_MAP_DELETE_ELEM ||
 	     cmd == BPF_MAP_UPDATE_BATCH || cmd == BPF_MAP_DELETE_BATCH ||
-	     cmd == BPF_MAP_LOOKUP_AND_DELETE_BATCH) &&
+	     cmd == BPF_MAP_LOOKUP_BATCH || cmd == BPF_MAP_LOOKUP_AND_DELETE_BATCH) &&
 	    atomic_load(&tenant->uspace->tables))
 		return false;
 	if (cmd == BPF_MAP_UPDATE_ELEM && tenant->uspace)

@@ -15,6 +15,7 @@
  * uspace_limit.h	how long a call may be at it
  * uspace_event.c	events on their way to the tool's perf buffers and ring buffers
  * uspace_output.c	perf buffers, and what was lost on the way
+ * uspace_retire.c	waiting for runs that may still see what was taken away
  * uspace_ring.c	ring buffers, and what waits for room in them
  * uspace_table.c	maps of programs and of maps
  * uspace_unwind.c	unwinders that come into processes with return probes
@@ -92,6 +93,7 @@ struct uspace_text {
  * @unwinders_in: mount namespace in which they were looked for last
  * @missed: processes that load a probed file and could not be caught
  * @rings_busy: ring buffers that records were found for, each with a reference; the event thread's
+ * @stuck: by slot, the run that uspace_retire_wait() has waited for in vain
  * @lock: guards allocation and the lists; never held while targets are stopped
  * @apply: held while targets are changed, so that changes reach them in order
  */
@@ -127,6 +129,7 @@ struct uspace {
 	atomic_bool events_running, events_stop;
 	atomic_uint events_passes;
 	struct uspace_text text;
+	uint64_t stuck[REGION_SLOTS_MAX];
 };
 
 /**
@@ -154,8 +157,13 @@ struct uspace_ring {
  * @real_id: the tool's kernel map
  * @resident: contents are in the region, the kernel's map is an empty shell, but for what the tool
  *	pushed to a bloom filter: that is in both
+ * @mapped: array: its memory is the kernel's, which targets map; else it is in the region like that of
+ *	other maps; guarded by the region's @lock, does not change once a program names the map
+ * @hidden_flags: flags that the tool did not ask for
+ * @progs: programs that name it; guarded by the region's @lock
  * @settled: it has been used in traced processes
- * @kernel_users: attachments in the kernel whose program uses it
+ * @kernel_users: attachments in the kernel whose program uses it, and maps of maps that it stands
+ *	in, as often as it does, which have such
  * @users: attachments in traced processes, and entries of program arrays that they use, likewise;
  *	both guarded by the region's @apply, as are moves of the contents; but @users becomes less
  *at any time
@@ -168,6 +176,7 @@ struct uspace_ring {
  * @table: map of programs or maps: by slot; changes hold @apply but the last, and the region's
  *@lock
  * @inner: map of maps: record of one like those in it
+ * @inner_flags: what the tool asked for when it made that
  */
 struct uspace_map {
 	struct list node;
@@ -179,13 +188,16 @@ struct uspace_map {
 	atomic_bool resident;
 	unsigned int kernel_users;
 	atomic_uint users;
-	bool settled;
+	bool settled, mapped;
+	uint32_t hidden_flags;
+	unsigned int progs;
 	struct forward *forward;
 	struct uspace_output *outputs;
 	pthread_mutex_t outputs_lock;
 	struct uspace_ring ring;
 	struct uspace_entry *table;
 	struct region_map inner;
+	uint32_t inner_flags;
 };
 
 /**
@@ -276,6 +288,22 @@ void uspace_map_leave(struct uspace_map *map);
  */
 int uspace_map_return(struct uspace_map *map);
 
+/** uspace_map_kernel_enter() - one more attachment in the kernel, after uspace_map_return();
+ *  uspace_map_kernel_leave() - one less. The caller holds the region's @apply. */
+void uspace_map_kernel_enter(struct uspace_map *map);
+void uspace_map_kernel_leave(struct uspace_map *map);
+
+/**
+ * uspace_map_to_memory() - an array that targets would have to map gets its memory in the region
+ *
+ * For one that comes to stand in a map of maps: nothing has to be done to processes then, however
+ * many of them there are.
+ *
+ * Errors: -EOPNOTSUPP for one that the tool may map itself, or that a program names; it stays as it
+ * is. -ENOSPC.
+ */
+int uspace_map_to_memory(struct uspace_map *map);
+
 /* uspace_move.c, called by uspace_map.c only @fd: the tool's map */
 
 int uspace_move_in(struct uspace_map *map, int fd);
@@ -296,6 +324,10 @@ int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 		    struct uspace_map *const *maps, uint32_t log_level, uint32_t log_size,
 		    struct worker_answer *ret_answer, struct uspace_prog **ret_prog,
 		    struct reason *reason);
+/** uspace_prog_new_kernel() - one that only the kernel can run, for @why: what its maps are. Return: 0
+ *  or -ENOMEM. */
+int uspace_prog_new_kernel(struct uspace *uspace, struct uspace_map *const *maps, uint32_t map_cnt,
+			   const struct reason *why, struct uspace_prog **ret_prog);
 /** uspace_prog_records() - of its maps, as the worker is told of them: without where they are
  *  @ret_records: room for all */
 void uspace_prog_records(const struct uspace_prog *prog, struct region_map *ret_records);
@@ -462,6 +494,12 @@ void uspace_table_recode(struct uspace *uspace, const struct uspace_prog *prog);
  *  do, for what stands in it */
 int uspace_table_settle(struct uspace_map *map, struct reason *reason);
 int uspace_table_return(struct uspace_map *map);
+/** uspace_table_rest() - when no attachment uses a map of maps any more, what stands in it has a user
+ *  less. For any map; the caller holds the region's @apply. */
+void uspace_table_rest(struct uspace_map *map);
+/* What stands in a map of maps has another user in the kernel, or one less. For any map. */
+void uspace_table_kernel_enter(struct uspace_map *map);
+void uspace_table_kernel_leave(struct uspace_map *map);
 /** uspace_table_each() - call @fn with each entry, until it returns anything but 0, and return that
  */
 typedef int uspace_table_fn(const struct uspace_entry *entry, void *data);
@@ -469,6 +507,15 @@ int uspace_table_each(struct uspace_map *map, uspace_table_fn *fn, void *data);
 /** uspace_table_command() - an element command of the tool's on it. Return: result of the call, or
  *  CALL_CONTINUE when it is for the kernel alone. */
 int uspace_table_command(struct call *call, struct uspace_map *map);
+/** uspace_table_batch() - the same for a batch (uspace_table_batch.c) */
+int uspace_table_batch(struct call *call, struct uspace_map *map);
+/** uspace_table_change() - one element, for these two
+ *  @map_fd: ours, of the tool's map; @cmd: BPF_MAP_UPDATE_ELEM or BPF_MAP_DELETE_ELEM; @guest_fd: of
+ *what is put in; @flags: of an update */
+int uspace_table_change(struct call *call, struct uspace_map *map, int map_fd, int cmd,
+			const void *key, int guest_fd, uint64_t flags);
+/** uspace_table_lose() - the kernel has taken @key out. The caller holds the region's @apply. */
+void uspace_table_lose(struct uspace_map *map, const void *key);
 
 /* uspace_ring.c */
 

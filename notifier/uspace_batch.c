@@ -283,20 +283,13 @@ static bool is_supported(const struct batch *batch)
 		return false;
 	case BPF_MAP_TYPE_LPM_TRIE:
 		return cmd != BPF_MAP_LOOKUP_AND_DELETE_BATCH;
+	case BPF_MAP_TYPE_ARRAY:
 	case BPF_MAP_TYPE_PERCPU_ARRAY:
 		/* Elements of arrays are not deleted. */
 		return cmd != BPF_MAP_DELETE_BATCH && cmd != BPF_MAP_LOOKUP_AND_DELETE_BATCH;
 	default:
 		return true;
 	}
-}
-
-static bool changes_table(const struct batch *batch)
-{
-	const int cmd = (int)batch->call->notif.data.args[0];
-
-	return batch->map->table && batch->map->record.type != BPF_MAP_TYPE_PROG_ARRAY &&
-	       cmd != BPF_MAP_LOOKUP_BATCH;
 }
 
 int uspace_batch(struct call *call)
@@ -307,13 +300,13 @@ int uspace_batch(struct call *call)
 	batch.map = uspace_elem_map(call, (int)batch.attr.map_fd);
 	if (!batch.map)
 		return CALL_CONTINUE;
-	if (changes_table(&batch)) {
+	if (batch.map->table) {
+		r = uspace_table_batch(call, batch.map);
 		uspace_map_unref(batch.map);
-		return reason_set(&call->reason, -EOPNOTSUPP,
-				  "maps of maps are changed one element at a time here");
+		return r;
 	}
-	/* The kernel has no batches of these, and says so, or only reads. */
-	if (batch.map->outputs || batch.map->table) {
+	/* The kernel has no batches of these, and says so. */
+	if (batch.map->outputs) {
 		uspace_map_unref(batch.map);
 		return CALL_CONTINUE;
 	}

@@ -156,6 +156,7 @@ static int elem_lookup_and_delete(struct elem *elem, const struct abi_map_elem *
 	case BPF_MAP_TYPE_QUEUE:
 	case BPF_MAP_TYPE_STACK:
 		return elem_pop(elem, attr);
+	case BPF_MAP_TYPE_ARRAY:
 	case BPF_MAP_TYPE_PERCPU_ARRAY:
 	case BPF_MAP_TYPE_LPM_TRIE:
 	case BPF_MAP_TYPE_BLOOM_FILTER:

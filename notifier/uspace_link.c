@@ -75,6 +75,8 @@ static void leave_maps(struct uspace_prog *prog, uint32_t cnt)
 {
 	for (uint32_t i = 0; i < cnt; i++)
 		uspace_map_leave(prog->maps[i]);
+	for (uint32_t i = 0; i < cnt; i++)
+		uspace_table_rest(prog->maps[i]);
 }
 
 /* From here on the program's maps have their contents in the region. */

@@ -27,22 +27,23 @@ static bool is_table(uint32_t type)
 	       type == BPF_MAP_TYPE_HASH_OF_MAPS;
 }
 
-static struct uspace_space *space_of(struct uspace *uspace, const struct region_map *record)
+static struct uspace_space *space_of(const struct uspace_map *map)
 {
+	struct uspace *uspace = map->uspace;
+
 	/* What tells processes where to go on only we write. */
-	if (is_table(record->type))
+	if (is_table(map->record.type))
 		return &uspace->code;
-	return record->type == BPF_MAP_TYPE_ARRAY || record->type == BPF_MAP_TYPE_RINGBUF
-		       ? &uspace->arrays
-		       : &uspace->map_memory;
+	return map->mapped || map->record.type == BPF_MAP_TYPE_RINGBUF ? &uspace->arrays
+								       : &uspace->map_memory;
 }
 
 /* Addresses for the contents. Per-CPU and hash maps are memory of ours, arrays and the reader's
  * position in ring buffers are the kernel's. */
-static int place(struct uspace *uspace, struct region_map *record)
+static int place(struct uspace_map *map)
 {
-	record->data = uspace_space_take(uspace, space_of(uspace, record), record->data_size);
-	return record->data ? 0 : -ENOSPC;
+	map->record.data = uspace_space_take(map->uspace, space_of(map), map->record.data_size);
+	return map->record.data ? 0 : -ENOSPC;
 }
 
 /* Whether the map is of a kind and shape that the runtime has. */
@@ -109,8 +110,11 @@ int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uin
 	map->uspace = uspace;
 	map->refs = 1;
 	map->real_id = real_id;
+	map->mapped = attr->map_type == BPF_MAP_TYPE_ARRAY;
 	if (inner)
 		map->inner = inner->record;
+	if (inner)
+		map->inner_flags = inner->record.flags & ~inner->hidden_flags;
 	map->record = (struct region_map){.type = attr->map_type,
 					  .key_size = attr->key_size,
 					  .value_size = attr->value_size,
@@ -127,7 +131,7 @@ int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uin
 	if (r == 0 && is_table(attr->map_type))
 		r = uspace_table_new(map);
 	if (r == 0)
-		r = place(uspace, &map->record);
+		r = place(map);
 	if (r == 0)
 		map->record_offset = uspace_space_take(uspace, &uspace->code, sizeof(map->record));
 	if (r == 0 && !map->record_offset)
@@ -139,8 +143,7 @@ int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uin
 	}
 	pthread_mutex_unlock(&uspace->lock);
 	if (r < 0) {
-		uspace_space_give(uspace, space_of(uspace, &map->record), map->record.data,
-				  map->record.data_size);
+		uspace_space_give(uspace, space_of(map), map->record.data, map->record.data_size);
 		uspace_outputs_free(map);
 		uspace_ring_free(map);
 		uspace_table_free(map);
@@ -161,6 +164,31 @@ int uspace_map_new(struct uspace *uspace, const struct abi_map_create *attr, uin
 		set_resident(map, true);
 	*ret_map = map;
 	return 0;
+}
+
+int uspace_map_to_memory(struct uspace_map *map)
+{
+	struct uspace *uspace = map->uspace;
+	uint64_t at, old = 0;
+
+	if (!map->mapped)
+		return 0;
+	if (!(map->hidden_flags & BPF_F_MMAPABLE))
+		return -EOPNOTSUPP;
+	at = uspace_space_take(uspace, &uspace->map_memory, map->record.data_size);
+	if (!at)
+		return -ENOSPC;
+	pthread_mutex_lock(&uspace->lock);
+	if (!map->progs) {
+		old = map->record.data;
+		map->record.data = at;
+		map->mapped = false;
+		memcpy(uspace->base + map->record_offset, &map->record, sizeof(map->record));
+	}
+	pthread_mutex_unlock(&uspace->lock);
+	uspace_space_give(uspace, old ? &uspace->arrays : &uspace->map_memory, old ? old : at,
+			  map->record.data_size);
+	return old ? 0 : -EOPNOTSUPP;
 }
 
 struct uspace_map *uspace_map_ref(struct uspace_map *map)
@@ -212,8 +240,7 @@ struct uspace_map *uspace_map_unref(struct uspace_map *map)
 	uspace_outputs_free(map);
 	uspace_ring_free(map);
 	uspace_table_free(map);
-	uspace_space_give(uspace, space_of(uspace, &map->record), map->record.data,
-			  map->record.data_size);
+	uspace_space_give(uspace, space_of(map), map->record.data, map->record.data_size);
 	uspace_space_give(uspace, &uspace->code, map->record_offset, sizeof(map->record));
 	forward_free(map->forward);
 	free(map);
@@ -251,7 +278,7 @@ static int settle(struct uspace_map *map, struct reason *reason)
 	cleanup_fd int fd = -1;
 	int r = 0;
 
-	if (record->type == BPF_MAP_TYPE_ARRAY || atomic_load(&map->resident))
+	if (map->mapped || atomic_load(&map->resident))
 		return 0;
 	if (map->kernel_users && !is_forwarded(record))
 		return reason_set(reason, -EOPNOTSUPP,
@@ -292,6 +319,18 @@ int uspace_map_settle(struct uspace_map *map, struct reason *reason)
 void uspace_map_leave(struct uspace_map *map)
 {
 	map->users--;
+}
+
+void uspace_map_kernel_enter(struct uspace_map *map)
+{
+	if (!map->kernel_users++)
+		uspace_table_kernel_enter(map);
+}
+
+void uspace_map_kernel_leave(struct uspace_map *map)
+{
+	if (!--map->kernel_users)
+		uspace_table_kernel_leave(map);
 }
 
 int uspace_map_return(struct uspace_map *map)

@@ -17,6 +17,11 @@
 #include "notifier/uspace_limit.h"
 #include "vm/runtime/runtime.h"
 
+static bool is_array(const struct region_map *record)
+{
+	return record->type == BPF_MAP_TYPE_ARRAY || record->type == BPF_MAP_TYPE_PERCPU_ARRAY;
+}
+
 static int copy_in(struct uspace_map *map, int fd)
 {
 	const struct region_map *record = &map->record;
@@ -44,10 +49,10 @@ static int copy_in(struct uspace_map *map, int fd)
 		attr.value = (uintptr_t)value;
 		if (sys_bpf(BPF_MAP_LOOKUP_ELEM, &attr, sizeof(attr)) < 0)
 			continue;
-		/* The elements of a per-CPU array are there already; in a hash a newer value of the
+		/* The elements of an array are there already; in a hash a newer value of the
 		 * tool's wins. */
 		r = rt_map_write(map->uspace->base, record, key, value,
-				 record->type == BPF_MAP_TYPE_PERCPU_ARRAY ? BPF_ANY : BPF_NOEXIST);
+				 is_array(record) ? BPF_ANY : BPF_NOEXIST);
 		if (r < 0 && r != -EEXIST)
 			return r;
 	}
@@ -64,7 +69,7 @@ static int empty(struct uspace_map *map, int fd)
 	if (!key)
 		return -ENOMEM;
 	/* Elements of arrays are not deleted, each is written anew. */
-	if (record->type == BPF_MAP_TYPE_PERCPU_ARRAY)
+	if (is_array(record))
 		return 0;
 	for (uint64_t i = 0; i <= record->max_entries; i++) {
 		int r;

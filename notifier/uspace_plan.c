@@ -128,7 +128,7 @@ static int add_array(struct uspace_plan *plan, const struct uspace_map *map)
 	struct shim_segment *grown;
 	int fd;
 
-	if ((record->type != BPF_MAP_TYPE_ARRAY && !ring) || has_segment(plan, record->data))
+	if ((!map->mapped && !ring) || has_segment(plan, record->data))
 		return 0;
 	grown = realloc(plan->segments, (plan->segment_cnt + 1) * sizeof(*grown));
 	if (!grown)

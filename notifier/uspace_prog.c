@@ -157,6 +157,17 @@ static int answer_for(struct uspace *uspace, const struct worker_request *reques
 	return r;
 }
 
+/* From here on their memory stays where it is. */
+static void take_maps(struct uspace_prog *prog, struct uspace_map *const *maps, uint32_t cnt)
+{
+	pthread_mutex_lock(&prog->uspace->lock);
+	for (uint32_t i = 0; i < cnt; i++) {
+		maps[i]->progs++;
+		prog->maps[prog->map_cnt++] = uspace_map_ref(maps[i]);
+	}
+	pthread_mutex_unlock(&prog->uspace->lock);
+}
+
 int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 		    struct uspace_map *const *maps, uint32_t log_level, uint32_t log_size,
 		    struct worker_answer *ret_answer, struct uspace_prog **ret_prog,
@@ -179,8 +190,7 @@ int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 		return -ENOMEM;
 	made->refs = 1;
 	made->uspace = uspace;
-	for (uint32_t i = 0; i < prog->map_cnt; i++)
-		made->maps[made->map_cnt++] = uspace_map_ref(maps[i]);
+	take_maps(made, maps, prog->map_cnt);
 	uspace_prog_records(made, records);
 	r = answer_for(uspace, &request, ret_answer, &entry, reason);
 	if (r < 0) {
@@ -192,6 +202,21 @@ int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 		made->entry = entry;
 	else
 		cache_entry_unref(entry);
+	*ret_prog = made;
+	return 0;
+}
+
+int uspace_prog_new_kernel(struct uspace *uspace, struct uspace_map *const *maps, uint32_t map_cnt,
+			   const struct reason *why, struct uspace_prog **ret_prog)
+{
+	struct uspace_prog *made = calloc(1, sizeof(*made));
+
+	if (!made)
+		return -ENOMEM;
+	made->refs = 1;
+	made->uspace = uspace;
+	made->why_not = *why;
+	take_maps(made, maps, map_cnt);
 	*ret_prog = made;
 	return 0;
 }
@@ -240,6 +265,10 @@ struct uspace_prog *uspace_prog_unref(struct uspace_prog *prog)
 {
 	if (!prog || __atomic_sub_fetch(&prog->refs, 1, __ATOMIC_ACQ_REL))
 		return NULL;
+	pthread_mutex_lock(&prog->uspace->lock);
+	for (uint32_t i = 0; i < prog->map_cnt; i++)
+		prog->maps[i]->progs--;
+	pthread_mutex_unlock(&prog->uspace->lock);
 	for (uint32_t i = 0; i < prog->map_cnt; i++)
 		uspace_map_unref(prog->maps[i]);
 	uspace_space_give(prog->uspace, &prog->uspace->code, prog->code, prog->size);
@@ -258,7 +287,7 @@ int uspace_prog_kernel_enter(struct uspace_prog *prog, struct reason *reason)
 	for (uint32_t i = 0; r == 0 && i < prog->map_cnt; i++)
 		r = uspace_map_return(prog->maps[i]);
 	for (uint32_t i = 0; r == 0 && i < prog->map_cnt; i++)
-		prog->maps[i]->kernel_users++;
+		uspace_map_kernel_enter(prog->maps[i]);
 	pthread_mutex_unlock(&prog->uspace->apply);
 	if (r == -ETIMEDOUT)
 		return reason_set(reason, -EBUSY,
@@ -274,6 +303,6 @@ void uspace_prog_kernel_leave(struct uspace_prog *prog)
 {
 	pthread_mutex_lock(&prog->uspace->apply);
 	for (uint32_t i = 0; i < prog->map_cnt; i++)
-		prog->maps[i]->kernel_users--;
+		uspace_map_kernel_leave(prog->maps[i]);
 	pthread_mutex_unlock(&prog->uspace->apply);
 }

@@ -11,20 +11,22 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/sys.h"
 #include "kernel-bridge/kobject.h"
 #include "notifier/call.h"
+#include "notifier/tenant.h"
 #include "notifier/uspace.h"
 #include "notifier/uspace_late.h"
+#include "notifier/uspace_retire.h"
 #include "notifier/uspace_targets.h"
 #include "notifier/uspace_tier.h"
 #include "vm/runtime/table.h"
 
-#define GRACE_MS       100 /* that programs which may use what was taken out are waited for */
-#define GRACE_PAUSE_NS 20000
+/* Arrays in larger maps of maps are not mapped one by one. */
+#define MAPPED_MAX 32u
 
 static bool holds_programs(const struct uspace_map *map)
 {
@@ -64,14 +66,14 @@ static bool is_empty(const struct uspace_entry *entry)
 	return !entry->prog && !entry->map && !entry->foreign;
 }
 
-/* Where it is, for processes that have mapped as much as the last plan says. */
-static uint64_t word_of(const struct uspace_map *map, const struct uspace_entry *entry)
+/* Where it is, for processes that have mapped as much as plan @mapped says. */
+static uint64_t word_of(const struct uspace_entry *entry, uint32_t mapped)
 {
 	uint64_t at = entry->prog ? entry->prog->code : entry->map ? entry->map->record_offset : 0;
 
 	if (is_empty(entry))
 		return 0;
-	return at ? (uint64_t)map->uspace->mapped << 32 | at : TABLE_NOWHERE;
+	return at ? (uint64_t)mapped << 32 | at : TABLE_NOWHERE;
 }
 
 /* The first @cnt maps of @prog. */
@@ -172,6 +174,48 @@ int uspace_table_return(struct uspace_map *map)
 	return r;
 }
 
+static int leave_entry(const struct uspace_entry *entry, void *data)
+{
+	(void)data;
+	leave(entry);
+	return 0;
+}
+
+void uspace_table_rest(struct uspace_map *map)
+{
+	/* A program array may be used by what stands in it. */
+	if (!map->table || holds_programs(map) || !map->settled || map->users)
+		return;
+	map->settled = false;
+	uspace_table_each(map, leave_entry, NULL);
+}
+
+static int kernel_enter(const struct uspace_entry *entry, void *data)
+{
+	(void)data;
+	if (entry->map)
+		uspace_map_kernel_enter(entry->map);
+	return 0;
+}
+
+static int kernel_leave(const struct uspace_entry *entry, void *data)
+{
+	(void)data;
+	if (entry->map)
+		uspace_map_kernel_leave(entry->map);
+	return 0;
+}
+
+void uspace_table_kernel_enter(struct uspace_map *map)
+{
+	uspace_table_each(map, kernel_enter, NULL);
+}
+
+void uspace_table_kernel_leave(struct uspace_map *map)
+{
+	uspace_table_each(map, kernel_leave, NULL);
+}
+
 int uspace_table_each(struct uspace_map *map, uspace_table_fn *fn, void *data)
 {
 	int r = 0;
@@ -206,9 +250,9 @@ static struct uspace_entry exchange(struct uspace_map *map, uint32_t slot,
 	return old;
 }
 
-static void publish(struct uspace_map *map, uint32_t slot, const void *key)
+static void publish(struct uspace_map *map, uint32_t slot, const void *key, uint32_t mapped)
 {
-	uint64_t word = word_of(map, &map->table[slot]);
+	uint64_t word = word_of(&map->table[slot], mapped);
 
 	if (is_hash(map))
 		table_hash_write(map->uspace->base, &map->record, slot, key, word);
@@ -289,34 +333,12 @@ static int64_t find_slot(const struct uspace_map *map, const void *key, bool mak
 	return index < map->record.max_entries ? (int64_t)index : -ENOENT;
 }
 
-/* Until no program runs that may have seen what was taken out, as the kernel does
- * (maybe_wait_bpf_programs()): then the tool reads what they did with it. */
-static void wait_for_programs(const struct uspace *uspace)
-{
-	const struct timespec pause = {.tv_nsec = GRACE_PAUSE_NS};
-	const struct region_shared *shared = (void *)(uspace->base + REGION_SHARED);
-	const uint32_t slots = ((const struct region_header *)(void *)uspace->base)->slots;
-	int left = GRACE_MS * 1000000 / GRACE_PAUSE_NS;
-
-	for (uint32_t i = 0; i < slots; i++) {
-		const struct region_slot *slot = &shared->slots[i];
-		uint64_t owner = __atomic_load_n(&slot->owner, __ATOMIC_ACQUIRE);
-		uint64_t episodes = __atomic_load_n(&slot->episodes, __ATOMIC_ACQUIRE);
-
-		while (owner && left > 0 &&
-		       __atomic_load_n(&slot->owner, __ATOMIC_ACQUIRE) == owner &&
-		       __atomic_load_n(&slot->episodes, __ATOMIC_ACQUIRE) == episodes) {
-			nanosleep(&pause, NULL);
-			left--;
-		}
-	}
-}
-
 /**
  * struct change - one element command on its way
  * @cmd: BPF_MAP_UPDATE_ELEM or BPF_MAP_DELETE_ELEM
  * @attr: for the kernel, with our own descriptors
- * @entry: what is put in
+ * @entry: what is put in, then what was taken out
+ * @used: it is in use: counted among the users of its maps
  */
 struct change {
 	struct call *call;
@@ -324,32 +346,79 @@ struct change {
 	int cmd;
 	struct abi_map_elem attr;
 	struct uspace_entry entry;
+	bool used;
 };
+
+/* Processes get what they need for @slot; whoever cannot be given it goes on as if nothing stood
+ * there. */
+static int show(struct change *change, uint32_t slot, const void *key)
+{
+	struct uspace *uspace = change->map->uspace;
+	uint32_t before = uspace->mapped;
+	struct uspace_reach reach;
+	int r = 0;
+
+	if (change->map->settled)
+		r = uspace_targets_cover(uspace, guest_tgid(&change->call->guest), &reach);
+	/* There is no plan that has it: nobody has mapped so much. */
+	if (r < 0 && uspace->mapped == before)
+		publish(change->map, slot, key, before + 1);
+	else
+		publish(change->map, slot, key, uspace->mapped);
+	if (r < 0)
+		log_notice("tenant=%s: traced processes do not see what was put into a map: %s",
+			   uspace->tenant->name, strerrordesc_np(-r));
+	return r;
+}
+
+/* Contents that move are in one place only. */
+static bool moves(const struct uspace_map *map)
+{
+	return !map->mapped && map->record.type != BPF_MAP_TYPE_RINGBUF &&
+	       map->record.type != BPF_MAP_TYPE_PERF_EVENT_ARRAY;
+}
+
+static int enter_kernel(const struct change *change)
+{
+	const struct uspace_map *inner = change->entry.map;
+	int r = change->map->kernel_users ? return_entry(&change->entry) : 0;
+
+	if (change->map->kernel_users && change->map->settled && inner && moves(inner))
+		r = -EBUSY;
+	return r < 0 ? reason_set(&change->call->reason, -EOPNOTSUPP,
+				  "a program in the kernel uses the map of maps, one in traced "
+				  "processes what is to stand in it")
+		     : 0;
+}
 
 /* In the kernel, then here. Holds @apply; whatever @change->entry is afterwards is to be ended. */
 static int change_locked(struct change *change)
 {
-	struct uspace_map *map = change->map;
+	struct uspace_map *map = change->map, *inner = change->entry.map;
 	const void *key = (const void *)(uintptr_t)change->attr.key;
-	struct uspace_reach reach;
 	int64_t slot;
-	int r = 0;
+	int r;
 
-	if (map->settled)
+	/* One that is in use stays what it is; mapped ones are shared with programs in the kernel. */
+	if (inner && map->record.max_entries > MAPPED_MAX && !map->kernel_users &&
+	    !inner->kernel_users && !inner->users)
+		uspace_map_to_memory(inner);
+	r = enter_kernel(change);
+	if (r == 0 && map->settled)
 		r = enter(&change->entry, &change->call->reason);
 	if (r < 0)
 		return r;
+	change->used = map->settled;
 	r = sys_bpf(change->cmd, &change->attr, sizeof(change->attr));
 	slot = r == 0 ? find_slot(map, key, change->cmd == BPF_MAP_UPDATE_ELEM) : -ENOENT;
-	if (slot >= 0)
-		change->entry = exchange(map, (uint32_t)slot, change->entry);
-	/* Whoever cannot be given what is missing goes on as if nothing stood there. */
-	if (slot >= 0 && map->settled)
-		uspace_targets_cover(map->uspace, guest_tgid(&change->call->guest), &reach);
-	if (slot >= 0)
-		publish(map, (uint32_t)slot, key);
-	if (map->settled)
-		leave(&change->entry);
+	if (slot < 0)
+		return r;
+	if (map->kernel_users)
+		kernel_enter(&change->entry, NULL);
+	change->entry = exchange(map, (uint32_t)slot, change->entry);
+	r = show(change, (uint32_t)slot, key);
+	if (map->kernel_users)
+		kernel_leave(&change->entry, NULL);
 	return r;
 }
 
@@ -363,15 +432,47 @@ static int change_run(struct change *change)
 	pthread_mutex_lock(&uspace->apply);
 	r = change_locked(change);
 	pthread_mutex_unlock(&uspace->apply);
-	if (r == 0 && !holds_programs(change->map) && change->map->settled)
-		wait_for_programs(uspace);
+	/* As the kernel does (maybe_wait_bpf_programs()): then the tool reads what programs did with
+	 * what was taken out. */
+	if (r == 0 && change->used && !holds_programs(change->map) && !is_empty(&change->entry))
+		uspace_retire_wait(uspace);
+	if (change->used)
+		leave(&change->entry);
 	entry_deinit(&change->entry);
 	return r;
 }
 
-/* One element: its key, and for an update the descriptor by which the tool names it. */
-static int change_one(struct call *call, struct uspace_map *map, int map_fd, int cmd,
-		      const void *key, int guest_fd, uint64_t flags)
+/* Whether the kernel may take a map for one of the shape that it wants. What it refuses in the end
+ * changes nothing. */
+static bool may_fit(const struct uspace_map *map, int fd)
+{
+	struct bpf_map_info info = {0};
+	uint32_t len = sizeof(info);
+
+	return kobject_info(fd, &info, &len) == 0 && info.type == map->inner.type &&
+	       info.key_size == map->inner.key_size && info.value_size == map->inner.value_size &&
+	       info.map_flags == map->inner.flags;
+}
+
+/* Return: 1 and @ret_entry, 0: the kernel says what is wrong with it, or -errno. */
+static int judge(struct call *call, const struct uspace_map *map, int fd,
+		 struct uspace_entry *ret_entry)
+{
+	if (fd < 0 || entry_of(call, map, fd, ret_entry) < 0)
+		return 0;
+	if (holds_programs(map))
+		return 1;
+	if (!may_fit(map, fd))
+		return 0;
+	/* Flags that we have added make maps alike that are not. */
+	if (ret_entry->map &&
+	    (ret_entry->map->record.flags & ~ret_entry->map->hidden_flags) != map->inner_flags)
+		return -EINVAL;
+	return 1;
+}
+
+int uspace_table_change(struct call *call, struct uspace_map *map, int map_fd, int cmd,
+			const void *key, int guest_fd, uint64_t flags)
 {
 	struct change change = {
 		.call = call,
@@ -379,15 +480,34 @@ static int change_one(struct call *call, struct uspace_map *map, int map_fd, int
 		.cmd = cmd,
 		.attr = {.map_fd = (uint32_t)map_fd, .key = (uintptr_t)key, .flags = flags}};
 	cleanup_fd int fd = -1;
+	int r;
 
 	if (cmd == BPF_MAP_UPDATE_ELEM) {
 		fd = guest_get_fd(&call->guest, guest_fd);
-		/* The kernel says what is wrong with another thing. */
-		if (fd < 0 || entry_of(call, map, fd, &change.entry) < 0)
-			return CALL_CONTINUE;
 		change.attr.value = (uintptr_t)&fd;
+		r = judge(call, map, fd, &change.entry);
+		if (r <= 0) {
+			entry_deinit(&change.entry);
+			return r < 0 ? r : sys_bpf(cmd, &change.attr, sizeof(change.attr));
+		}
 	}
 	return change_run(&change);
+}
+
+void uspace_table_lose(struct uspace_map *map, const void *key)
+{
+	int64_t slot = find_slot(map, key, false);
+	struct uspace_entry old;
+
+	if (slot < 0)
+		return;
+	old = exchange(map, (uint32_t)slot, (struct uspace_entry){0});
+	publish(map, (uint32_t)slot, key, 0);
+	if (map->kernel_users)
+		kernel_leave(&old, NULL);
+	if (map->settled)
+		leave(&old);
+	entry_deinit(&old);
 }
 
 static bool is_the_map(const struct uspace_map *map, int fd)
@@ -423,5 +543,5 @@ int uspace_table_command(struct call *call, struct uspace_map *map)
 		return r;
 	if (!is_the_map(map, map_fd))
 		return CALL_CONTINUE;
-	return change_one(call, map, map_fd, cmd, key, guest_fd, attr->flags);
+	return uspace_table_change(call, map, map_fd, cmd, key, guest_fd, attr->flags);
 }

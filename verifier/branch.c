@@ -272,10 +272,11 @@ static int get_operands(struct walk *walk, const struct bpf_insn *insn, struct r
 	return r;
 }
 
-/* Addresses that are known to be some. Source: reg_not_null(), 6.12. */
+/* Addresses that are known to be some. Source: reg_not_null(), 6.18. */
 static bool is_not_null(const struct reg *reg)
 {
-	return reg->type == REG_VALUE || reg->type == REG_RECORD || reg->type == REG_KEY;
+	return reg->type == REG_VALUE || reg->type == REG_RECORD || reg->type == REG_KEY ||
+	       reg->type == REG_MAP;
 }
 
 int branch_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_next)

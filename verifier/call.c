@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 
+#include "base/bpf_abi.h"
 #include "verifier/helpers.h"
 #include "verifier/internal.h"
 #include "verifier/packet.h"
@@ -49,6 +50,9 @@ static int check_map(struct walk *walk, struct call_check *check, uint32_t regno
 				 "not supported by this verifier: map type %u, whose maps are not "
 				 "known\n",
 				 type);
+	/* Source: set_map_elem_callback_state(), Linux 6.12. */
+	if (!(check->row->map_types >> type & 1) && check->row->calls_back)
+		return walk_fail(walk, -ABI_ENOTSUPP, "callback function not allowed for map\n");
 	if (!(check->row->map_types >> type & 1))
 		return walk_fail(walk, -EINVAL, "cannot pass map_type %u into func bpf_%s#%u\n",
 				 type, check->row->name, check->id);

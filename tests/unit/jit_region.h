@@ -17,6 +17,7 @@
 #include "vm/jit_unit.h"
 
 #define JIT_REGION_HELPERS 16
+#define JIT_REGION_MAPS	   32
 #define JIT_REGION_CODE	   (REGION_CODE + 0x1000)
 #define JIT_REGION_RECORDS REGION_CODE
 
@@ -32,7 +33,7 @@ struct jit_map {
  */
 struct jit_region {
 	unsigned char *base;
-	struct jit_map maps[16];
+	struct jit_map maps[JIT_REGION_MAPS];
 	uint32_t map_cnt;
 	const char *names[JIT_REGION_HELPERS];
 	uint32_t helper_cnt;

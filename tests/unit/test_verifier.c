@@ -17,6 +17,7 @@
 
 #include "tests/unit/verifier_cases.h"
 #include "tests/unit/verifier_flow.h"
+#include "tests/unit/verifier_inner.h"
 #include "tests/unit/verifier_values.h"
 
 static int check(const struct verifier_case *test, char *text, uint32_t size,
@@ -69,6 +70,12 @@ static void test_flow(void **state)
 {
 	(void)state;
 	assert_int_equal(check_cases(verifier_flow_cases, ARRAY_SIZE(verifier_flow_cases)), 0);
+}
+
+static void test_inner(void **state)
+{
+	(void)state;
+	assert_int_equal(check_cases(verifier_inner_cases, ARRAY_SIZE(verifier_inner_cases)), 0);
 }
 
 /* A program of any length. */
@@ -283,7 +290,7 @@ int main(void)
 		cmocka_unit_test(test_values),	  cmocka_unit_test(test_flow),
 		cmocka_unit_test(test_length),	  cmocka_unit_test(test_backwards),
 		cmocka_unit_test(test_explosion), cmocka_unit_test(test_log),
-		cmocka_unit_test(test_facts),
+		cmocka_unit_test(test_facts),	  cmocka_unit_test(test_inner),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,6 +24,7 @@
 #include "tests/unit/verifier_cases.h"
 #include "tests/unit/verifier_flow.h"
 #include "tests/unit/verifier_gen.h"
+#include "tests/unit/verifier_inner.h"
 #include "tests/unit/verifier_values.h"
 
 #define PROGRAMS 12000
@@ -106,6 +107,19 @@ static void fill_and_freeze(int fd, const unsigned char *contents)
 	assert_int_equal(sys_bpf(BPF_MAP_FREEZE, &attr, sizeof(attr)), 0);
 }
 
+static int make_inner(const struct verifier_shape *shape)
+{
+	union bpf_attr attr = {
+		.map_type = shape->type,
+		.key_size = shape->key_size,
+		.value_size = shape->value_size,
+		.max_entries = shape->max_entries,
+		.map_flags = shape->flags,
+	};
+
+	return sys_bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
+}
+
 static int make_maps(void **state)
 {
 	(void)state;
@@ -119,8 +133,10 @@ static int make_maps(void **state)
 			.map_flags = map->flags,
 		};
 
-		if (map->inner.type)
-			attr.inner_map_fd = (uint32_t)map_fds[HASH];
+		cleanup_fd int inner = map->inner.type ? make_inner(&map->inner) : -1;
+
+		if (inner >= 0)
+			attr.inner_map_fd = (uint32_t)inner;
 		map_fds[i] = sys_bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
 		assert_true(map_fds[i] >= 0);
 		if (map->contents)
@@ -296,6 +312,7 @@ static void test_cases(void **state)
 	assert_int_equal(compare_cases(verifier_cases, ARRAY_SIZE(verifier_cases)), 0);
 	assert_int_equal(compare_cases(verifier_value_cases, ARRAY_SIZE(verifier_value_cases)), 0);
 	assert_int_equal(compare_cases(verifier_flow_cases, ARRAY_SIZE(verifier_flow_cases)), 0);
+	assert_int_equal(compare_cases(verifier_inner_cases, ARRAY_SIZE(verifier_inner_cases)), 0);
 }
 
 static void test_generated(void **state)

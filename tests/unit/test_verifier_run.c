@@ -41,16 +41,38 @@ static unsigned char *map_data(uint32_t index)
 	return region.base + region.maps[index].map.data;
 }
 
+/* From the record of a map of maps to what stands for a map in it. */
+#define INNER_RECORD (sizeof(struct region_map) / 2)
+
 static uint64_t lookup(uint64_t map, uint64_t key)
 {
-	uint64_t index = (map - (uint64_t)(uintptr_t)region.base - JIT_REGION_RECORDS) /
-			 sizeof(struct region_map);
+	uint64_t place = map - (uint64_t)(uintptr_t)region.base - JIT_REGION_RECORDS;
+	uint64_t index = place / sizeof(struct region_map);
+	bool inner = place % sizeof(struct region_map) == INNER_RECORD;
 	volatile unsigned char *bytes = (void *)(uintptr_t)key;
+	const struct verifier_map *known;
+	uint32_t key_size;
 
-	assert(index < CASE_MAPS);
-	for (uint32_t i = 0; i < case_maps[index].key_size; i++)
+	if (index >= CASE_MAPS || (!inner && place % sizeof(struct region_map)))
+		abort();
+	known = &case_maps[index];
+	key_size = inner ? known->inner.key_size : known->key_size;
+	for (uint32_t i = 0; i < key_size; i++)
 		(void)bytes[i];
-	return edge_random(&seed) >> 63 ? (uint64_t)(uintptr_t)map_data((uint32_t)index) : 0;
+	if (!(edge_random(&seed) >> 63))
+		return 0;
+	return known->inner.type && !inner ? map + INNER_RECORD
+					   : (uint64_t)(uintptr_t)map_data((uint32_t)index);
+}
+
+static uint32_t value_size_of(const struct verifier_map *map)
+{
+	return map->inner.type ? map->inner.value_size : map->value_size;
+}
+
+static bool is_read_only(const struct verifier_map *map)
+{
+	return (map->inner.type ? map->inner.flags : map->flags) & BPF_F_RDONLY_PROG;
 }
 
 static uint64_t write_all(uint64_t to, uint64_t size)
@@ -74,8 +96,8 @@ static void place_maps(bool at_end)
 
 		/* One entry of an array: its end is that of the value, and a key may be too large.
 		 */
-		jit_region_map(&region, map->type, map->value_size, 1,
-			       page + (at_end ? PAGE - map->value_size : 0));
+		jit_region_map(&region, map->type, value_size_of(map), 1,
+			       page + (at_end ? PAGE - value_size_of(map) : 0));
 	}
 }
 
@@ -85,8 +107,8 @@ static void fill_maps(void)
 		unsigned char *page = region.base + REGION_MAPS + (3 * i + 1) * PAGE;
 
 		mprotect(page, PAGE, PROT_READ | PROT_WRITE);
-		edge_fill(&seed, map_data(i), case_maps[i].value_size);
-		if (case_maps[i].flags & BPF_F_RDONLY_PROG)
+		edge_fill(&seed, map_data(i), value_size_of(&case_maps[i]));
+		if (is_read_only(&case_maps[i]))
 			mprotect(page, PAGE, PROT_READ);
 	}
 }

@@ -88,7 +88,8 @@ static bool reg_holds(const struct reg *reg, uint64_t value, const struct interp
 		return pointer_holds(reg, value,
 				     frame - (uint64_t)(step->frame - reg->frame) * INTERP_STACK);
 	case REG_MAP:
-		return value == (uint64_t)&case_maps[reg->map];
+		return value == (reg->inner ? (uint64_t)values[reg->map]
+					    : (uint64_t)&case_maps[reg->map]);
 	case REG_VALUE_OR_NULL:
 		return !value || pointer_holds(reg, value, (uint64_t)values[reg->map]);
 	case REG_VALUE:
@@ -157,11 +158,18 @@ static int check_step(void *data, const struct interp_step *step)
 	return -EDOM;
 }
 
+/* What stands in a map of maps is named by the value that is in it. */
 static uint64_t lookup(struct interp_run *run, const uint64_t args[5])
 {
-	const uint64_t map = (args[0] - (uint64_t)case_maps) / sizeof(case_maps[0]);
+	const uint64_t inner = (args[0] - (uint64_t)values) / sizeof(values[0]);
+	const bool is_inner = inner < CASE_MAPS && args[0] == (uint64_t)values[inner];
+	const uint64_t map =
+		is_inner ? inner : (args[0] - (uint64_t)case_maps) / sizeof(case_maps[0]);
 
-	if (map >= CASE_MAPS || !interp_allows(run, args[1], case_maps[map].key_size, false))
+	if (map >= CASE_MAPS ||
+	    !interp_allows(run, args[1],
+			   is_inner ? case_maps[map].inner.key_size : case_maps[map].key_size,
+			   false))
 		return interp_refuse(run, -EFAULT, "a lookup of something else");
 	return edge_random(&seed) >> 63 ? (uint64_t)values[map] : 0;
 }
@@ -225,8 +233,13 @@ static int run(const struct bpf_insn *insns, uint32_t cnt, struct reason *reason
 	uint64_t r0;
 
 	for (uint32_t i = 0; i < CASE_MAPS; i++) {
-		memory[1 + i] = (struct interp_memory){(uint64_t)values[i], case_maps[i].value_size,
-						       !(case_maps[i].flags & BPF_F_RDONLY_PROG)};
+		const struct verifier_map *map = &case_maps[i];
+		const uint32_t flags = map->inner.type ? map->inner.flags : map->flags;
+
+		memory[1 + i] = (struct interp_memory){
+			(uint64_t)values[i],
+			map->inner.type ? map->inner.value_size : map->value_size,
+			!(flags & BPF_F_RDONLY_PROG)};
 		edge_fill(&seed, values[i], sizeof(values[i]));
 	}
 	edge_fill(&seed, ctx, sizeof(ctx));

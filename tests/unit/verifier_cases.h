@@ -28,6 +28,9 @@ enum {
 	CONSTANTS,
 	TAILS,
 	OUTER,
+	OUTER_HASH,
+	OUTER_FIXED,
+	OUTER_PERCPU,
 	CASE_MAPS
 };
 
@@ -48,6 +51,12 @@ static const struct verifier_map case_maps[CASE_MAPS] = {
 	[QUEUE] = {BPF_MAP_TYPE_QUEUE, 0, 8, 4, 0},
 	[OUTER] = {BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, 4, 0,
 		   .inner = {BPF_MAP_TYPE_HASH, 8, 48, 16, 0}},
+	[OUTER_HASH] = {BPF_MAP_TYPE_HASH_OF_MAPS, 16, 4, 8, 0,
+			.inner = {BPF_MAP_TYPE_ARRAY, 4, 24, 8, BPF_F_INNER_MAP}},
+	[OUTER_FIXED] = {BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, 2, 0,
+			 .inner = {BPF_MAP_TYPE_ARRAY, 4, 16, 1, BPF_F_RDONLY_PROG}},
+	[OUTER_PERCPU] = {BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, 2, 0,
+			  .inner = {BPF_MAP_TYPE_PERCPU_HASH, 4, 16, 8, 0}},
 	[TAILS] = {BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 4, 0},
 	[FILTER] = {BPF_MAP_TYPE_BLOOM_FILTER, 0, 8, 4, 0},
 };

@@ -81,7 +81,9 @@ static inline void gen_becomes(struct gen *gen, uint8_t reg, bool value, uint8_t
 
 static inline uint32_t gen_value_size(const struct gen *gen, uint8_t reg)
 {
-	return case_maps[gen->map[reg]].value_size;
+	const struct verifier_map *map = &case_maps[gen->map[reg]];
+
+	return map->inner.type ? map->inner.value_size : map->value_size;
 }
 
 /* Numbers near the places where bounds are decided. */
@@ -97,9 +99,28 @@ static inline int32_t gen_number(struct gen *gen)
 	return (int32_t)gen_random(gen, UINT32_MAX);
 }
 
+/* A map was looked up in a map of maps: something is in it. It may go through another register. */
+static inline void gen_lookup_in(struct gen *gen, uint8_t keep)
+{
+	uint8_t from = gen_chance(gen, 30) ? keep : 0;
+
+	if (from)
+		gen_put(gen, INSN_MOV64_REG(keep, 0));
+	if (gen_chance(gen, 96)) {
+		gen_put(gen, INSN_JMP_IMM(BPF_JNE, gen_chance(gen, 50) ? 0 : from, 0, 2));
+		gen_put(gen, INSN_MOV64_IMM(0, 0));
+		gen_put(gen, INSN_EXIT());
+	}
+	gen_put(gen, INSN_MOV64_REG(1, from));
+	gen_put(gen, INSN_MOV64_REG(2, 10));
+	gen_put(gen, INSN_ALU64_IMM(BPF_ADD, 2, gen_chance(gen, 97) ? -16 : -4));
+	gen_put(gen, INSN_CALL(BPF_FUNC_map_lookup_elem));
+}
+
 static inline void gen_lookup(struct gen *gen)
 {
-	static const uint8_t maps[] = {DATA, HASH, PERCPU, PERCPU_HASH, TABLE};
+	static const uint8_t maps[] = {DATA,  HASH,  PERCPU,	 PERCPU_HASH, TABLE,
+				       OUTER, OUTER_HASH, OUTER_FIXED, OUTER_PERCPU};
 	uint8_t map = maps[gen_random(gen, ARRAY_SIZE(maps))],
 		keep = (uint8_t)(6 + gen_random(gen, 4));
 	const struct bpf_insn load[] = {LD_MAP(1, map)};
@@ -112,6 +133,8 @@ static inline void gen_lookup(struct gen *gen)
 	gen_put(gen, load[0]);
 	gen_put(gen, load[1]);
 	gen_put(gen, INSN_CALL(BPF_FUNC_map_lookup_elem));
+	if (case_maps[map].inner.type)
+		gen_lookup_in(gen, keep);
 	gen->scalars &= ~0x3fu;
 	gen->values &= ~0x3fu;
 	gen_put(gen, INSN_MOV64_REG(keep, 0));
