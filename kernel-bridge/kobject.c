@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -71,6 +72,25 @@ int kobject_identify(int fd, enum kobject_kind *ret_kind, uint32_t *ret_id)
 		return r;
 	}
 	return 0;
+}
+
+int kobject_btf_fields(int btf_fd, uint32_t type_id, struct btf_fields *ret_fields)
+{
+	struct bpf_btf_info info = {0};
+	cleanup_free void *bytes = NULL;
+	uint32_t len = sizeof(info), size;
+	int r = kobject_info(btf_fd, &info, &len);
+
+	if (r < 0)
+		return r;
+	size = info.btf_size;
+	bytes = malloc(size ? size : 1);
+	if (!bytes)
+		return -ENOMEM;
+	info = (struct bpf_btf_info){.btf = (uintptr_t)bytes, .btf_size = size};
+	len = sizeof(info);
+	r = kobject_info(btf_fd, &info, &len);
+	return r < 0 ? r : btf_fields(bytes, size, type_id, ret_fields);
 }
 
 int kobject_open(enum kobject_kind kind, uint32_t id)

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/btf_fields.h"
+
 enum kobject_kind {
 	KOBJECT_OTHER, /* not an eBPF object */
 	KOBJECT_MAP,
@@ -38,6 +40,14 @@ bool kobject_alive(enum kobject_kind kind, uint32_t id);
  * @len: in: room; out: what the kernel filled
  */
 int kobject_info(int fd, void *info, uint32_t *len);
+
+/**
+ * kobject_btf_fields() - what values of type @type_id have in them besides data
+ * @btf_fd: ours, of a BTF object
+ *
+ * Return: 0 or -errno.
+ */
+int kobject_btf_fields(int btf_fd, uint32_t type_id, struct btf_fields *ret_fields);
 
 /** kobject_is_frozen() - whether BPF_MAP_FREEZE has been called on a map, which is for ever */
 bool kobject_is_frozen(int map_fd);

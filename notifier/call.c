@@ -224,6 +224,7 @@ int call_add_object(struct call *call, enum kobject_kind kind, int fd, struct ob
 		entry->attach_type = object->attach_type;
 		entry->size = object->size;
 		entry->hidden_flags = object->hidden_flags;
+		entry->fields = object->fields;
 		entry->timer_fd = take_fd(&object->timer_fd);
 		entry->umap = take_ptr(&object->umap);
 		entry->uprog = take_ptr(&object->uprog);

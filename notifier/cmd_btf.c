@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/btf_fields.h"
 #include "base/cleanup.h"
 #include "base/sys.h"
 #include "notifier/call.h"
@@ -12,6 +13,20 @@
 #include "notifier/guestlog.h"
 
 #define BTF_SIZE_MAX (16u << 20) /* BTF_MAX_SIZE, kernel/bpf/btf.c */
+
+/* What the kernel would refuse it may: it has more to say of it. */
+static int check_bounded(struct call *call, const void *btf, uint32_t size)
+{
+	int r = btf_is_bounded(btf, size);
+
+	if (r == -E2BIG)
+		return reason_set(&call->reason, r,
+				  "BTF with more structures in structures than the kernel could "
+				  "look through");
+	if (r == -EOPNOTSUPP)
+		return reason_set(&call->reason, r, "BTF with a kind of type that is not known");
+	return r == -EINVAL ? 0 : r;
+}
 
 int cmd_btf_load(struct call *call)
 {
@@ -33,6 +48,9 @@ int cmd_btf_load(struct call *call)
 	r = call_alloc(call, attr.btf_size, &btf);
 	if (r == 0)
 		r = guest_read(&call->guest, attr.btf, btf, attr.btf_size);
+	if (r < 0)
+		return r;
+	r = check_bounded(call, btf, attr.btf_size);
 	if (r < 0)
 		return r;
 	r = guestlog_init(&log, call, attr.log_level, attr.log_buf, attr.log_size);

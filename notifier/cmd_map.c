@@ -75,7 +75,8 @@ static int map_add_uspace(struct call *call, const struct abi_map_create *attr, 
 	uint32_t real_id;
 	int r;
 
-	if (!call->tenant->uspace)
+	/* Locks and timers the runtime does not have. */
+	if (!call->tenant->uspace || object->fields.kinds)
 		return 0;
 	r = kobject_identify(fd, &kind, &real_id);
 	if (r == 0)
@@ -129,6 +130,7 @@ int cmd_map_create(struct call *call)
 	uint32_t size = call->attr_size < sizeof(attr) ? call->attr_size : (uint32_t)sizeof(attr);
 	cleanup_fd int inner = -1, btf = -1, fd = -1;
 	struct object object = {.type = attr.map_type, .timer_fd = -1};
+	struct btf_fields fields = {0};
 	struct uspace_map *like;
 	uint32_t hidden;
 	int r;
@@ -150,12 +152,19 @@ int cmd_map_create(struct call *call)
 			return r;
 	}
 	attr.btf_fd = btf >= 0 ? (uint32_t)btf : 0;
+	if (attr.btf_value_type_id) {
+		r = kobject_btf_fields(btf, attr.btf_value_type_id, &fields);
+		/* A type that there is not: the kernel says so. */
+		if (r < 0 && r != -EINVAL)
+			return r;
+	}
 	fd = map_create(call, &attr, size, &hidden);
 	if (fd < 0)
 		return fd;
 	object = (struct object){.type = attr.map_type,
 				 .size = map_bytes(&attr),
 				 .hidden_flags = hidden,
+				 .fields = fields,
 				 .timer_fd = -1};
 	memcpy(object.name, attr.map_name, sizeof(object.name));
 	like = uspace_part(call, inner);

@@ -14,16 +14,42 @@
 #include "kernel-bridge/kprog.h"
 #include "notifier/call.h"
 #include "notifier/prog_maps.h"
+#include "verifier/worker.h"
 
-/* Maps of one program as it names them. @contents: of those that do not change, owned */
+#define TIMEOUT_MS 10000
+
+/* Maps of one program as it names them. @contents: of those that do not change, owned. @special:
+ * one has values that no program in a process can use; its place in @maps is empty */
 struct map_refs {
 	struct call *call;
 	struct prog_user *user;
 	struct uspace_map *maps[VERIFIER_MAPS_MAX];
+	uint32_t real_ids[VERIFIER_MAPS_MAX];
 	struct verifier_map shapes[VERIFIER_MAPS_MAX];
 	unsigned char *contents[VERIFIER_MAPS_MAX];
 	uint32_t cnt;
+	bool special;
 };
+
+/* As the kernel has it, with nothing in the region. Return: its index, or -errno */
+static int add_special(struct map_refs *refs, int fd, const struct btf_fields *fields)
+{
+	struct bpf_map_info info = {0};
+	uint32_t len = sizeof(info);
+	int r = kobject_info(fd, &info, &len);
+
+	if (r < 0)
+		return r;
+	refs->special = true;
+	refs->user->map_fds[refs->cnt] = fd;
+	refs->shapes[refs->cnt] = (struct verifier_map){.type = info.type,
+							.key_size = info.key_size,
+							.value_size = info.value_size,
+							.max_entries = info.max_entries,
+							.flags = info.map_flags,
+							.fields = *fields};
+	return (int)refs->cnt++;
+}
 
 /* Index of the map behind our descriptor @fd, which is added when it is new. */
 static int map_index(int fd, void *data)
@@ -34,6 +60,7 @@ static int map_index(int fd, void *data)
 	enum kobject_kind kind;
 	struct object *object;
 	struct uspace_map *map = NULL;
+	struct btf_fields fields = {0};
 	uint32_t real_id;
 	int r;
 
@@ -41,7 +68,7 @@ static int map_index(int fd, void *data)
 	if (r < 0)
 		return r;
 	for (uint32_t i = 0; i < refs->cnt; i++)
-		if (refs->maps[i]->real_id == real_id)
+		if (refs->real_ids[i] == real_id)
 			return (int)i;
 	if (refs->cnt == VERIFIER_MAPS_MAX)
 		return -E2BIG;
@@ -49,7 +76,12 @@ static int map_index(int fd, void *data)
 	object = object_by_real_id(&call->tenant->table, KOBJECT_MAP, real_id);
 	if (object && object->umap)
 		map = uspace_map_ref(object->umap);
+	if (object)
+		fields = object->fields;
 	pthread_mutex_unlock(&call->tenant->lock);
+	refs->real_ids[refs->cnt] = real_id;
+	if (!map && fields.kinds)
+		return add_special(refs, fd, &fields);
 	if (!map)
 		return reason_set(&user->why, -EOPNOTSUPP,
 				  "it uses a map of a kind that only the kernel has");
@@ -104,6 +136,25 @@ static int note_maps(struct call *call, uint32_t cnt, struct bpf_insn *insns, co
 	return r == -ENOMEM ? r : 0;
 }
 
+/* Such a program does not run in processes; why it is refused everywhere is said all the same. */
+static int verify_special(struct map_refs *refs, const struct verifier_prog *prog,
+			  const struct guestlog *log)
+{
+	const struct worker_request request = {
+		.prog = *prog, .log_level = log->level, .log_size = log->size};
+	struct prog_user *user = refs->user;
+	int r = worker_ask(refs->call->tenant->worker, &request, TIMEOUT_MS, &user->answer,
+			   &user->why);
+
+	if (r < 0)
+		return r;
+	user->answered = user->answer.verdict < 0 && user->answer.verdict != -EOPNOTSUPP;
+	if (!user->answered)
+		worker_answer_deinit(&user->answer);
+	return reason_set(&user->why, user->answered ? 0 : -EOPNOTSUPP,
+			  "it uses a map with locks, timers or the like in its values");
+}
+
 static int ask(struct call *call, const struct abi_prog_load *attr, struct bpf_insn *insns,
 	       const int *fd_array, const char *license, const struct guestlog *log,
 	       struct prog_user *user)
@@ -119,7 +170,9 @@ static int ask(struct call *call, const struct abi_prog_load *attr, struct bpf_i
 	int r = prog_maps_index(insns, attr->insn_cnt, fd_array, map_index, &refs);
 
 	prog.map_cnt = user->map_cnt = refs.cnt;
-	if (r == 0) {
+	if (r == 0 && refs.special) {
+		r = verify_special(&refs, &prog, log);
+	} else if (r == 0) {
 		r = uspace_prog_new(call->tenant->uspace, &prog, refs.maps, log->level, log->size,
 				    &user->answer, &user->prog, &user->why);
 		user->answered = r == 0;

@@ -54,6 +54,25 @@ static long empty_file(void)
 	return memfd_create("bpfshimctl", MFD_CLOEXEC);
 }
 
+/* Without it nothing is known of values but their size. */
+static long keep_btf(const union bpf_attr *attr)
+{
+	long fd = empty_file();
+
+	if (fd >= 0 && write((int)fd, (const void *)(uintptr_t)attr->btf, attr->btf_size) < 0)
+		errno = 0;
+	return fd;
+}
+
+static void find_fields(int btf_fd, uint32_t type_id, struct btf_fields *ret_fields)
+{
+	const off_t len = lseek(btf_fd, 0, SEEK_END);
+	cleanup_free void *btf = len > 0 ? malloc((size_t)len) : NULL;
+
+	if (btf && pread(btf_fd, btf, (size_t)len, 0) == len)
+		btf_fields(btf, (size_t)len, type_id, ret_fields);
+}
+
 static long make_map(const union bpf_attr *attr)
 {
 	long fd = empty_file();
@@ -70,6 +89,8 @@ static long make_map(const union bpf_attr *attr)
 					   .value_size = attr->value_size,
 					   .max_entries = attr->max_entries,
 					   .flags = attr->map_flags};
+	if (attr->btf_value_type_id)
+		find_fields((int)attr->btf_fd, attr->btf_value_type_id, &shapes[fd].fields);
 	free(values[fd]);
 	values[fd] = NULL;
 	return fd;
@@ -164,7 +185,7 @@ static long answer(int command, const union bpf_attr *attr)
 	case BPF_PROG_LOAD:
 		return take_prog(current, attr);
 	case BPF_BTF_LOAD:
-		return empty_file();
+		return keep_btf(attr);
 	case BPF_MAP_UPDATE_ELEM:
 		keep_value(attr);
 		return 0;

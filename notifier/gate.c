@@ -63,7 +63,9 @@ static int find_map(int fd, void *data)
 	struct shapes *shapes = data;
 	struct gate *gate = shapes->gate;
 	struct bpf_map_info info = {0};
+	struct object_table *table = &gate->call->tenant->table;
 	uint32_t len = sizeof(info), at = gate->map_cnt;
+	const struct object *object;
 	int r = kobject_info(fd, &info, &len);
 
 	if (r < 0)
@@ -79,6 +81,11 @@ static int find_map(int fd, void *data)
 						 .value_size = info.value_size,
 						 .max_entries = info.max_entries,
 						 .flags = info.map_flags};
+	pthread_mutex_lock(&gate->call->tenant->lock);
+	object = object_by_real_id(table, KOBJECT_MAP, info.id);
+	if (object)
+		shapes->maps[at].fields = object->fields;
+	pthread_mutex_unlock(&gate->call->tenant->lock);
 	shapes->contents[at] = prog_maps_contents(fd, &shapes->maps[at]);
 	shapes->maps[at].contents = shapes->contents[at];
 	gate->map_fds[at] = fd;

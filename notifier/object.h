@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/btf_fields.h"
 #include "base/list.h"
 #include "kernel-bridge/kobject.h"
 
@@ -31,6 +32,7 @@ struct uspace_prog;
  * @size: map: bytes; program: instructions as loaded by the tenant; link: its weight
  * @attach_type: program: expected_attach_type
  * @hidden_flags: map: flags that were added to what the tool asked for
+ * @fields: map: what its values have in them besides data
  * @timer_fd: program: the variant without guard for timer events (see cmd_prog.c), or -1; owned
  * @umap: map: its part in USER placement, or NULL; a reference
  * @uprog: program: likewise
@@ -41,6 +43,7 @@ struct object {
 	enum kobject_kind kind;
 	uint32_t id, real_id, type, attach_type, hidden_flags;
 	uint64_t size;
+	struct btf_fields fields;
 	char name[OBJECT_NAME_MAX];
 	int timer_fd;
 	struct uspace_map *umap;

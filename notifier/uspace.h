@@ -84,6 +84,7 @@ struct uspace_text {
  * @output_maps: number of perf event arrays: what tools put into them is looked at
  * @tables: number of maps of programs and of maps: likewise, and what they take out
  * @mapped: counts up when plans come to have more segments (struct region_config)
+ * @plan_serial: counts plans that are made, guarded by @apply; of a map: the last that it is in
  * @output_events: descriptors of tools' events that are held for them; guarded by @lock
  * @worker: for programs that are being loaded; @tiers has its own
  * @plan: what targets are to look like; replaced as a whole
@@ -107,7 +108,7 @@ struct uspace {
 	uint32_t last_map_id;
 	uint64_t counters_used[REGION_ATTACH_MAX / 64];
 	atomic_uint resident, output_maps, tables;
-	uint32_t mapped;
+	uint32_t mapped, plan_serial;
 	uint32_t output_events;
 	struct worker *worker;
 	struct tiers *tiers;
@@ -157,8 +158,8 @@ struct uspace_ring {
  * @real_id: the tool's kernel map
  * @resident: contents are in the region, the kernel's map is an empty shell, but for what the tool
  *	pushed to a bloom filter: that is in both
- * @mapped: array: its memory is the kernel's, which targets map; else it is in the region like that of
- *	other maps; guarded by the region's @lock, does not change once a program names the map
+ * @mapped: array: its memory is the kernel's, which targets map; else it is in the region like that
+ *of other maps; guarded by the region's @lock, does not change once a program names the map
  * @hidden_flags: flags that the tool did not ask for
  * @progs: programs that name it; guarded by the region's @lock
  * @settled: it has been used in traced processes
@@ -196,21 +197,22 @@ struct uspace_map {
 	pthread_mutex_t outputs_lock;
 	struct uspace_ring ring;
 	struct uspace_entry *table;
+	uint32_t plan_serial;
 	struct region_map inner;
 	uint32_t inner_flags;
 };
 
 /**
  * uspace_prog - a program as far as USER placement is concerned; counted
- * @code, @size: where it stands in the region, 0 when it cannot be placed there: see @why_not; changed
- *	with the region's @apply held
- * @room, @room_size: for better code, 0 none: taken when the program is loaded, so that whoever maps
- *	the one maps the other
+ * @code, @size: where it stands in the region, 0 when it cannot be placed there: see @why_not;
+ *changed with the region's @apply held
+ * @room, @room_size: for better code, 0 none: taken when the program is loaded, so that whoever
+ *maps the one maps the other
  * @first, @first_size: where it stood before, 0 nowhere else: kept until the program is freed, some
  *	process may be in it for as long
  * @full: it is better code than the first
- * @entry: what that is made from, until it has been; a reference. @wanted: it has been asked for; both
- *	are guarded by the tiers' lock
+ * @entry: what that is made from, until it has been; a reference. @wanted: it has been asked for;
+ *both are guarded by the tiers' lock
  * @prints: lines for our log
  */
 struct uspace_prog {
@@ -324,8 +326,8 @@ int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 		    struct uspace_map *const *maps, uint32_t log_level, uint32_t log_size,
 		    struct worker_answer *ret_answer, struct uspace_prog **ret_prog,
 		    struct reason *reason);
-/** uspace_prog_new_kernel() - one that only the kernel can run, for @why: what its maps are. Return: 0
- *  or -ENOMEM. */
+/** uspace_prog_new_kernel() - one that only the kernel can run, for @why: what its maps are.
+ * Return: 0 or -ENOMEM. */
 int uspace_prog_new_kernel(struct uspace *uspace, struct uspace_map *const *maps, uint32_t map_cnt,
 			   const struct reason *why, struct uspace_prog **ret_prog);
 /** uspace_prog_records() - of its maps, as the worker is told of them: without where they are
@@ -334,8 +336,8 @@ void uspace_prog_records(const struct uspace_prog *prog, struct region_map *ret_
 /**
  * uspace_prog_replace() - other code for the same program, wherever it is attached, now and later
  *
- * Runs under way go on in the old one. Takes the region's @apply. Errors: -ENOSPC, -EINVAL, -ERANGE with
- * a reason: nothing was changed.
+ * Runs under way go on in the old one. Takes the region's @apply. Errors: -ENOSPC, -EINVAL, -ERANGE
+ * with a reason: nothing was changed.
  */
 int uspace_prog_replace(struct uspace_prog *prog, const struct worker_answer *answer,
 			struct reason *reason);
@@ -394,7 +396,7 @@ struct uspace_link *uspace_link_free(struct uspace_link *link);
 struct uspace_link_stats {
 	uint64_t hits, missed;
 	uint32_t targets, unreached; /* processes that have it; that run on without it */
-	bool full; /* better code than the first is in place */
+	bool full;		     /* better code than the first is in place */
 	uint32_t filtered; /* that had it, until they asked for seccomp filters of their own */
 };
 void uspace_link_stats(struct uspace_link *link, struct uspace_link_stats *ret_stats);
@@ -494,8 +496,8 @@ void uspace_table_recode(struct uspace *uspace, const struct uspace_prog *prog);
  *  do, for what stands in it */
 int uspace_table_settle(struct uspace_map *map, struct reason *reason);
 int uspace_table_return(struct uspace_map *map);
-/** uspace_table_rest() - when no attachment uses a map of maps any more, what stands in it has a user
- *  less. For any map; the caller holds the region's @apply. */
+/** uspace_table_rest() - when no attachment uses a map of maps any more, what stands in it has a
+ * user less. For any map; the caller holds the region's @apply. */
 void uspace_table_rest(struct uspace_map *map);
 /* What stands in a map of maps has another user in the kernel, or one less. For any map. */
 void uspace_table_kernel_enter(struct uspace_map *map);
@@ -510,8 +512,8 @@ int uspace_table_command(struct call *call, struct uspace_map *map);
 /** uspace_table_batch() - the same for a batch (uspace_table_batch.c) */
 int uspace_table_batch(struct call *call, struct uspace_map *map);
 /** uspace_table_change() - one element, for these two
- *  @map_fd: ours, of the tool's map; @cmd: BPF_MAP_UPDATE_ELEM or BPF_MAP_DELETE_ELEM; @guest_fd: of
- *what is put in; @flags: of an update */
+ *  @map_fd: ours, of the tool's map; @cmd: BPF_MAP_UPDATE_ELEM or BPF_MAP_DELETE_ELEM; @guest_fd:
+ *of what is put in; @flags: of an update */
 int uspace_table_change(struct call *call, struct uspace_map *map, int map_fd, int cmd,
 			const void *key, int guest_fd, uint64_t flags);
 /** uspace_table_lose() - the kernel has taken @key out. The caller holds the region's @apply. */

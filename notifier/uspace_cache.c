@@ -23,8 +23,10 @@ struct key_head {
 struct key_map {
 	uint32_t type, key_size, value_size, max_entries, flags, has_contents;
 	struct verifier_shape inner;
+	struct btf_fields fields;
 };
-static_assert(sizeof(struct verifier_shape) == 20 && sizeof(struct verifier_map) == 56 &&
+static_assert(sizeof(struct verifier_shape) == 20 &&
+		      sizeof(struct verifier_map) == 56 + sizeof(struct btf_fields) &&
 		      sizeof(struct verifier_prog) == 40,
 	      "what is new there has to become part of the key");
 
@@ -108,6 +110,7 @@ static void append_map(unsigned char **at, const struct verifier_map *map)
 				    .value_size = map->value_size,
 				    .max_entries = map->max_entries,
 				    .flags = map->flags,
+				    .fields = map->fields,
 				    .has_contents = map->contents != NULL,
 				    .inner = map->inner};
 

@@ -148,34 +148,32 @@ static int add_array(struct uspace_plan *plan, const struct uspace_map *map)
 	return 0;
 }
 
-/* Maps of programs that are looked into: one may lead to itself. */
-#define TABLES_MAX 64u
+/**
+ * struct reached - maps of programs and of maps that programs may come to, each once
+ * @tables: with a reference; owned
+ */
 struct reached {
 	struct uspace_plan *plan;
-	const struct uspace_map *tables[TABLES_MAX];
-	uint32_t cnt;
+	struct uspace_map **tables;
+	uint32_t cnt, cap, serial;
 };
-
-static int add_maps(struct reached *reached, const struct uspace_prog *prog);
-
-static int add_entry(const struct uspace_entry *entry, void *data)
-{
-	struct reached *reached = data;
-
-	if (entry->map)
-		return add_array(reached->plan, entry->map);
-	return entry->prog ? add_maps(reached, entry->prog) : 0;
-}
 
 static int add_table(struct reached *reached, struct uspace_map *map)
 {
-	for (uint32_t i = 0; i < reached->cnt; i++)
-		if (reached->tables[i] == map)
-			return 0;
-	if (reached->cnt == TABLES_MAX)
-		return -E2BIG;
-	reached->tables[reached->cnt++] = map;
-	return uspace_table_each(map, add_entry, reached);
+	if (map->plan_serial == reached->serial)
+		return 0;
+	if (reached->cnt == reached->cap) {
+		uint32_t cap = reached->cap ? reached->cap * 2 : 16;
+		struct uspace_map **grown = realloc(reached->tables, cap * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		reached->tables = grown;
+		reached->cap = cap;
+	}
+	map->plan_serial = reached->serial;
+	reached->tables[reached->cnt++] = uspace_map_ref(map);
+	return 0;
 }
 
 static int add_maps(struct reached *reached, const struct uspace_prog *prog)
@@ -188,12 +186,33 @@ static int add_maps(struct reached *reached, const struct uspace_prog *prog)
 	return r;
 }
 
-static int add_arrays(struct reached *reached, const struct uspace_site *site)
+static int add_entry(const struct uspace_entry *entry, void *data)
 {
+	struct reached *reached = data;
+
+	if (entry->map)
+		return add_array(reached->plan, entry->map);
+	return entry->prog ? add_maps(reached, entry->prog) : 0;
+}
+
+/* What programs at the sites may come to. Tables are looked into in turn, not within each other:
+ * how long a chain they make is the tenant's. */
+static int add_arrays(struct uspace *uspace, struct uspace_plan *plan)
+{
+	struct reached reached = {.plan = plan, .serial = ++uspace->plan_serial};
 	const struct uspace_point *point;
+	const struct uspace_site *site;
 	int r = 0;
 
-	list_for_each(point, &site->points, node) if (r == 0) r = add_maps(reached, point->prog);
+	list_for_each(site, &uspace->sites, node)
+		list_for_each(point, &site->points, node) if (r == 0) r =
+			add_maps(&reached, point->prog);
+	for (uint32_t i = 0; i < reached.cnt; i++) {
+		if (r == 0)
+			r = uspace_table_each(reached.tables[i], add_entry, &reached);
+		uspace_map_unref(reached.tables[i]);
+	}
+	free(reached.tables);
 	return r;
 }
 
@@ -444,7 +463,6 @@ int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct
 {
 	const struct region_header *header = (void *)uspace->base;
 	struct uspace_plan *plan = calloc(1, sizeof(*plan));
-	struct reached reached = {.plan = plan};
 	const struct uspace_site *site;
 	uint32_t cnt = 0;
 	int r;
@@ -470,7 +488,8 @@ int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct
 		r = add_sites(uspace, plan, false, reason);
 	if (r == 0)
 		fixed_segments(uspace, plan);
-	list_for_each(site, &uspace->sites, node) if (r == 0) r = add_arrays(&reached, site);
+	if (r == 0)
+		r = add_arrays(uspace, plan);
 	if (r < 0) {
 		uspace_plan_free(plan);
 		return r;

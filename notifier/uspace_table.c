@@ -135,23 +135,91 @@ static void entry_deinit(struct uspace_entry *entry)
 	*entry = (struct uspace_entry){0};
 }
 
-int uspace_table_settle(struct uspace_map *map, struct reason *reason)
+/* Tables that can be reached from one, through the programs in them, and are not in use yet; with a
+ * reference each. */
+#define CLOSURE_MAX 64u
+struct closure {
+	struct uspace_map *maps[CLOSURE_MAX];
+	uint32_t cnt;
+};
+
+static int closure_add(struct closure *closure, struct uspace_map *map)
 {
-	if (map->settled)
+	if (!map->table || map->settled)
 		return 0;
-	/* Now: a program in the array may use it itself. */
-	map->settled = true;
+	for (uint32_t i = 0; i < closure->cnt; i++)
+		if (closure->maps[i] == map)
+			return 0;
+	if (closure->cnt == CLOSURE_MAX)
+		return -E2BIG;
+	closure->maps[closure->cnt++] = uspace_map_ref(map);
+	return 0;
+}
+
+static int closure_entry(const struct uspace_entry *entry, void *data)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; entry->prog && i < entry->prog->map_cnt && r == 0; i++)
+		r = closure_add(data, entry->prog->maps[i]);
+	return r;
+}
+
+/* The first @cnt entries of @map. */
+static void leave_entries(struct uspace_map *map, uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++)
+		leave(&map->table[i]);
+}
+
+static int enter_entries(struct uspace_map *map, struct reason *reason)
+{
 	for (uint32_t i = 0; i < slots_of(map); i++) {
 		int r = enter(&map->table[i], reason);
 
 		if (r == 0)
 			continue;
-		while (i-- > 0)
-			leave(&map->table[i]);
-		map->settled = false;
+		leave_entries(map, i);
 		return r;
 	}
 	return 0;
+}
+
+/* All or nothing. That they count as settled from the beginning ends the recursion: whatever they
+ * lead to is one of them, or was settled before. */
+static int settle_closure(const struct closure *closure, struct reason *reason)
+{
+	uint32_t done = 0;
+	int r = 0;
+
+	for (uint32_t i = 0; i < closure->cnt; i++)
+		closure->maps[i]->settled = true;
+	for (; done < closure->cnt && r == 0; done += r == 0)
+		r = enter_entries(closure->maps[done], reason);
+	if (r == 0)
+		return 0;
+	for (uint32_t i = 0; i < done; i++)
+		leave_entries(closure->maps[i], slots_of(closure->maps[i]));
+	for (uint32_t i = 0; i < closure->cnt; i++)
+		closure->maps[i]->settled = false;
+	return r;
+}
+
+int uspace_table_settle(struct uspace_map *map, struct reason *reason)
+{
+	struct closure closure = {.cnt = 0};
+	int r = closure_add(&closure, map);
+
+	for (uint32_t i = 0; i < closure.cnt && r == 0; i++)
+		r = uspace_table_each(closure.maps[i], closure_entry, &closure);
+	if (r == -E2BIG)
+		reason_set(reason, r, "programs lead to each other through more than %u maps",
+			   CLOSURE_MAX);
+	if (r == 0)
+		r = settle_closure(&closure, reason);
+	for (uint32_t i = 0; i < closure.cnt; i++)
+		uspace_map_unref(closure.maps[i]);
+	return r;
 }
 
 static int return_entry(const struct uspace_entry *entry)
@@ -399,7 +467,8 @@ static int change_locked(struct change *change)
 	int64_t slot;
 	int r;
 
-	/* One that is in use stays what it is; mapped ones are shared with programs in the kernel. */
+	/* One that is in use stays what it is; mapped ones are shared with programs in the kernel.
+	 */
 	if (inner && map->record.max_entries > MAPPED_MAX && !map->kernel_users &&
 	    !inner->kernel_users && !inner->users)
 		uspace_map_to_memory(inner);
@@ -432,9 +501,9 @@ static int change_run(struct change *change)
 	pthread_mutex_lock(&uspace->apply);
 	r = change_locked(change);
 	pthread_mutex_unlock(&uspace->apply);
-	/* As the kernel does (maybe_wait_bpf_programs()): then the tool reads what programs did with
-	 * what was taken out. */
-	if (r == 0 && change->used && !holds_programs(change->map) && !is_empty(&change->entry))
+	/* As the kernel does (maybe_wait_bpf_programs()): then the tool reads what programs did
+	 * with what was taken out. */
+	if (r == 0 && change->used && !is_empty(&change->entry))
 		uspace_retire_wait(uspace);
 	if (change->used)
 		leave(&change->entry);

@@ -227,7 +227,8 @@ static void add_segment(const struct images *images, const struct image *image,
 		uint64_t from = entry->start < start ? start : entry->start;
 		uint64_t to = entry->end < end ? entry->end : end;
 
-		if (entry->end <= start || !entry->readable || entry->shared)
+		/* What can be written may be protected for a while: guard pages in arrays. */
+		if (entry->end <= start || !entry->readable || entry->writable || entry->shared)
 			continue;
 		if (entry->ino && entry->ino != maps->entries[image->first].ino)
 			continue;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Memory that a process keeps as long as it runs, so that programs may read it without asking the
- * kernel: its executable, the loader, the libraries it was linked with (which dlclose() leaves
- * where they are), and the stack it began on. Neither heaps nor other threads' stacks: they go back
- * to the kernel at any time.
+ * kernel: code and constants of its executable, of the loader and of the libraries it was linked
+ * with (which dlclose() leaves where they are), and the stack it began on. Neither variables, pages
+ * of which may be protected, nor heaps and other threads' stacks: they go back to the kernel at any
+ * time.
  *
  * What stands in the process' memory about its objects is only believed as far as the kernel's list
  * of mappings agrees.

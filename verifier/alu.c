@@ -43,7 +43,8 @@ static int pointer_add(struct walk *walk, uint32_t regno, struct reg pointer,
 	struct reg *dst = walk_reg(walk, regno);
 	int64_t off;
 
-	if (pointer.type == REG_VALUE_OR_NULL || pointer.type == REG_RECORD_OR_NULL)
+	if (pointer.type == REG_VALUE_OR_NULL || pointer.type == REG_RECORD_OR_NULL ||
+	    pointer.type == REG_SLICE_OR_NULL)
 		return walk_fail(walk, -EACCES,
 				 "R%u pointer arithmetic on %s prohibited, null-check it first\n",
 				 regno, reg_type_name(pointer.type));

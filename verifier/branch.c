@@ -57,22 +57,33 @@ struct settle {
 	bool null;
 };
 
+static bool may_be_null(const struct reg *reg)
+{
+	return reg->type == REG_VALUE_OR_NULL || reg->type == REG_RECORD_OR_NULL ||
+	       reg->type == REG_SLICE_OR_NULL;
+}
+
 static void settle_reg(struct reg *reg, void *data)
 {
 	const struct settle *settle = data;
 
-	if (reg->type != REG_VALUE_OR_NULL && reg->type != REG_RECORD_OR_NULL)
+	if (!may_be_null(reg))
 		return;
 	if (settle->null) {
 		reg_set_const(reg, 0);
 	} else if (reg->type == REG_RECORD_OR_NULL) {
 		reg->type = REG_RECORD;
+	} else if (reg->type == REG_SLICE_OR_NULL) {
+		reg->type = REG_SLICE;
+		reg->id = 0;
 	} else if (!reg->inner && settle->walk->prog->maps[reg->map].inner.type) {
 		*reg = (struct reg){
 			.type = REG_MAP, .inner = true, .map = reg->map, .r64 = range_const(0, 64)};
 	} else {
 		reg->type = REG_VALUE;
-		reg->id = 0;
+		/* Which value's lock it is is told apart by that. */
+		if (!settle->walk->prog->maps[reg->map].fields.kinds)
+			reg->id = 0;
 	}
 }
 
@@ -276,7 +287,7 @@ static int get_operands(struct walk *walk, const struct bpf_insn *insn, struct r
 static bool is_not_null(const struct reg *reg)
 {
 	return reg->type == REG_VALUE || reg->type == REG_RECORD || reg->type == REG_KEY ||
-	       reg->type == REG_MAP;
+	       reg->type == REG_MAP || reg->type == REG_SLICE;
 }
 
 int branch_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_next)
@@ -290,8 +301,7 @@ int branch_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_ne
 		return r;
 	if (dst->type == REG_SCALAR && src.type == REG_SCALAR)
 		return branch_scalars(walk, insn, &src, taken, ret_next);
-	if ((dst->type == REG_VALUE_OR_NULL || dst->type == REG_RECORD_OR_NULL) &&
-	    is_null_check(insn))
+	if (may_be_null(dst) && is_null_check(insn))
 		return branch_null(walk, insn, taken, ret_next);
 	if (is_not_null(dst) && is_null_check(insn)) {
 		*ret_next = BPF_OP(insn->code) == BPF_JEQ ? walk->at + 1 : taken;

@@ -5,9 +5,11 @@
 #include <errno.h>
 
 #include "base/bpf_abi.h"
+#include "verifier/dynptr.h"
 #include "verifier/helpers.h"
 #include "verifier/internal.h"
 #include "verifier/packet.h"
+#include "verifier/special.h"
 
 #define ERRNO_MAX 4095 /* MAX_ERRNO, include/linux/err.h, Linux 6.12 */
 
@@ -19,7 +21,8 @@ struct call_check {
 	struct verifier_map shape; /* of that */
 	struct reg func;	   /* of ARG_FUNC */
 	uint32_t size;		   /* of ARG_RECORD_SIZE, or the most that ARG_SIZE may be */
-	uint32_t released;	   /* id of ARG_RECORD */
+	uint32_t released;	   /* reference of ARG_RECORD or ARG_DYNPTR_END */
+	uint32_t dynptr;	   /* id of ARG_DYNPTR */
 	bool found;		   /* ARG_KEY is the number of an element that there is */
 };
 
@@ -192,9 +195,24 @@ static int check_arg(struct walk *walk, struct call_check *check, int index)
 	case ARG_SIZE_OR_0:
 		return check_size(walk, check, regno, args[index - 1]);
 	case ARG_RECORD_SIZE:
+	case ARG_LENGTH:
 		return check_record_size(walk, check, regno);
 	case ARG_RECORD:
 		return check_record(walk, check, regno);
+	case ARG_DYNPTR:
+		return dynptr_use(walk, regno, DYNPTR_ANY, &check->dynptr);
+	case ARG_DYNPTR_LOCAL:
+	case ARG_DYNPTR_RECORD:
+		if (reg->type != REG_STACK && reg->type != REG_DYNPTR)
+			return bad_type(walk, regno, "fp, dynptr_ptr");
+		return dynptr_new(walk, regno,
+				  args[index] == ARG_DYNPTR_LOCAL ? DYNPTR_LOCAL : DYNPTR_RECORD);
+	case ARG_DYNPTR_END:
+		return dynptr_check_release(walk, regno, &check->released);
+	case ARG_LOCK:
+		return special_lock(walk, regno);
+	case ARG_LOCK_END:
+		return special_unlock(walk, regno);
 	case ARG_FUNC:
 		if (reg->type != REG_FUNC)
 			return bad_type(walk, regno, "func");
@@ -235,7 +253,7 @@ static int check_map_flags(struct walk *walk, const struct call_check *check)
 	return 0;
 }
 
-static int acquire(struct walk *walk, uint32_t id)
+int ref_acquire(struct walk *walk, uint32_t id)
 {
 	struct state *state = &walk->state;
 
@@ -302,9 +320,17 @@ static int set_result(struct walk *walk, const struct call_check *check)
 	}
 	if (check->row->ret == RET_VALUE_OR_NULL)
 		return 0;
+	if (check->row->ret == RET_SLICE_OR_NULL) {
+		*r0 = (struct reg){.type = REG_SLICE_OR_NULL,
+				   .id = r0->id,
+				   .dynptr = check->dynptr,
+				   .size = check->size,
+				   .r64 = range_const(0, 64)};
+		return 0;
+	}
 	r0->type = REG_RECORD_OR_NULL;
 	r0->size = check->size;
-	return acquire(walk, r0->id);
+	return ref_acquire(walk, r0->id);
 }
 
 /* What the function is given; the rest it must not read. Source: set_*_callback_state(),
@@ -315,6 +341,14 @@ static void callback_args(struct walk *walk, const struct call_check *check, str
 		reg_set_none(&args[i]);
 	if (check->id == BPF_FUNC_loop) {
 		reg_set_unknown(&args[1]);
+		args[2] = *walk_reg(walk, 3);
+		return;
+	}
+	if (check->id == BPF_FUNC_user_ringbuf_drain) {
+		args[1] = (struct reg){.type = REG_DYNPTR,
+				       .map = DYNPTR_LOCAL,
+				       .id = ++walk->last_id,
+				       .r64 = range_const(0, 64)};
 		args[2] = *walk_reg(walk, 3);
 		return;
 	}
@@ -413,6 +447,9 @@ static int call_helper(struct walk *walk, const struct bpf_insn *insn)
 
 	if (insn->src_reg || insn->dst_reg || insn->off)
 		return walk_fail(walk, -EINVAL, "BPF_CALL uses reserved fields\n");
+	if (walk->state.locked && check.id != BPF_FUNC_spin_unlock)
+		return walk_fail(walk, -EINVAL,
+				 "function calls are not allowed while holding a lock\n");
 	check.row = helper_row(check.id);
 	if (!check.row)
 		return refuse_id(walk, check.id);
@@ -432,8 +469,14 @@ static int call_helper(struct walk *walk, const struct bpf_insn *insn)
 		r = arg_format(walk, 3, 5);
 	if (r < 0)
 		return r;
+	if (check.id == BPF_FUNC_dynptr_from_mem && walk_reg(walk, 1)->type != REG_VALUE)
+		return walk_fail(walk, -EACCES,
+				 "Unsupported reg type %s for bpf_dynptr_from_mem data\n",
+				 reg_type_name(walk_reg(walk, 1)->type));
 	if (check.id == BPF_FUNC_tail_call)
 		r = check_tail_call(walk);
+	if (r == 0 && check.id == BPF_FUNC_tail_call)
+		r = func_tail_call(walk);
 	if (r < 0)
 		return r;
 	note_helper(walk, &check);
@@ -441,8 +484,10 @@ static int call_helper(struct walk *walk, const struct bpf_insn *insn)
 		r = call_back(walk, &check);
 	if (r == 0 && check.released)
 		r = release(walk, check.released);
+	if (r == 0 && check.row->args[0] == ARG_DYNPTR_END)
+		r = dynptr_release(walk, 1);
 	if (r == 0 && check.row->moves_packet)
-		r = packet_moved(walk);
+		r = packet_moved(&walk->state);
 	return r < 0 ? r : set_result(walk, &check);
 }
 

@@ -93,7 +93,8 @@ static bool reg_covers(struct cover *cover, const struct reg *a, const struct re
 	if (a->type == REG_SCALAR)
 		return scalar_covers(cover, a, b);
 	if (a->map != b->map || a->inner != b->inner || a->frame != b->frame || a->off != b->off ||
-	    !size_covers(cover, a, b) || !ids_match(&cover->ids, a->id, b->id))
+	    !size_covers(cover, a, b) || !ids_match(&cover->ids, a->id, b->id) ||
+	    !ids_match(&cover->ids, a->dynptr, b->dynptr))
 		return false;
 	return cover->how == COVERS_SAME ? ranges_same(&a->r64, &b->r64)
 					 : range_covers(&a->r64, &b->r64);
@@ -109,7 +110,7 @@ static bool byte_covers(enum covering how, uint8_t a, uint8_t b)
 	if (how == COVERS_SAME)
 		return a == b;
 	/* What never was written may be anything. */
-	return a == b || a == BYTE_NONE || (a == BYTE_MISC && b != BYTE_NONE);
+	return a == b || a == BYTE_NONE || (a == BYTE_MISC && b != BYTE_NONE && b != BYTE_DYNPTR);
 }
 
 static unsigned int spill_size(const struct slot *slot)
@@ -131,6 +132,9 @@ static bool slot_covers(struct cover *cover, const struct slot *a, const struct 
 	unsigned int size = spill_size(a);
 	bool any = size && is_any_number(cover, &a->spilled);
 
+	if (a->bytes[0] == BYTE_DYNPTR &&
+	    (b->bytes[0] != BYTE_DYNPTR || !reg_covers(cover, &a->spilled, &b->spilled)))
+		return false;
 	if (size && !any && (spill_size(b) != size || !reg_covers(cover, &a->spilled, &b->spilled)))
 		return false;
 	for (unsigned int i = any ? 0 : size; i < 8; i++) {
@@ -196,7 +200,8 @@ bool state_covers(const struct origins *origins, const struct state *a, const st
 	cover.origins = origins;
 	cover.how = how;
 	cover.ids.cnt = 0; /* the rest is written before it is read */
-	if (a->ref_cnt != b->ref_cnt)
+	if (a->ref_cnt != b->ref_cnt || a->locked != b->locked || a->lock_map != b->lock_map ||
+	    !ids_match(&cover.ids, a->lock_id, b->lock_id))
 		return false;
 	for (uint32_t i = a->caller_cnt + 1; i-- > 0;)
 		if (!frame_covers(&cover, state_frame(a, i), state_frame(b, i)))

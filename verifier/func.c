@@ -5,6 +5,8 @@
 #include <errno.h>
 
 #include "verifier/internal.h"
+#include "verifier/packet.h"
+#include "verifier/special.h"
 
 /* A frame for the function at @start, called from @call. Return: 0 or -errno */
 static int enter(struct walk *walk, struct state *state, uint32_t start, uint32_t call)
@@ -109,6 +111,35 @@ static int callback_exit(struct walk *walk, uint32_t *ret_next)
 	return explored_widen(walk, &walk->state, call);
 }
 
+int func_tail_call(struct walk *walk)
+{
+	const bool callback = walk->state.top.callback;
+	const uint32_t call = walk->state.top.call;
+	struct state other;
+	int r;
+
+	if (!walk->state.caller_cnt)
+		return 0;
+	r = state_copy(&other, &walk->state);
+	if (r < 0)
+		return r;
+	r = state_leave(&other);
+	/* The other program returns what it likes, and may have moved the packet. */
+	if (r == 0)
+		r = packet_moved(&other);
+	if (r == 0 && callback) {
+		other.returned = true;
+		r = explored_widen(walk, &other, call);
+	} else if (r == 0) {
+		reg_set_unknown(&other.top.regs[0]);
+	}
+	if (r < 0) {
+		state_deinit(&other);
+		return r;
+	}
+	return walk_push(walk, &other, callback ? call : call + 1);
+}
+
 /* Newer than Debian 12's header. Source: include/uapi/linux/bpf.h, Linux 6.18. */
 #define KPROBE_SESSION 56u
 #define UPROBE_SESSION 57u
@@ -161,10 +192,10 @@ int func_exit(struct walk *walk, uint32_t *ret_next)
 	int r;
 
 	if (!state->caller_cnt) {
-		r = check_released(walk, 0);
-		if (r < 0)
-			return r;
-		return check_return(walk);
+		r = special_check_unlocked(walk, "BPF_EXIT instruction in main prog");
+		if (r == 0)
+			r = check_released(walk, 0);
+		return r < 0 ? r : check_return(walk);
 	}
 	if (state->top.callback)
 		return callback_exit(walk, ret_next);

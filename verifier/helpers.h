@@ -24,14 +24,28 @@ enum helper_arg {
 	ARG_SIZE_OR_0,
 	ARG_RECORD_SIZE,   /* of a record to reserve: a constant */
 	ARG_RECORD,	   /* reserved, and released by this */
+	ARG_LENGTH,	   /* a constant: of the memory that is returned */
+	ARG_DYNPTR,	   /* there is one */
+	ARG_DYNPTR_LOCAL,  /* made by this, of memory */
+	ARG_DYNPTR_RECORD, /* made by this, of a record that must be released */
+	ARG_DYNPTR_END,	   /* such a one, released by this */
 	ARG_FUNC,	   /* called by the helper */
+	ARG_LOCK,	   /* of a value, taken by this */
+	ARG_LOCK_END,	   /* given back */
 	ARG_STACK_OR_NULL, /* handed to that function */
 	ARG_LONG_OUT,	   /* 8 aligned bytes, written by the helper */
 	ARG_CONST_STR,	   /* text with an end, which nobody can change */
 };
 
 /** enum helper_ret - RET_LENGTH: a negative errno, or at most the size that was given */
-enum helper_ret { RET_SCALAR, RET_VOID, RET_LENGTH, RET_VALUE_OR_NULL, RET_RECORD_OR_NULL };
+enum helper_ret {
+	RET_SCALAR,
+	RET_VOID,
+	RET_LENGTH,
+	RET_VALUE_OR_NULL,
+	RET_RECORD_OR_NULL,
+	RET_SLICE_OR_NULL,
+};
 
 /**
  * struct helper_row

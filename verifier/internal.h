@@ -227,12 +227,19 @@ int arg_format(struct walk *walk, uint32_t format, uint32_t len);
 /* alu.c */
 int alu_insn(struct walk *walk, const struct bpf_insn *insn);
 
+/* call.c */
+/** ref_acquire() - @id must be released. Return: 0 or -errno */
+int ref_acquire(struct walk *walk, uint32_t id);
+
 /* call.c: of a helper; func.c: functions of the program */
 int call_insn(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_next);
 int func_call(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_next);
 /** func_callback() - walk @func as helper @helper calls it, later; its registers are @regs[1..5] */
 int func_callback(struct walk *walk, const struct reg *func, uint32_t helper,
 		  const struct reg *regs);
+/** func_tail_call() - a function goes on as another program: what that returns is its caller's.
+ * Pushes that way */
+int func_tail_call(struct walk *walk);
 /** func_exit() - Return: 1 at the end of the path */
 int func_exit(struct walk *walk, uint32_t *ret_next);
 

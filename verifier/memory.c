@@ -8,6 +8,7 @@
 #include "verifier/context.h"
 #include "verifier/internal.h"
 #include "verifier/packet.h"
+#include "verifier/special.h"
 
 const char *reg_type_name(uint8_t type)
 {
@@ -23,6 +24,9 @@ const char *reg_type_name(uint8_t type)
 		[REG_VALUE_OR_NULL] = "map_value_or_null",
 		[REG_RECORD] = "ringbuf_mem",
 		[REG_RECORD_OR_NULL] = "ringbuf_mem_or_null",
+		[REG_SLICE] = "mem",
+		[REG_SLICE_OR_NULL] = "mem_or_null",
+		[REG_DYNPTR] = "dynptr_ptr",
 		[REG_PACKET] = "pkt",
 		[REG_PACKET_META] = "pkt_meta",
 		[REG_PACKET_END] = "pkt_end",
@@ -64,10 +68,11 @@ struct block {
 
 static struct block block_of(const struct walk *walk, const struct reg *reg)
 {
-	const struct verifier_map map = walk_map(walk, reg);
+	struct verifier_map map;
 
-	if (reg->type == REG_RECORD)
+	if (reg->type == REG_RECORD || reg->type == REG_SLICE)
 		return (struct block){"memory, mem", reg->size, true, true};
+	map = walk_map(walk, reg);
 	if (reg->type == REG_KEY)
 		return (struct block){"map key, key", map.key_size, true, false};
 	return (struct block){"map value, value", map.value_size, !(map.flags & BPF_F_WRONLY_PROG),
@@ -110,7 +115,10 @@ static int block_access(struct walk *walk, const struct reg *reg, uint32_t regno
 				 block.name, block.size, (long long)(at_least ? min : max),
 				 (unsigned long long)size, regno, at_least ? "min" : "max");
 	}
-	return 0;
+	if (reg->type != REG_VALUE || reg->inner)
+		return 0;
+	return special_check_access(walk, &walk->prog->maps[reg->map].fields, min,
+				    max + (int64_t)size);
 }
 
 /* @ret_access: what kind of thing it is, CONTEXT_YES for a number */
@@ -223,6 +231,7 @@ int memory_load(struct walk *walk, const struct bpf_insn *insn)
 	case REG_KEY:
 	case REG_VALUE:
 	case REG_RECORD:
+	case REG_SLICE:
 		r = block_access(walk, &reg, insn->src_reg, insn->off, size, false);
 		if (r == 0 && !read_contents(walk, &reg, insn->off, size, is_signed, dst))
 			reg_set_bounded(dst, size, is_signed);
@@ -259,6 +268,7 @@ int memory_store(struct walk *walk, const struct bpf_insn *insn)
 	case REG_KEY:
 	case REG_VALUE:
 	case REG_RECORD:
+	case REG_SLICE:
 		return block_access(walk, &reg, insn->dst_reg, insn->off, size, true);
 	case REG_CTX:
 		return context_reach(walk, &reg, insn->off, size, true, &access);
@@ -320,6 +330,11 @@ static int atomic_place(struct walk *walk, const struct bpf_insn *insn, unsigned
 					 reg.off + insn->off, size);
 		r = block_access(walk, &reg, insn->dst_reg, insn->off, size, true);
 		return r < 0 ? r : block_access(walk, &reg, insn->dst_reg, insn->off, size, false);
+	case REG_SLICE:
+		/* It may begin anywhere, and one across two cache lines stops the machine. */
+		return walk_fail(walk, -EOPNOTSUPP,
+				 "not supported by this verifier: atomic operation on memory of a "
+				 "dynptr\n");
 	case REG_CTX:
 	case REG_PACKET:
 	case REG_PACKET_META:
@@ -369,6 +384,7 @@ int memory_range(struct walk *walk, uint32_t regno, uint64_t min, uint64_t max, 
 	case REG_KEY:
 	case REG_VALUE:
 	case REG_RECORD:
+	case REG_SLICE:
 		return block_access(walk, &reg, regno, 0, max, write);
 	case REG_PACKET:
 	case REG_PACKET_META:

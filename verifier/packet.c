@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "verifier/context.h"
+#include "verifier/special.h"
 
 #define PACKET_MAX 0xffffu /* MAX_PACKET_OFF */
 
@@ -53,9 +54,9 @@ static void drop(struct reg *reg, void *data)
 	reg_set_none(reg);
 }
 
-int packet_moved(struct walk *walk)
+int packet_moved(struct state *state)
 {
-	return state_each_if(&walk->state, is_of_packet, NULL, drop, NULL);
+	return state_each_if(state, is_of_packet, NULL, drop, NULL);
 }
 
 /* The same packet, from the same variable offset. */
@@ -189,6 +190,8 @@ int packet_load(struct walk *walk, const struct bpf_insn *insn)
 	r = read_reg(walk, 6);
 	if (r == 0 && walk->state.ref_cnt)
 		r = walk_fail(walk, -EINVAL, "BPF_LD_[ABS|IND] would lead to reference leak\n");
+	if (r == 0)
+		r = special_check_unlocked(walk, "BPF_LD_[ABS|IND]");
 	if (r == 0 && (context->type != REG_CTX || context->off))
 		r = walk_fail(walk, -EINVAL,
 			      "at the time of BPF_LD_ABS|IND R6 != pointer to skb\n");

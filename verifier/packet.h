@@ -34,7 +34,7 @@ int packet_check_arg(struct walk *walk, const struct reg *reg, bool takes_packet
 
 /** packet_moved() - a helper has changed it: nothing is known of where it is. Return: 0 or -ENOMEM
  */
-int packet_moved(struct walk *walk);
+int packet_moved(struct state *state);
 
 /**
  * packet_branch() - a comparison of a pointer into a packet with the end of what may be read

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "verifier/dynptr.h"
 #include "verifier/internal.h"
 
 /**
@@ -87,8 +88,12 @@ static void break_spill(struct slot *slot)
 
 static int set_bytes(struct walk *walk, uint32_t index, int off, unsigned int size, uint8_t type)
 {
-	struct frame *frame = state_own(&walk->state, index);
+	struct frame *frame;
+	int r = dynptr_take_place(walk, index, off, size);
 
+	if (r < 0)
+		return r;
+	frame = state_own(&walk->state, index);
 	for (int i = off; frame && i < off + (int)size; i++) {
 		struct slot *slot = frame_slot(frame, i);
 
@@ -136,12 +141,30 @@ static void note_unwritten(struct walk *walk, const struct place *place, unsigne
 			walk->facts->reads_unwritten = true;
 }
 
+/* Nobody but helpers looks into dynptrs. */
+static int check_no_dynptr(struct walk *walk, const struct place *place, uint32_t regno,
+			   unsigned int size)
+{
+	unsigned int len = (unsigned int)(place->max - place->min) + size;
+	int off = dynptr_find(walk, place->frame, place->min, len);
+
+	if (!off)
+		return 0;
+	return walk_fail(walk, -EACCES, "invalid read from stack R%u off %d+%d size %u\n", regno,
+			 place->min, off - place->min, size);
+}
+
 static int spill(struct walk *walk, const struct place *place, unsigned int size,
 		 const struct reg *value)
 {
-	struct frame *frame = state_own(&walk->state, place->frame);
-	struct slot *slot = frame ? frame_slot(frame, place->min) : NULL;
+	struct frame *frame;
+	struct slot *slot;
+	int r = dynptr_take_place(walk, place->frame, place->min, size);
 
+	if (r < 0)
+		return r;
+	frame = state_own(&walk->state, place->frame);
+	slot = frame ? frame_slot(frame, place->min) : NULL;
 	if (!slot)
 		return -ENOMEM;
 	break_spill(slot);
@@ -225,6 +248,9 @@ int stack_load(struct walk *walk, const struct reg *at, uint32_t regno, int insn
 
 	if (r < 0)
 		return r;
+	r = check_no_dynptr(walk, &place, regno, size);
+	if (r < 0)
+		return r;
 	note_read(walk, place.frame, place.min, (unsigned int)(place.max - place.min) + size);
 	slot = frame_peek(state_frame(&walk->state, place.frame), place.min);
 	if (place.min == place.max && slot->bytes[0] == BYTE_SPILL) {
@@ -275,6 +301,12 @@ int stack_range(struct walk *walk, const struct reg *at, uint32_t regno, uint64_
 
 	r = locate(walk, at, regno, 0, max, write, &place);
 	if (r < 0 || !max)
+		return r;
+	if (write && place.min == place.max && dynptr_find(walk, place.frame, place.min, size))
+		return walk_fail(walk, -EACCES, "potential write to dynptr at off=%d disallowed\n",
+				 dynptr_find(walk, place.frame, place.min, size));
+	r = check_no_dynptr(walk, &place, regno, size);
+	if (r < 0)
 		return r;
 	if (!write || place.min != place.max || min != max)
 		note_unwritten(walk, &place, size);

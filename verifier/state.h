@@ -38,6 +38,9 @@ enum reg_type {
 	REG_VALUE_OR_NULL, /* what a lookup returned; @id tells which lookup */
 	REG_RECORD,	   /* of a ring buffer, reserved under reference @id */
 	REG_RECORD_OR_NULL,
+	REG_SLICE, /* memory that dynptr @dynptr leads to */
+	REG_SLICE_OR_NULL,
+	REG_DYNPTR, /* one that is not the program's, or half of one on the stack, see dynptr.h */
 	REG_PACKET, /* into a packet, see packet.h; @id tells what was added that is no constant */
 	REG_PACKET_META,
 	REG_PACKET_END,
@@ -49,7 +52,9 @@ enum reg_type {
  * @map: index of the map; REG_FUNC: its first instruction
  * @inner: it is one that was found in that map, or of one
  * @id: REG_*_OR_NULL, REG_RECORD: which call it came from. Scalars: those that share one are equal.
- * @size: REG_RECORD: bytes; REG_PACKET, REG_PACKET_META: how many there are, less @off
+ * @dynptr: REG_SLICE*: id of its dynptr; REG_DYNPTR: reference by which it is held, 0 for none. The
+ *	latter's @map is its kind, @off how far into it
+ * @size: REG_RECORD, REG_SLICE: bytes; REG_PACKET, REG_PACKET_META: how many there are, less @off
  * @off: pointers: constant part of the offset
  * @origin: scalars, see origin.h
  * @r64, @r32: scalar: the value and its lower half. Pointers: @r64 is the variable part of the
@@ -58,18 +63,18 @@ enum reg_type {
 struct reg {
 	uint8_t type, frame;
 	bool inner;
-	uint32_t map, id, size;
+	uint32_t map, id, dynptr, size;
 	int32_t off;
 	uint32_t origin;
 	struct range r64, r32;
 };
 
-enum byte_type { BYTE_NONE, BYTE_SPILL, BYTE_MISC, BYTE_ZERO };
+enum byte_type { BYTE_NONE, BYTE_SPILL, BYTE_MISC, BYTE_ZERO, BYTE_DYNPTR };
 
 /**
  * struct slot - eight bytes of stack
  * @spilled: valid when the lowest byte is BYTE_SPILL; with four bytes of that it is a number of 32
- * bits
+ * bits. With BYTE_DYNPTR, which all eight are then, it is a REG_DYNPTR.
  */
 struct slot {
 	uint8_t bytes[8];
@@ -100,13 +105,15 @@ struct frame {
  *of the callback in which it did, 0 for none
  * @unrolled, @may_gotos: callbacks entered, may_goto passed
  * @returned: a callback has just ended; the call goes on
+ * @locked: the lock of a value of map @lock_map, found by call @lock_id, is held
  */
 struct state {
 	struct frame top;
 	struct frame *callers[FRAMES - 1];
 	uint32_t caller_cnt;
 	uint32_t ref_cnt, unrolled, may_gotos;
-	bool returned;
+	bool returned, locked;
+	uint32_t lock_map, lock_id;
 	uint64_t written[FRAMES];
 	struct {
 		uint32_t id, at, callback;

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "verifier/disasm.h"
+#include "verifier/dynptr.h"
 #include "verifier/internal.h"
 
 #define COLUMN	  40u
@@ -117,7 +118,8 @@ static void add_pointer(struct line *line, const struct walk *walk, const struct
 		add(line, "%soff=%d", sep, reg->off);
 		sep = ",";
 	}
-	if (reg->type == REG_RECORD || reg->type == REG_RECORD_OR_NULL) {
+	if (reg->type == REG_RECORD || reg->type == REG_RECORD_OR_NULL || reg->type == REG_SLICE ||
+	    reg->type == REG_SLICE_OR_NULL) {
 		add(line, "%ssz=%u", sep, reg->size);
 		sep = ",";
 	}
@@ -152,12 +154,29 @@ static void add_reg(struct line *line, const struct walk *walk, const struct reg
 	}
 }
 
+/* Once for both halves. */
+static void add_dynptr(struct line *line, const struct reg *half, int off)
+{
+	if (half->off)
+		return;
+	add(line, " fp%d=dynptr_%s(id=%u", off, half->map == DYNPTR_RECORD ? "ringbuf" : "local",
+	    half->id);
+	if (half->dynptr)
+		add(line, ",ref_id=%u", half->dynptr);
+	add(line, ",dynptr_id=1)"); /* for which Linux 6.18 takes that it is the lower half */
+}
+
 static void add_slot(struct line *line, const struct walk *walk, const struct slot *slot, int off)
 {
 	static const char letters[] = {
 		[BYTE_NONE] = '?', [BYTE_SPILL] = 'm', [BYTE_MISC] = 'm', [BYTE_ZERO] = '0'};
 	char bytes[9] = {0};
 	bool any = false;
+
+	if (slot->bytes[0] == BYTE_DYNPTR) {
+		add_dynptr(line, &slot->spilled, off);
+		return;
+	}
 
 	if (slot->bytes[0] == BYTE_SPILL && slot->bytes[7] == BYTE_SPILL) {
 		add(line, " fp%d=", off);
@@ -190,6 +209,8 @@ static void add_state(struct line *line, const struct walk *walk, uint32_t index
 		if (slots >> i & 1)
 			add_slot(line, walk, frame_peek(frame, -8 * (int)(i + 1)),
 				 -8 * (int)(i + 1));
+	for (uint32_t i = 0; i < walk->state.ref_cnt; i++)
+		add(line, i ? ",%u" : " refs=%u", walk->state.refs[i].id);
 }
 
 bool steps_wanted(const struct walk *walk)

@@ -13,6 +13,7 @@
 
 #include "verifier/context.h"
 #include "verifier/internal.h"
+#include "verifier/special.h"
 #include "verifier/steps.h"
 #include "verifier/packet.h"
 
@@ -318,12 +319,14 @@ static int check_kind(struct walk *walk)
 static int prepare(struct walk *walk)
 {
 	uint32_t cnt = walk->prog->cnt;
+	int r;
 
 	walk->insns = calloc(cnt, sizeof(*walk->insns));
 	walk->explored = calloc(cnt, sizeof(*walk->explored));
 	if (!walk->insns || !walk->explored)
 		return -ENOMEM;
-	return cfg_check(walk);
+	r = special_check_maps(walk);
+	return r < 0 ? r : cfg_check(walk);
 }
 
 static void say_stacks(struct walk *walk)

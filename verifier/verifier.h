@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/btf_fields.h"
+
 /* BPF_LOG_*, include/linux/bpf_verifier.h, Linux 6.12 */
 #define VERIFIER_LOG_LEVEL1 1u
 #define VERIFIER_LOG_LEVEL2 2u
@@ -26,6 +28,7 @@ struct verifier_shape {
 /**
  * struct verifier_map - a map the program names
  * @flags: as in BPF_MAP_CREATE
+ * @fields: what its values have in them besides data
  * @contents: its only value, borrowed, if nobody can change that any more (frozen, and read-only
  *for programs), else NULL: what is read of it is known
  */
@@ -33,6 +36,7 @@ struct verifier_map {
 	uint32_t type, key_size, value_size, max_entries, flags;
 	const unsigned char *contents;
 	struct verifier_shape inner;
+	struct btf_fields fields;
 };
 
 /**

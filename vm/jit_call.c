@@ -61,6 +61,11 @@ static const uint8_t argument_cnts[] = {
 	[BPF_FUNC_ringbuf_submit] = ARGUMENTS(2),
 	[BPF_FUNC_ringbuf_discard] = ARGUMENTS(2),
 	[BPF_FUNC_ringbuf_query] = ARGUMENTS(2),
+	[BPF_FUNC_dynptr_from_mem] = ARGUMENTS(4),
+	[BPF_FUNC_ringbuf_reserve_dynptr] = ARGUMENTS(4),
+	[BPF_FUNC_ringbuf_submit_dynptr] = ARGUMENTS(2),
+	[BPF_FUNC_ringbuf_discard_dynptr] = ARGUMENTS(2),
+	[BPF_FUNC_dynptr_data] = ARGUMENTS(3),
 };
 
 static unsigned argument_cnt(uint32_t helper)

@@ -24,7 +24,7 @@ teardown() { common_teardown; }
 
 @test "with both placements allowed they run in the process, and its kernel half is right too" {
 	echo '{"prefer": "user"}' >"$DIR/both.json"
-	timeout -k 5 60 "$BPFSHIMD" --run --unprivileged --policy "$DIR/both.json" -- "$DIR/tails" 20000 2 >"$DIR/both"
+	timeout -k 5 60 "$BPFSHIMD" --run --unprivileged --policy "$DIR/both.json" -- "$DIR/tails" 500000 2 >"$DIR/both"
 	[ "$(grep -c right "$DIR/both")" -eq 8 ]
 	ours "$DIR/tails" 20000 >"$DIR/ours"
 	[ "$(grep -c right "$DIR/ours")" -eq 8 ]

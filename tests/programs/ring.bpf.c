@@ -11,6 +11,7 @@
 
 #define EINVAL 22
 #define EAGAIN 11
+#define E2BIG  7
 
 volatile struct ring_totals totals;
 
@@ -104,6 +105,51 @@ int BPF_KPROBE(on_pair, __u64 thread, __u64 number)
 	if (first) {
 		fill(first, thread, number, 0, RING_FIRST);
 		bpf_ringbuf_submit(first, 0);
+	}
+	return 0;
+}
+
+/* How a dynptr answers to what is not in it. Its bytes are the event's, @size of them. */
+static __always_inline bool answers_right(const struct bpf_dynptr *dynptr, __u32 size)
+{
+	__u64 word = 0;
+
+	return bpf_dynptr_read(&word, 8, dynptr, size - 7, 0) == -E2BIG &&
+	       bpf_dynptr_write(dynptr, size, &word, 1, 0) == -E2BIG &&
+	       bpf_dynptr_write(dynptr, 0, &word, 1, 1) == -EINVAL &&
+	       !bpf_dynptr_data(dynptr, size - 3, 4) &&
+	       bpf_dynptr_read(&word, 4, dynptr, 0, 0) == 0;
+}
+
+/* ring_dynptr(thread, number): as long as its number says; every eighth is thrown away, unless all
+ * are to be kept */
+SEC("uprobe")
+int BPF_KPROBE(on_dynptr, __u64 thread, __u64 number)
+{
+	__u32 size = RING_HEAD + (number % RING_FILL);
+	struct ring_event event;
+	struct bpf_dynptr dynptr;
+	__u32 *kind;
+
+	fill(&event, thread, number, 0, RING_OUTPUT);
+	if (bpf_ringbuf_reserve_dynptr(&events, size, 0, &dynptr)) {
+		failed(RING_DYNPTR);
+		bpf_ringbuf_discard_dynptr(&dynptr, 0);
+		return 0;
+	}
+	if (bpf_dynptr_write(&dynptr, 0, &event, RING_HEAD, 0) ||
+	    bpf_dynptr_write(&dynptr, RING_HEAD, event.words, number % RING_FILL, 0))
+		__sync_fetch_and_add(&totals.strange, 1);
+	kind = bpf_dynptr_data(&dynptr, __builtin_offsetof(struct ring_event, kind), 4);
+	if (kind)
+		*kind = RING_DYNPTR;
+	if (!answers_right(&dynptr, size))
+		__sync_fetch_and_add(&totals.strange, 1);
+	if (number % 8 == 3 && !totals.keep) {
+		bpf_ringbuf_discard_dynptr(&dynptr, 0);
+		__sync_fetch_and_add(&totals.discarded[RING_DYNPTR], 1);
+	} else {
+		bpf_ringbuf_submit_dynptr(&dynptr, 0);
 	}
 	return 0;
 }

@@ -29,6 +29,7 @@
 void ring_output(uint64_t thread, uint64_t number);
 void ring_reserve(uint64_t thread, uint64_t number);
 void ring_pair(uint64_t thread, uint64_t number);
+void ring_dynptr(uint64_t thread, uint64_t number);
 void ring_query(void);
 
 __attribute__((noinline)) void ring_output(uint64_t thread, uint64_t number)
@@ -42,6 +43,11 @@ __attribute__((noinline)) void ring_reserve(uint64_t thread, uint64_t number)
 }
 
 __attribute__((noinline)) void ring_pair(uint64_t thread, uint64_t number)
+{
+	__asm__ volatile("nop; nop; nop; nop; nop" : : "r"(thread), "r"(number) : "memory");
+}
+
+__attribute__((noinline)) void ring_dynptr(uint64_t thread, uint64_t number)
 {
 	__asm__ volatile("nop; nop; nop; nop; nop" : : "r"(thread), "r"(number) : "memory");
 }
@@ -72,9 +78,10 @@ static void *call_all(void *arg)
 	uint64_t thread = (uintptr_t)arg;
 
 	for (uint64_t i = 0; i < calls; i++) {
-		ring_output(thread, i * 3);
-		ring_reserve(thread, i * 3 + 1);
-		ring_pair(thread, i * 3 + 2);
+		ring_output(thread, i * 5);
+		ring_reserve(thread, i * 5 + 1);
+		ring_pair(thread, i * 5 + 2);
+		ring_dynptr(thread, i * 5 + 3);
 		if (i % 64 == 0)
 			ring_query();
 	}
@@ -85,7 +92,8 @@ static void *call_all(void *arg)
 static int receive(void *context, void *data, size_t size)
 {
 	const struct ring_event *event = data;
-	const int whole = event->kind != RING_OUTPUT && event->kind != RING_BETWEEN;
+	const int whole = event->kind != RING_OUTPUT && event->kind != RING_BETWEEN &&
+			  event->kind != RING_DYNPTR;
 	uint64_t order;
 
 	if (delay_us)
@@ -136,6 +144,7 @@ static struct bpf_object *load(const char *program)
 	if (attach(object, "on_output", "ring_output") < 0 ||
 	    attach(object, "on_reserve", "ring_reserve") < 0 ||
 	    attach(object, "on_pair", "ring_pair") < 0 ||
+	    attach(object, "on_dynptr", "ring_dynptr") < 0 ||
 	    attach(object, "on_query", "ring_query") < 0)
 		return NULL;
 	return object;
@@ -196,7 +205,8 @@ static int say(const char *what, int right)
 
 static int judge(struct bpf_object *object)
 {
-	static const char *const names[] = {"output", "reserved", "first", "second", "between"};
+	static const char *const names[] = {"output", "reserved", "first",
+					    "second", "between",  "dynptr"};
 	struct ring_totals totals = totals_of(object);
 	int wrong = 0;
 

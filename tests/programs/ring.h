@@ -9,7 +9,15 @@
 #define RING_FILL    64 /* bytes: the most that follow the head of a record */
 
 /* How a record was written. */
-enum ring_kind { RING_OUTPUT, RING_RESERVED, RING_FIRST, RING_SECOND, RING_BETWEEN, RING_KINDS };
+enum ring_kind {
+	RING_OUTPUT,
+	RING_RESERVED,
+	RING_FIRST,
+	RING_SECOND,
+	RING_BETWEEN,
+	RING_DYNPTR,
+	RING_KINDS
+};
 
 /* number: of the call in its thread; which: of the record in the call */
 struct ring_event {

@@ -6,7 +6,7 @@
  * every machine tries the same.
  *
  * A frame: r6 to r8 are numbers, r9 points to DATA's value, r0 to r5 are free between two pieces.
- * The stack has eight numbers, a key, a pointer into the caller's stack and a counter.
+ * The stack has eight numbers, a key, a pointer into the caller's stack, a counter and a dynptr.
  */
 #pragma once
 
@@ -24,6 +24,7 @@
 #define MIX_KEY	    (-88)
 #define MIX_CALLER  (-96)
 #define MIX_COUNTER (-104)
+#define MIX_DYNPTR  (-120)
 
 enum {
 	MIX_DATA, /* the two whose value needs no lookup */
@@ -423,6 +424,84 @@ static inline void mix_ring(struct mix *mix)
 	mix->insns[jump].off = (int16_t)(mix->cnt - jump - 1);
 }
 
+/* Bytes of the dynptr or of where they come from: some are behind its end. */
+static inline void mix_dynptr_bytes(struct mix *mix)
+{
+	const uint32_t size = mix_below(mix, 17), what = mix_below(mix, 6);
+	const int32_t flags = mix_chance(mix, 5);
+
+	MIX_PUT(mix, INSN_MOV64_REG(0, mix_reg(mix)));
+	if (mix_chance(mix, 90))
+		MIX_PUT(mix, INSN_ALU64_IMM(BPF_AND, 0, mix_chance(mix, 70) ? 31 : 63));
+	if (what < 2) {
+		mix_stack_address(mix, 1, -64 + (int32_t)mix_below(mix, 48));
+		MIX_PUT(mix, INSN_MOV64_IMM(2, (int32_t)size));
+		mix_stack_address(mix, 3, MIX_DYNPTR);
+		MIX_PUT(mix, INSN_MOV64_REG(4, 0));
+		MIX_PUT(mix, INSN_MOV64_IMM(5, flags));
+		MIX_PUT(mix, INSN_CALL(BPF_FUNC_dynptr_read));
+		mix_take(mix);
+		return;
+	}
+	mix_stack_address(mix, 1, MIX_DYNPTR);
+	MIX_PUT(mix, INSN_MOV64_REG(2, 0));
+	if (what < 4) {
+		MIX_PUT(mix, INSN_MOV64_REG(3, what == 2 ? 9 : 10));
+		MIX_PUT(mix, INSN_ALU64_IMM(BPF_ADD, 3,
+					    (what == 2 ? 0 : -64) + (int32_t)mix_below(mix, 48)));
+		MIX_PUT(mix, INSN_MOV64_IMM(4, (int32_t)size));
+		MIX_PUT(mix, INSN_MOV64_IMM(5, flags));
+		MIX_PUT(mix, INSN_CALL(BPF_FUNC_dynptr_write));
+		mix_take(mix);
+		return;
+	}
+	MIX_PUT(mix, INSN_MOV64_IMM(3, 8));
+	MIX_PUT(mix, INSN_CALL(BPF_FUNC_dynptr_data));
+	MIX_PUT(mix, INSN_JMP_IMM(BPF_JEQ, 0, 0, 2));
+	MIX_PUT(mix, INSN_STX(BPF_W, 0, mix_reg(mix), (int16_t)mix_below(mix, 5)));
+	MIX_PUT(mix, INSN_LDX(BPF_H, mix_reg(mix), 0, (int16_t)mix_below(mix, 7)));
+}
+
+/* Of DATA's value, or of a record as long as only the machine knows. */
+static inline void mix_dynptr(struct mix *mix)
+{
+	const bool record = mix_chance(mix, 60);
+	/* More than there is room for, and more than there may be. */
+	const int32_t more = mix_chance(mix, 90) ? 0 : mix_chance(mix, 50) ? 1 << 12 : 1 << 24;
+
+	MIX_PUT(mix, INSN_MOV64_REG(2, mix_reg(mix)));
+	MIX_PUT(mix, INSN_ALU64_IMM(BPF_AND, 2, record ? 56 : 63));
+	MIX_PUT(mix, INSN_STX(BPF_DW, 10, 2, MIX_KEY));
+	if (record) {
+		MIX_PUT(mix, INSN_ALU64_IMM(BPF_OR, 2, more));
+		mix_load_map(mix, 1, MIX_RING);
+	} else {
+		MIX_PUT(mix, INSN_MOV64_REG(1, 9));
+	}
+	MIX_PUT(mix, INSN_MOV64_IMM(3, mix_chance(mix, 5)));
+	mix_stack_address(mix, 4, MIX_DYNPTR);
+	MIX_PUT(mix,
+		INSN_CALL(record ? BPF_FUNC_ringbuf_reserve_dynptr : BPF_FUNC_dynptr_from_mem));
+	mix_take(mix);
+	if (record) { /* all of it: what a record had before is chance */
+		mix_stack_address(mix, 1, MIX_DYNPTR);
+		MIX_PUT(mix, INSN_MOV64_IMM(2, 0));
+		MIX_PUT(mix, INSN_MOV64_REG(3, 9));
+		MIX_PUT(mix, INSN_LDX(BPF_DW, 4, 10, MIX_KEY));
+		MIX_PUT(mix, INSN_MOV64_IMM(5, 0));
+		MIX_PUT(mix, INSN_CALL(BPF_FUNC_dynptr_write));
+		mix_take(mix);
+	}
+	for (uint32_t i = mix_below(mix, 4); i; i--)
+		mix_dynptr_bytes(mix);
+	if (!record)
+		return;
+	mix_stack_address(mix, 1, MIX_DYNPTR);
+	MIX_PUT(mix, INSN_MOV64_IMM(2, (int32_t)mix_below(mix, 3)));
+	MIX_PUT(mix, INSN_CALL(mix_chance(mix, 70) ? BPF_FUNC_ringbuf_submit_dynptr
+						   : BPF_FUNC_ringbuf_discard_dynptr));
+}
+
 static inline void mix_helper(struct mix *mix)
 {
 	static const uint8_t plain[] = {
@@ -591,8 +670,10 @@ static inline void mix_piece(struct mix *mix)
 		mix_nested(mix);
 	else if (kind < 75)
 		mix_keyless(mix);
-	else if (kind < 80)
+	else if (kind < 78)
 		mix_ring(mix);
+	else if (kind < 80)
+		mix_dynptr(mix);
 	else if (kind < 83)
 		mix_helper(mix);
 	else if (kind < 85)

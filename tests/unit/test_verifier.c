@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/verifier_cases.h"
+#include "tests/unit/verifier_dynptr.h"
 #include "tests/unit/verifier_flow.h"
 #include "tests/unit/verifier_inner.h"
 #include "tests/unit/verifier_values.h"
@@ -76,6 +77,12 @@ static void test_inner(void **state)
 {
 	(void)state;
 	assert_int_equal(check_cases(verifier_inner_cases, ARRAY_SIZE(verifier_inner_cases)), 0);
+}
+
+static void test_dynptrs(void **state)
+{
+	(void)state;
+	assert_int_equal(check_cases(verifier_dynptr_cases, ARRAY_SIZE(verifier_dynptr_cases)), 0);
 }
 
 /* A program of any length. */
@@ -288,9 +295,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_fetched),	  cmocka_unit_test(test_verdicts),
 		cmocka_unit_test(test_values),	  cmocka_unit_test(test_flow),
-		cmocka_unit_test(test_length),	  cmocka_unit_test(test_backwards),
-		cmocka_unit_test(test_explosion), cmocka_unit_test(test_log),
-		cmocka_unit_test(test_facts),	  cmocka_unit_test(test_inner),
+		cmocka_unit_test(test_dynptrs),	  cmocka_unit_test(test_length),
+		cmocka_unit_test(test_backwards), cmocka_unit_test(test_explosion),
+		cmocka_unit_test(test_log),	  cmocka_unit_test(test_facts),
+		cmocka_unit_test(test_inner),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,6 +22,7 @@
 
 #include "base/sys.h"
 #include "tests/unit/verifier_cases.h"
+#include "tests/unit/verifier_dynptr.h"
 #include "tests/unit/verifier_flow.h"
 #include "tests/unit/verifier_gen.h"
 #include "tests/unit/verifier_inner.h"
@@ -98,9 +99,8 @@ static uint32_t find_funcs(const struct bpf_insn *insns, uint32_t cnt, struct bp
 static void fill_and_freeze(int fd, const unsigned char *contents)
 {
 	uint32_t zero = 0;
-	union bpf_attr attr = {.map_fd = (uint32_t)fd,
-			       .key = (uintptr_t)&zero,
-			       .value = (uintptr_t)contents};
+	union bpf_attr attr = {
+		.map_fd = (uint32_t)fd, .key = (uintptr_t)&zero, .value = (uintptr_t)contents};
 
 	assert_int_equal(sys_bpf(BPF_MAP_UPDATE_ELEM, &attr, sizeof(attr)), 0);
 	attr = (union bpf_attr){.map_fd = (uint32_t)fd};
@@ -313,6 +313,23 @@ static void test_cases(void **state)
 	assert_int_equal(compare_cases(verifier_value_cases, ARRAY_SIZE(verifier_value_cases)), 0);
 	assert_int_equal(compare_cases(verifier_flow_cases, ARRAY_SIZE(verifier_flow_cases)), 0);
 	assert_int_equal(compare_cases(verifier_inner_cases, ARRAY_SIZE(verifier_inner_cases)), 0);
+	assert_int_equal(compare_cases(verifier_dynptr_cases, ARRAY_SIZE(verifier_dynptr_cases)),
+			 0);
+}
+
+/* What is said of dynptrs is what the kernel says. */
+static void test_words(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(verifier_dynptr_cases); i++) {
+		const struct verifier_case *test = &verifier_dynptr_cases[i];
+
+		if (!test->log || test->error == -EOPNOTSUPP)
+			continue;
+		assert_int_equal(ask_kernel(test->insns, case_cnt(test), true, 1), test->error);
+		if (!strstr(kernel_log, test->log))
+			fail_msg("%s: \"%s\" is not in %s", test->name, test->log, kernel_log);
+	}
 }
 
 static void test_generated(void **state)
@@ -365,6 +382,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cases),
+		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_generated),
 	};
 

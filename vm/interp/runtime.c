@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "vm/interp/run.h"
+#include "vm/runtime/dynptr.h"
 #include "vm/runtime/helpers.h"
 #include "vm/runtime/map.h"
 
@@ -18,7 +19,7 @@
 #define RDONLY	   (1u << 7) /* BPF_F_RDONLY_PROG */
 #define WRONLY	   (1u << 8) /* BPF_F_WRONLY_PROG */
 
-enum result { RESULT_NUMBER, RESULT_VALUE, RESULT_RECORD };
+enum result { RESULT_NUMBER, RESULT_VALUE, RESULT_RECORD, RESULT_DYNPTR };
 
 /**
  * struct signature - what a helper takes, a letter for each of r1 to r5, and what it gives
@@ -26,6 +27,7 @@ enum result { RESULT_NUMBER, RESULT_VALUE, RESULT_RECORD };
  *	i bytes, to be read, whose number is in the next register; o the same, to be written
  *	n a number of 64 bits, to be written; s text up to its end
  *	f function; r record; . anything
+ *	d dynptr to be made; D one; R one of a record, which is given back
  */
 struct signature {
 	const char *args;
@@ -78,6 +80,13 @@ static const struct signature signatures[INTERP_HELPERS] = {
 	[BPF_FUNC_loop] = {".f.."},
 	[BPF_FUNC_strncmp] = {"i.s"},
 	[BPF_FUNC_map_lookup_percpu_elem] = {"mk.", RESULT_VALUE},
+	[BPF_FUNC_dynptr_from_mem] = {"o..d"},
+	[BPF_FUNC_ringbuf_reserve_dynptr] = {"m..d", RESULT_DYNPTR},
+	[BPF_FUNC_ringbuf_submit_dynptr] = {"R."},
+	[BPF_FUNC_ringbuf_discard_dynptr] = {"R."},
+	[BPF_FUNC_dynptr_read] = {"o.D.."},
+	[BPF_FUNC_dynptr_write] = {"D.i.."},
+	[BPF_FUNC_dynptr_data] = {"D.."},
 	[BPF_FUNC_ktime_get_tai_ns] = {""},
 };
 
@@ -201,6 +210,15 @@ static bool allows_text(const struct interp_run *run, uint64_t address)
 	return false;
 }
 
+/* That there is one, of memory that is the program's. */
+static bool is_dynptr(struct interp_run *run, uint64_t address)
+{
+	const struct rt_dynptr *dynptr = (const void *)address;
+
+	return interp_allows(run, address, sizeof(*dynptr), true) &&
+	       (!dynptr->data || interp_allows(run, dynptr->data, dynptr->size, true));
+}
+
 static bool check_argument(struct interp_run *run, char kind, const uint64_t *arg,
 			   const struct region_map **map)
 {
@@ -227,6 +245,14 @@ static bool check_argument(struct interp_run *run, char kind, const uint64_t *ar
 		return arg[0] >> 32 == INTERP_FUNCTION >> 32;
 	case 'r':
 		return is_record(runtime, *arg);
+	case 'd':
+		return interp_allows(run, *arg, sizeof(struct rt_dynptr), true);
+	case 'D':
+		return is_dynptr(run, *arg);
+	case 'R':
+		return is_dynptr(run, *arg) &&
+		       (!((const struct rt_dynptr *)*arg)->data ||
+			is_record(runtime, ((const struct rt_dynptr *)*arg)->data));
 	default:
 		return true;
 	}
@@ -248,6 +274,16 @@ static void grant_key(struct interp_runtime *runtime, const struct region_map *m
 		grant(runtime->interp,
 		      (struct interp_grant){
 			      .start = key, .len = map->key_size, .map = map, .readable = true});
+}
+
+static void grant_record(struct interp_run *run, const struct region_map *map, uint64_t record,
+			 uint64_t size)
+{
+	grant(run, (struct interp_grant){.start = record,
+					 .len = size,
+					 .map = map,
+					 .readable = true,
+					 .writable = true});
 }
 
 /* The runtime calls this where compiled code has the program's function. */
@@ -300,15 +336,16 @@ static uint64_t call(struct interp_run *run, uint32_t number, helper_fn helper,
 	runtime->interp = run;
 	if (signature->args[0] == 'r')
 		drop_record(runtime, a[0]);
+	if (signature->args[0] == 'R')
+		drop_record(runtime, ((const struct rt_dynptr *)a[0])->data);
 	r0 = helper(a[0], a[1], a[2], a[3], a[4], &runtime->run);
 	if (r0 && signature->result == RESULT_VALUE)
 		grant_value(run, map, r0);
 	else if (r0 && signature->result == RESULT_RECORD)
-		grant(run, (struct interp_grant){.start = r0,
-						 .len = a[1],
-						 .map = map,
-						 .readable = true,
-						 .writable = true});
+		grant_record(run, map, r0, a[1]);
+	else if (!r0 && signature->result == RESULT_DYNPTR)
+		grant_record(run, map, ((const struct rt_dynptr *)a[3])->data,
+			     ((const struct rt_dynptr *)a[3])->size);
 	return r0;
 }
 

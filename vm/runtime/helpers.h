@@ -60,6 +60,13 @@
 	X(181, loop)                                                                               \
 	X(182, strncmp)                                                                            \
 	X(195, map_lookup_percpu_elem)                                                             \
+	X(197, dynptr_from_mem)                                                                    \
+	X(198, ringbuf_reserve_dynptr)                                                             \
+	X(199, ringbuf_submit_dynptr)                                                              \
+	X(200, ringbuf_discard_dynptr)                                                             \
+	X(201, dynptr_read)                                                                        \
+	X(202, dynptr_write)                                                                       \
+	X(203, dynptr_data)                                                                        \
 	X(208, ktime_get_tai_ns)
 
 #define RT_HELPER_ARGS                                                                             \
