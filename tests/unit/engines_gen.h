@@ -37,10 +37,14 @@ enum {
 	MIX_LRU,
 	MIX_LRU_PERCPU,
 	MIX_LPM,
+	MIX_INNER_A, /* named by no program, but found in the last two */
+	MIX_INNER_B,
 	MIX_QUEUE,
 	MIX_STACK,
 	MIX_BLOOM,
 	MIX_RING,
+	MIX_OUTER,
+	MIX_OUTER_HASH,
 	MIX_MAPS
 };
 
@@ -61,11 +65,23 @@ static const struct mix_map mix_maps[MIX_MAPS] = {
 	[MIX_LRU] = {BPF_MAP_TYPE_LRU_HASH, 4, 16, 4096, 0},
 	[MIX_LRU_PERCPU] = {BPF_MAP_TYPE_LRU_PERCPU_HASH, 16, 8, 4096, 0},
 	[MIX_LPM] = {BPF_MAP_TYPE_LPM_TRIE, 8, 8, 10, BPF_F_NO_PREALLOC},
+	[MIX_INNER_A] = {BPF_MAP_TYPE_HASH, 8, 16, 6, 0},
+	[MIX_INNER_B] = {BPF_MAP_TYPE_HASH, 8, 16, 6, 0},
 	[MIX_QUEUE] = {BPF_MAP_TYPE_QUEUE, 0, 8, 5, 0},
 	[MIX_STACK] = {BPF_MAP_TYPE_STACK, 0, 12, 4, 0},
 	[MIX_BLOOM] = {BPF_MAP_TYPE_BLOOM_FILTER, 0, 8, 200000, 0},
 	[MIX_RING] = {BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0},
+	[MIX_OUTER] = {BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, 4, 0},
+	[MIX_OUTER_HASH] = {BPF_MAP_TYPE_HASH_OF_MAPS, 4, 4, 8, 0},
 };
+
+/* What is in the two of maps from the beginning: the map under each key, 0 for none. */
+static const uint8_t mix_inner[] = {MIX_INNER_A, MIX_INNER_B, 0, MIX_INNER_A};
+
+static inline bool mix_is_outer(uint32_t map)
+{
+	return map == MIX_OUTER || map == MIX_OUTER_HASH;
+}
 
 /* Functions call only those behind them. */
 enum { MIX_CALLED, MIX_TURN, MIX_ELEMENT, MIX_ENTRY, MIX_FUNCS };
@@ -313,6 +329,39 @@ static inline void mix_keyed(struct mix *mix)
 	mix->insns[jump].off = (int16_t)(mix->cnt - jump - 1);
 }
 
+/* A map in a map, if there is one. */
+static inline void mix_nested(struct mix *mix)
+{
+	const uint32_t map = mix_chance(mix, 50) ? MIX_OUTER : MIX_OUTER_HASH;
+	const bool update = mix_chance(mix, 50);
+	uint32_t jumps[2], jump_cnt = 0;
+
+	mix_key(mix, map);
+	mix_load_map(mix, 1, map);
+	mix_stack_address(mix, 2, MIX_KEY);
+	MIX_PUT(mix, INSN_CALL(BPF_FUNC_map_lookup_elem));
+	jumps[jump_cnt++] = mix->cnt;
+	MIX_PUT(mix, INSN_JMP_IMM(BPF_JEQ, 0, 0, 0));
+	MIX_PUT(mix, INSN_MOV64_REG(1, 0));
+	mix_stack_address(mix, 2, MIX_KEY);
+	if (update) {
+		mix_stack_address(mix, 3, -8 * MIX_NUMBERS);
+		MIX_PUT(mix, INSN_MOV64_IMM(4, (int32_t)mix_below(mix, 3)));
+		MIX_PUT(mix, INSN_CALL(BPF_FUNC_map_update_elem));
+		mix_take(mix);
+	} else if (mix_chance(mix, 30)) {
+		MIX_PUT(mix, INSN_CALL(BPF_FUNC_map_delete_elem));
+		mix_take(mix);
+	} else {
+		MIX_PUT(mix, INSN_CALL(BPF_FUNC_map_lookup_elem));
+		jumps[jump_cnt++] = mix->cnt;
+		MIX_PUT(mix, INSN_JMP_IMM(BPF_JEQ, 0, 0, 0));
+		mix_touch_any(mix, 0, 0, mix_maps[MIX_INNER_A].value_size);
+	}
+	for (uint32_t i = 0; i < jump_cnt; i++)
+		mix->insns[jumps[i]].off = (int16_t)(mix->cnt - jumps[i] - 1);
+}
+
 static inline void mix_keyless(struct mix *mix)
 {
 	static const uint8_t maps[] = {MIX_QUEUE, MIX_STACK, MIX_BLOOM};
@@ -483,6 +532,28 @@ static inline void mix_helper(struct mix *mix)
 	mix_take(mix);
 }
 
+/* A number from text: a sign, digits of some base, and what is no digit. */
+static inline void mix_text(struct mix *mix)
+{
+	static const char *const texts[] = {"12345678", " -0x7fz ", "0777777 ",	   "-9223372",
+					    "18446744", "+5      ", "073709551615"};
+	static const uint8_t bases[] = {0, 8, 10, 16, 0, 10, 7};
+	uint64_t text;
+
+	memcpy(&text, texts[mix_below(mix, ARRAY_SIZE(texts))], sizeof(text));
+	MIX_PUT2(mix, INSN_LD_IMM64(0, text));
+	MIX_PUT(mix, INSN_STX(BPF_DW, 10, 0, -64));
+	if (mix_chance(mix, 60))
+		MIX_PUT(mix, INSN_STX(BPF_B, 10, mix_reg(mix),
+				      (int16_t)(-64 + (int)mix_below(mix, 16))));
+	mix_stack_address(mix, 1, -64);
+	MIX_PUT(mix, INSN_MOV64_IMM(2, 1 + (int32_t)mix_below(mix, 40)));
+	MIX_PUT(mix, INSN_MOV64_IMM(3, bases[mix_below(mix, ARRAY_SIZE(bases))]));
+	mix_stack_address(mix, 4, -8);
+	MIX_PUT(mix, INSN_CALL(mix_chance(mix, 50) ? BPF_FUNC_strtol : BPF_FUNC_strtoul));
+	mix_take(mix);
+}
+
 /* The function at hand may call @func. */
 static inline bool mix_may_call(const struct mix *mix, int func)
 {
@@ -593,16 +664,20 @@ static inline void mix_piece(struct mix *mix)
 		mix_touch_any(mix, 9, 0, 64);
 	else if (kind < 49)
 		mix_indexed(mix);
-	else if (kind < 68)
+	else if (kind < 64)
 		mix_keyed(mix);
+	else if (kind < 68)
+		mix_nested(mix);
 	else if (kind < 75)
 		mix_keyless(mix);
 	else if (kind < 78)
 		mix_ring(mix);
 	else if (kind < 80)
 		mix_dynptr(mix);
-	else if (kind < 84)
+	else if (kind < 83)
 		mix_helper(mix);
+	else if (kind < 85)
+		mix_text(mix);
 	else if (kind < 90)
 		mix_call(mix);
 	else if (kind < 97)

@@ -82,6 +82,19 @@ static inline void kernel_side_deinit(struct kernel_side *k)
 	close_fd(k->btf_fd);
 }
 
+static inline void kernel_side_nest(struct kernel_side *k, uint32_t outer)
+{
+	for (uint32_t key = 0; key < ARRAY_SIZE(mix_inner); key++) {
+		union bpf_attr attr = {.map_fd = (uint32_t)k->fds[outer],
+				       .key = (uintptr_t)&key,
+				       .value = (uintptr_t)&k->fds[mix_inner[key]]};
+
+		if (mix_inner[key])
+			reader_check(sys_bpf(BPF_MAP_UPDATE_ELEM, &attr, sizeof(attr)) == 0,
+				     "a map in a map");
+	}
+}
+
 static inline void kernel_side_reset(struct side *side)
 {
 	struct kernel_side *k = kernel_side(side);
@@ -94,11 +107,15 @@ static inline void kernel_side_reset(struct side *side)
 				       .key_size = mix_maps[i].key_size,
 				       .value_size = mix_maps[i].value_size,
 				       .max_entries = mix_maps[i].max_entries,
-				       .map_flags = mix_maps[i].flags};
+				       .map_flags = mix_maps[i].flags,
+				       .inner_map_fd =
+					       mix_is_outer(i) ? (uint32_t)k->fds[MIX_INNER_A] : 0};
 
 		if (i != MIX_RING)
 			k->fds[i] = sys_bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
 		reader_check(k->fds[i] >= 0, "a map of the kernel");
+		if (mix_is_outer(i))
+			kernel_side_nest(k, i);
 		if (i > MIX_OUT)
 			continue;
 		k->values[i] = mmap(NULL, READER_PAGE, PROT_READ, MAP_SHARED, k->fds[i], 0);

@@ -10,9 +10,11 @@
 #include "tests/unit/fake_region.h"
 #include "vm/interp/runtime.h"
 #include "vm/jit.h"
+#include "vm/runtime/table.h"
 
 #define SIDE_RECORDS   REGION_CODE
 #define SIDE_CODE      (REGION_CODE + FAKE_PAGE)
+#define SIDE_TABLES    (SIDE_RECORDS + FAKE_PAGE / 2)
 #define SIDE_CODE_SIZE 0x20000u
 #define SIDE_BUDGET    (1ull << 24)
 
@@ -47,6 +49,33 @@ static inline uint64_t region_side_place(struct region_side *r, uint64_t size)
 	return REGION_MAPS + r->used - FAKE_PAGE - (size + 63) / 64 * 64;
 }
 
+/* Maps of maps stand where only the daemon writes. */
+static inline void region_side_tables(struct region_side *r)
+{
+	uint64_t at = SIDE_TABLES;
+
+	for (uint32_t i = MIX_OUTER; i <= MIX_OUTER_HASH; i++) {
+		struct region_map *map = &r->maps[i];
+
+		map->data = at;
+		at += map->data_size;
+		fake_check(at <= SIDE_CODE, "room for tables");
+		for (uint32_t key = 0; key < ARRAY_SIZE(mix_inner); key++) {
+			const uint64_t word = SIDE_RECORDS + mix_inner[key] * sizeof(*map);
+
+			if (!mix_inner[key])
+				continue;
+			if (i == MIX_OUTER)
+				table_array_write(r->base, map, key, word);
+			else
+				table_hash_write(
+					r->base, map,
+					(uint32_t)table_hash_find(r->base, map, &key, true), &key,
+					word);
+		}
+	}
+}
+
 static inline void region_side_init(struct region_side *r, uint32_t slots)
 {
 	r->base = fake_region(slots);
@@ -62,10 +91,13 @@ static inline void region_side_init(struct region_side *r, uint32_t slots)
 					   .id = i + 1,
 					   .seed = 12345 + i};
 		fake_check(rt_map_layout(map, slots) == 0, "a map's layout");
+		if (mix_is_outer(i))
+			continue;
 		map->data = region_side_place(r, map->data_size);
 		if (map->type == BPF_MAP_TYPE_RINGBUF)
 			map->extra = (uint32_t)region_side_place(r, sizeof(struct region_ringbuf));
 	}
+	region_side_tables(r);
 	r->runtime = (struct interp_runtime){.run = {.base = r->base, .stack = (uint64_t)&slots},
 					     .maps = r->maps,
 					     .map_cnt = MIX_MAPS};
@@ -81,7 +113,7 @@ static inline void region_side_reset(struct side *side)
 {
 	struct region_side *r = region_side(side);
 
-	for (uint32_t i = 0; i < MIX_MAPS; i++)
+	for (uint32_t i = 0; i < MIX_OUTER; i++)
 		memset(r->base + r->maps[i].data, 0, r->maps[i].data_size);
 	memset(r->base + r->maps[MIX_RING].extra, 0, sizeof(struct region_ringbuf));
 }
@@ -112,7 +144,8 @@ static inline int interp_side_run(struct side *side, const uint64_t *ctx, uint64
 
 /* To @at in the region. */
 static inline int jit_side_compile(struct side *side, const struct mix *mix,
-				   const struct verifier_facts *facts, uint64_t at)
+				   const struct verifier_facts *facts, enum jit_tier tier,
+				   uint64_t at)
 {
 	struct region_side *r = region_side(side);
 	struct code_map places[MIX_MAPS];
@@ -122,7 +155,7 @@ static inline int jit_side_compile(struct side *side, const struct mix *mix,
 		.maps = r->maps,
 		.map_cnt = MIX_MAPS,
 		.zero_stack = facts->reads_unwritten ? facts->stack_depth : 0,
-		.tier = JIT_FULL,
+		.tier = tier,
 	};
 	struct reason reason = {0};
 	struct link_result result;
@@ -144,10 +177,16 @@ static inline int jit_side_compile(struct side *side, const struct mix *mix,
 	return 0;
 }
 
-static inline int jit_side_load(struct side *side, const struct mix *mix,
-				const struct verifier_facts *facts)
+static inline int fast_side_load(struct side *side, const struct mix *mix,
+				 const struct verifier_facts *facts)
 {
-	return jit_side_compile(side, mix, facts, SIDE_CODE);
+	return jit_side_compile(side, mix, facts, JIT_FAST, SIDE_CODE);
+}
+
+static inline int full_side_load(struct side *side, const struct mix *mix,
+				 const struct verifier_facts *facts)
+{
+	return jit_side_compile(side, mix, facts, JIT_FULL, SIDE_CODE);
 }
 
 static inline uint64_t jit_side_run_at(struct region_side *r, uint64_t offset, const uint64_t *ctx)

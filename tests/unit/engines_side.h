@@ -74,6 +74,11 @@ static inline int side_verify(const struct mix *mix, struct verifier_facts *fact
 		maps[i] = (struct verifier_map){mix_maps[i].type, mix_maps[i].key_size,
 						mix_maps[i].value_size, mix_maps[i].max_entries,
 						mix_maps[i].flags};
+	for (uint32_t i = MIX_OUTER; i <= MIX_OUTER_HASH; i++)
+		maps[i].inner = (struct verifier_shape){
+			mix_maps[MIX_INNER_A].type, mix_maps[MIX_INNER_A].key_size,
+			mix_maps[MIX_INNER_A].value_size, mix_maps[MIX_INNER_A].max_entries,
+			mix_maps[MIX_INNER_A].flags};
 	text[0] = '\0';
 	r = verifier_check(&prog, &log, facts);
 	*ret_why = text + (strlen(text) > 300 ? strlen(text) - 300 : 0);

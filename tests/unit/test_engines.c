@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One program, the same everywhere: random programs on maps of all kinds, interpreted and compiled
- * by us and run by the kernel, give the same r0, memory, map contents and records. Needs root (and
- * fails without).
+ * One program, the same everywhere: random programs on maps of all kinds, interpreted and compiled,
+ * either way, by us and run by the kernel, give the same r0, memory, map contents and records.
+ * Needs root (and fails without).
  *
  * With two numbers as its arguments it tries programs from the first on for so many seconds.
  */
@@ -30,7 +30,8 @@
 
 static struct region_side ours[] = {
 	{.side = REGION_SIDE("interp", interp_side_load, interp_side_run)},
-	{.side = REGION_SIDE("jit", jit_side_load, jit_side_run)},
+	{.side = REGION_SIDE("fast", fast_side_load, jit_side_run)},
+	{.side = REGION_SIDE("full", full_side_load, jit_side_run)},
 };
 static struct kernel_side kernel = {.side = KERNEL_SIDE};
 

@@ -12,6 +12,7 @@
 #include <errno.h>
 
 #include "tests/unit/engines_region.h"
+#include "vm/runtime/helpers.h"
 
 static struct region_side side = {.side = {.name = "interp"}};
 static struct reason reason;
@@ -169,6 +170,29 @@ static void test_callbacks(void **state)
 		     -ETIMEDOUT, "the budget of 10000 instructions");
 }
 
+/* Each helper that the runtime has says what it takes; nothing is handed over unseen. */
+static void test_all_known(void **state)
+{
+#define NUMBER(number, name) number,
+	static const int32_t numbers[] = {RT_HELPERS(NUMBER)};
+
+	(void)state;
+	for (uint32_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		const struct bpf_insn insns[] = {INSN_MOV64_IMM(1, 0),	INSN_MOV64_IMM(2, 1),
+						 INSN_MOV64_IMM(3, 1),	INSN_MOV64_IMM(4, 1),
+						 INSN_CALL(numbers[i]), INSN_EXIT()};
+		uint64_t r0;
+
+		/* Would be sent to this test. */
+		if (numbers[i] == BPF_FUNC_send_signal || numbers[i] == BPF_FUNC_send_signal_thread)
+			continue;
+		reason_clear(&reason);
+		run(insns, ARRAY_SIZE(insns), &r0);
+		if (strstr(reason.text, "is not known"))
+			fail_msg("%s", reason.text);
+	}
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -188,7 +212,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_values),	  cmocka_unit_test(test_flags),
 		cmocka_unit_test(test_arguments), cmocka_unit_test(test_records),
-		cmocka_unit_test(test_callbacks),
+		cmocka_unit_test(test_callbacks), cmocka_unit_test(test_all_known),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

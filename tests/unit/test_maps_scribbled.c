@@ -120,7 +120,7 @@ static pid_t start_scribbler(void)
 		return child;
 	while (!atomic_load(&shared->stop)) {
 		const uint64_t which = edge_random(&seed) >> 33;
-		const struct region_map *map = &side.maps[which % MIX_MAPS];
+		const struct region_map *map = &side.maps[which % MIX_OUTER];
 		struct region_shared *all = fake_shared(side.base);
 
 		switch (which >> 8 & 15) {
@@ -178,9 +178,8 @@ static void use_maps(void)
 	uint64_t seed = 5;
 
 	while (time(NULL) < end) {
-		for (uint32_t i = 0; i < MIX_MAPS; i++)
-			if (i != MIX_RING)
-				use_map(&side.maps[i], &seed);
+		for (uint32_t i = 0; i < MIX_RING; i++)
+			use_map(&side.maps[i], &seed);
 		for (uint32_t slot = 0; slot < SLOTS; slot++)
 			for (uint32_t i = 0; i < 64; i++)
 				if (!rt_ring_read(side.base, slot, &event, side.record))
@@ -233,7 +232,7 @@ static int setup(void **state)
 		if (!mix_program(&mixes[cnt], number, user) ||
 		    side_verify(&mixes[cnt], &facts, &why) < 0)
 			continue;
-		if (jit_side_compile(&side.side, &mixes[cnt], &facts,
+		if (jit_side_compile(&side.side, &mixes[cnt], &facts, cnt % 2 ? JIT_FULL : JIT_FAST,
 				     SIDE_CODE + cnt * SIDE_CODE_SIZE) < 0)
 			fail_msg("program %lu: %s", number, side.side.why);
 		cnt++;

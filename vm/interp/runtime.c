@@ -15,6 +15,7 @@
 #include "vm/runtime/map.h"
 
 #define GRANTS_MAX 65536u
+#define TEXT_MAX   4096u
 #define RDONLY	   (1u << 7) /* BPF_F_RDONLY_PROG */
 #define WRONLY	   (1u << 8) /* BPF_F_WRONLY_PROG */
 
@@ -24,6 +25,7 @@ enum result { RESULT_NUMBER, RESULT_VALUE, RESULT_RECORD, RESULT_DYNPTR };
  * struct signature - what a helper takes, a letter for each of r1 to r5, and what it gives
  *	m map; k key of that map; v value of it; V the same, to be written
  *	i bytes, to be read, whose number is in the next register; o the same, to be written
+ *	n a number of 64 bits, to be written; s text up to its end
  *	f function; r record; . anything
  *	d dynptr to be made; D one; R one of a record, which is given back
  */
@@ -38,6 +40,7 @@ static const struct signature signatures[INTERP_HELPERS] = {
 	[BPF_FUNC_map_delete_elem] = {"mk"},
 	[BPF_FUNC_probe_read] = {"o.."},
 	[BPF_FUNC_ktime_get_ns] = {""},
+	[BPF_FUNC_trace_printk] = {"i...."},
 	[BPF_FUNC_get_prandom_u32] = {""},
 	[BPF_FUNC_get_smp_processor_id] = {""},
 	[BPF_FUNC_get_current_pid_tgid] = {""},
@@ -45,24 +48,37 @@ static const struct signature signatures[INTERP_HELPERS] = {
 	[BPF_FUNC_get_current_comm] = {"o."},
 	[BPF_FUNC_perf_event_output] = {".m.i."},
 	[BPF_FUNC_get_stackid] = {".m."},
+	[BPF_FUNC_probe_write_user] = {".i."},
 	[BPF_FUNC_get_numa_node_id] = {""},
 	[BPF_FUNC_probe_read_str] = {"o.."},
+	[BPF_FUNC_get_stack] = {".o.."},
 	[BPF_FUNC_get_current_cgroup_id] = {""},
 	[BPF_FUNC_map_push_elem] = {"mv."},
 	[BPF_FUNC_map_pop_elem] = {"mV"},
 	[BPF_FUNC_map_peek_elem] = {"mV"},
+	[BPF_FUNC_strtol] = {"i..n"},
+	[BPF_FUNC_strtoul] = {"i..n"},
+	[BPF_FUNC_send_signal] = {"."},
 	[BPF_FUNC_probe_read_user] = {"o.."},
 	[BPF_FUNC_probe_read_user_str] = {"o.."},
+	[BPF_FUNC_send_signal_thread] = {"."},
+	[BPF_FUNC_jiffies64] = {""},
+	[BPF_FUNC_get_ns_current_pid_tgid] = {"..o."},
 	[BPF_FUNC_ktime_get_boot_ns] = {""},
 	[BPF_FUNC_ringbuf_output] = {"mi.."},
 	[BPF_FUNC_ringbuf_reserve] = {"m..", RESULT_RECORD},
 	[BPF_FUNC_ringbuf_submit] = {"r."},
 	[BPF_FUNC_ringbuf_discard] = {"r."},
 	[BPF_FUNC_ringbuf_query] = {"m."},
+	[BPF_FUNC_copy_from_user] = {"o.."},
+	[BPF_FUNC_ktime_get_coarse_ns] = {""},
 	[BPF_FUNC_for_each_map_elem] = {"mf.."},
+	[BPF_FUNC_snprintf] = {"o.si."},
 	[BPF_FUNC_get_func_ip] = {"."},
 	[BPF_FUNC_get_attach_cookie] = {"."},
+	[BPF_FUNC_trace_vprintk] = {"i.i."},
 	[BPF_FUNC_loop] = {".f.."},
+	[BPF_FUNC_strncmp] = {"i.s"},
 	[BPF_FUNC_map_lookup_percpu_elem] = {"mk.", RESULT_VALUE},
 	[BPF_FUNC_dynptr_from_mem] = {"o..d"},
 	[BPF_FUNC_ringbuf_reserve_dynptr] = {"m..d", RESULT_DYNPTR},
@@ -118,14 +134,23 @@ static void grant_in_map(struct interp_run *run, const struct region_map *map, u
 	}
 	grant(run, (struct interp_grant){.start = start,
 					 .len = len,
-					 .map = (uint32_t)(map - runtime->maps),
+					 .map = map,
 					 .readable = !(flags & WRONLY),
 					 .writable = !(flags & RDONLY)});
 }
 
+static bool leads_to_maps(const struct region_map *map)
+{
+	return map->type == MAP_TYPE_ARRAY_OF_MAPS || map->type == MAP_TYPE_HASH_OF_MAPS;
+}
+
 static void grant_value(struct interp_run *run, const struct region_map *map, uint64_t value)
 {
-	grant_in_map(run, map, value, map->value_size, map->flags);
+	/* A map is nothing to be read, only to be handed to helpers. */
+	if (leads_to_maps(map))
+		grant(run, (struct interp_grant){.start = value, .map = map, .is_map = true});
+	else
+		grant_in_map(run, map, value, map->value_size, map->flags);
 }
 
 static bool is_granted(const struct interp_grant *grant, uint64_t address, uint64_t len, bool write)
@@ -151,22 +176,37 @@ static bool allows(void *data, uint64_t address, uint64_t len, bool write)
 	return false;
 }
 
+/* One that the program names, or that another map led to. */
 static const struct region_map *find_map(const struct interp_runtime *runtime, uint64_t address)
 {
 	const uint64_t at = address - (uint64_t)runtime->maps;
 
-	return at % sizeof(struct region_map) == 0 &&
-			       at / sizeof(struct region_map) < runtime->map_cnt
-		       ? (const void *)address
-		       : NULL;
+	if (at % sizeof(struct region_map) == 0 &&
+	    at / sizeof(struct region_map) < runtime->map_cnt)
+		return (const void *)address;
+	for (uint32_t i = 0; i < runtime->grant_cnt; i++)
+		if (runtime->grants[i].start == address && runtime->grants[i].is_map)
+			return (const void *)address;
+	return NULL;
 }
 
 static bool is_record(const struct interp_runtime *runtime, uint64_t address)
 {
 	for (uint32_t i = 0; i < runtime->grant_cnt; i++)
 		if (runtime->grants[i].start == address &&
-		    runtime->maps[runtime->grants[i].map].type == MAP_TYPE_RINGBUF)
+		    runtime->grants[i].map->type == MAP_TYPE_RINGBUF)
 			return true;
+	return false;
+}
+
+static bool allows_text(const struct interp_run *run, uint64_t address)
+{
+	for (uint32_t i = 0; i < TEXT_MAX; i++) {
+		if (!interp_allows(run, address + i, 1, false))
+			return false;
+		if (!*(const volatile char *)(address + i))
+			return true;
+	}
 	return false;
 }
 
@@ -197,6 +237,10 @@ static bool check_argument(struct interp_run *run, char kind, const uint64_t *ar
 	case 'i':
 	case 'o':
 		return interp_allows(run, arg[0], arg[1], kind == 'o');
+	case 'n':
+		return interp_allows(run, *arg, sizeof(uint64_t), true);
+	case 's':
+		return allows_text(run, *arg);
 	case 'f':
 		return arg[0] >> 32 == INTERP_FUNCTION >> 32;
 	case 'r':
@@ -227,20 +271,17 @@ static void grant_key(struct interp_runtime *runtime, const struct region_map *m
 	if (map_is_hash(map))
 		grant_in_map(runtime->interp, map, key, map->key_size, RDONLY);
 	else
-		grant(runtime->interp, (struct interp_grant){.start = key,
-							     .len = map->key_size,
-							     .map = (uint32_t)(map - runtime->maps),
-							     .readable = true});
+		grant(runtime->interp,
+		      (struct interp_grant){
+			      .start = key, .len = map->key_size, .map = map, .readable = true});
 }
 
 static void grant_record(struct interp_run *run, const struct region_map *map, uint64_t record,
 			 uint64_t size)
 {
-	const struct interp_runtime *runtime = interp_data(run);
-
 	grant(run, (struct interp_grant){.start = record,
 					 .len = size,
-					 .map = (uint32_t)(map - runtime->maps),
+					 .map = map,
 					 .readable = true,
 					 .writable = true});
 }
@@ -364,7 +405,7 @@ void interp_runtime_begin(struct interp_runtime *runtime, struct interp *interp)
 			runtime->grants[runtime->grant_cnt++] = (struct interp_grant){
 				.start = (uint64_t)runtime->run.base + runtime->maps[i].data,
 				.len = runtime->maps[i].value_size,
-				.map = i,
+				.map = &runtime->maps[i],
 				.readable = !(runtime->maps[i].flags & WRONLY),
 				.writable = !(runtime->maps[i].flags & RDONLY)};
 }

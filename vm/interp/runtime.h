@@ -11,12 +11,12 @@
 
 /**
  * struct interp_grant - bytes that a helper gave to the program
- * @map: index of the map they belong to
+ * @map: the map they belong to; @is_map: what was found in it is a map at @start
  */
 struct interp_grant {
 	uint64_t start, len;
-	uint32_t map;
-	bool readable, writable;
+	const struct region_map *map;
+	bool readable, writable, is_map;
 };
 
 /**

@@ -119,16 +119,22 @@ rt_inline uint32_t bit_of(const unsigned char *data, uint32_t index)
 	return rt_get8(data + index / 8) >> (7 - index % 8) & 1;
 }
 
-/* How many of the first @limit bits, at most bits_max, are the same. */
-rt_inline uint32_t same_bits(const unsigned char *a, const unsigned char *b, uint32_t limit)
+/*
+ * How many of the first @limit bits, at most bits_max, are the same. By words as far as a key has
+ * them, whatever @limit: a loop over the bytes of a short prefix ends where nobody can foretell.
+ */
+rt_inline uint32_t same_bits(const struct trie *trie, const unsigned char *a,
+			     const unsigned char *b, uint32_t limit)
 {
 	uint32_t at = 0, same = limit;
 
-	for (; at + 32 <= limit; at += 32) {
+	for (; at < limit && at + 32 <= trie->bits_max; at += 32) {
 		uint32_t diff = rt_get32(a + at / 8) ^ rt_get32(b + at / 8);
 
-		if (diff)
-			return at + (uint32_t)__builtin_clz(__builtin_bswap32(diff));
+		if (diff) {
+			same = at + (uint32_t)__builtin_clz(__builtin_bswap32(diff));
+			return same < limit ? same : limit;
+		}
 	}
 	for (; at < limit; at += 8) {
 		uint32_t diff = rt_get8(a + at / 8) ^ rt_get8(b + at / 8);
@@ -152,7 +158,7 @@ rt_inline struct lpm_node *walk(const struct trie *trie, const struct lpm_key *k
 		uint32_t bits = rt_load(&node->bits);
 
 		if (bits > key->bits || (int64_t)bits <= above ||
-		    same_bits(node->data, key->data, bits) != bits)
+		    same_bits(trie, node->data, key->data, bits) != bits)
 			break;
 		if (!(__atomic_load_n(&node->flags, __ATOMIC_ACQUIRE) & FORK))
 			found = node;
@@ -224,7 +230,7 @@ static void path_step(const struct trie *trie, const struct lpm_key *key, struct
 	if (!path->node)
 		return;
 	path->flags = rt_load(&path->node->flags);
-	path->same = same_bits(path->node->data, key->data,
+	path->same = same_bits(trie, path->node->data, key->data,
 			       path->bits < key->bits ? path->bits : key->bits);
 }
 
