@@ -23,6 +23,7 @@ struct call_check {
 	uint32_t size;		   /* of ARG_RECORD_SIZE, or the most that ARG_SIZE may be */
 	uint32_t released;	   /* reference of ARG_RECORD or ARG_DYNPTR_END */
 	uint32_t dynptr;	   /* id of ARG_DYNPTR */
+	uint32_t ref;		   /* by which memory of an argument is held */
 	bool found;		   /* ARG_KEY is the number of an element that there is */
 };
 
@@ -165,6 +166,23 @@ static int check_key(struct walk *walk, struct call_check *check, uint32_t regno
 	return r;
 }
 
+/* The kernel follows one reference for each call. */
+static int check_ref(struct walk *walk, struct call_check *check, uint32_t regno)
+{
+	const struct reg *reg = walk_reg(walk, regno);
+	uint32_t ref = 0;
+
+	if (reg->type == REG_RECORD)
+		ref = reg->id;
+	else if (reg->type == REG_SLICE)
+		ref = dynptr_ref_of(walk, reg->dynptr);
+	if (ref && check->ref)
+		return walk_fail(walk, -EACCES, "more than one arg with ref_obj_id R%u %u %u\n",
+				 regno, ref, check->ref);
+	check->ref = ref ? ref : check->ref;
+	return 0;
+}
+
 static int check_arg(struct walk *walk, struct call_check *check, int index)
 {
 	const enum helper_arg *args = check->row->args;
@@ -174,6 +192,8 @@ static int check_arg(struct walk *walk, struct call_check *check, int index)
 
 	if (r == 0 && args[index] != ARG_ANY)
 		r = packet_check_arg(walk, reg, check->row->takes_packets);
+	if (r == 0 && args[index] != ARG_ANY)
+		r = check_ref(walk, check, regno);
 	if (r < 0)
 		return r;
 	switch (args[index]) {

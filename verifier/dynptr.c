@@ -182,6 +182,18 @@ int dynptr_use(struct walk *walk, uint32_t regno, enum dynptr_kind kind, uint32_
 	return 0;
 }
 
+uint32_t dynptr_ref_of(const struct walk *walk, uint32_t id)
+{
+	for (uint32_t i = 0; i <= walk->state.caller_cnt; i++) {
+		const struct frame *frame = state_frame(&walk->state, i);
+
+		for (uint32_t k = 0; k < frame->slot_cnt; k++)
+			if (is_dynptr(&frame->slots[k]) && frame->slots[k].spilled.id == id)
+				return frame->slots[k].spilled.dynptr;
+	}
+	return 0;
+}
+
 int dynptr_check_release(struct walk *walk, uint32_t regno, uint32_t *ret_ref)
 {
 	const struct reg *reg = walk_reg(walk, regno), *found;

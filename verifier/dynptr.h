@@ -27,6 +27,9 @@ int dynptr_new(struct walk *walk, uint32_t regno, enum dynptr_kind kind);
 /** dynptr_use() - that there is one where @regno points to. @ret_id: its own */
 int dynptr_use(struct walk *walk, uint32_t regno, enum dynptr_kind kind, uint32_t *ret_id);
 
+/** dynptr_ref_of() - reference by which dynptr @id is held, 0 for none */
+uint32_t dynptr_ref_of(const struct walk *walk, uint32_t id);
+
 /** dynptr_check_release() - that there is one that may be released; @ret_ref: by that reference */
 int dynptr_check_release(struct walk *walk, uint32_t regno, uint32_t *ret_ref);
 
