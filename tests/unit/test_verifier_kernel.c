@@ -228,7 +228,8 @@ static void know_less(struct bpf_insn *insn)
 	}
 	if (class != BPF_ALU && class != BPF_ALU64)
 		return;
-	if (x && ((op == BPF_MOV && insn->off) || (op == BPF_SUB && class == BPF_ALU)))
+	if ((x && ((op == BPF_MOV && insn->off) || (op == BPF_SUB && class == BPF_ALU))) ||
+	    (op == BPF_NEG && class == BPF_ALU))
 		*insn = INSN_LDX(BPF_DW, insn->dst_reg, 10, -512);
 	else if (op == BPF_DIV || op == BPF_MOD || op == BPF_LSH || op == BPF_MUL ||
 		 ((op == BPF_RSH || op == BPF_ARSH) && x && class == BPF_ALU) ||
