@@ -11,7 +11,6 @@
 #include "base/cleanup.h"
 #include "base/sys.h"
 #include "kernel-bridge/insn_build.h"
-#include "shim/region.h"
 
 #define TRIES	  20
 #define SLEEP_NS  1000000
@@ -47,7 +46,7 @@ static int ask(int fd, uint32_t *ret_jiffies)
 	return r < 0 ? r : 0;
 }
 
-int jiffies_find(uint32_t *ret_tick_ns, int32_t *ret_offset)
+int jiffies_find(uint32_t *ret_tick_ns, uint32_t *ret_at_zero)
 {
 	static const struct timespec nap = {.tv_nsec = SLEEP_NS};
 	cleanup_fd int fd = load();
@@ -71,8 +70,7 @@ int jiffies_find(uint32_t *ret_tick_ns, int32_t *ret_offset)
 		after = now();
 		if (before / tick == after / tick && before % tick > tick / 8) {
 			*ret_tick_ns = tick;
-			*ret_offset = (int32_t)(jiffies - (uint32_t)REGION_JIFFIES_START(tick) -
-						(uint32_t)(after / tick));
+			*ret_at_zero = jiffies - (uint32_t)(after / tick);
 			return 0;
 		}
 		nanosleep(&nap, NULL);

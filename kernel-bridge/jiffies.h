@@ -9,10 +9,10 @@
 /**
  * jiffies_find() - how bpf_jiffies64() follows from the monotonic clock
  * @ret_tick_ns: length of a tick (ns)
- * @ret_offset: ticks, see struct region_header.jiffies
+ * @ret_at_zero: lower half of the count when that clock was 0
  *
  * Takes some milliseconds at most.
  *
  * Return: 0 or -errno; the kernel is asked by a program.
  */
-int jiffies_find(uint32_t *ret_tick_ns, int32_t *ret_offset);
+int jiffies_find(uint32_t *ret_tick_ns, uint32_t *ret_at_zero);

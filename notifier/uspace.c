@@ -113,6 +113,7 @@ static int fill_text(struct uspace *uspace, struct reason *reason)
 {
 	struct region_header *header = (void *)uspace->base;
 	long cpus = sysconf(_SC_NPROCESSORS_CONF);
+	uint32_t tick_ns, at_zero;
 
 	if (runtime_image_size > REGION_TEXT_SIZE)
 		return -E2BIG;
@@ -124,10 +125,12 @@ static int fill_text(struct uspace *uspace, struct reason *reason)
 	memcpy(uspace->base, runtime_image, runtime_image_size);
 	header->slots = (uint32_t)cpus;
 	header->features = rt_cpu_features();
-	if (jiffies_find(&header->tick_ns, &header->jiffies) < 0)
+	if (jiffies_find(&tick_ns, &at_zero) < 0)
 		log_notice("tenant=%s: the kernel's jiffies are not known: programs in traced "
 			   "processes see 0",
 			   uspace->tenant->name);
+	else
+		region_set_jiffies(header, tick_ns, at_zero);
 	uspace->seccomp_filters = count_filters(uspace->tenant->pid);
 	return 0;
 }

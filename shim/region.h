@@ -168,6 +168,15 @@ struct region_header {
 #define REGION_JIFFIES_START(tick_ns) ((1ull << 32) - 300000000000ull / (tick_ns))
 static_assert(sizeof(struct region_header) == 64, "the runtime's text starts behind it");
 
+/** region_set_jiffies() - @at_zero: lower half of the kernel's count when the monotonic clock was 0
+ */
+static inline void region_set_jiffies(struct region_header *header, uint32_t tick_ns,
+				      uint32_t at_zero)
+{
+	header->jiffies = (int32_t)(at_zero - (uint32_t)REGION_JIFFIES_START(tick_ns));
+	header->tick_ns = tick_ns;
+}
+
 /**
  * struct region_map - a map, in the code part: read-only in targets, so all of it can be trusted
  * @type: BPF_MAP_TYPE_*

@@ -32,11 +32,14 @@ static void fresh(uint32_t helper)
 
 static int setup(void **state)
 {
-	struct region_header *header;
+	uint32_t tick_ns, at_zero;
+	int r;
 
 	both_setup(state);
-	header = (void *)both_run.base;
-	return jiffies_find(&header->tick_ns, &header->jiffies);
+	r = jiffies_find(&tick_ns, &at_zero);
+	if (r == 0)
+		region_set_jiffies((void *)both_run.base, tick_ns, at_zero);
+	return r;
 }
 
 static void test_jiffies(void **state)
