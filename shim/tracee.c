@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stopping threads and calling through them.
+ * Stopping threads, and letting them go.
  *
  * The rules that keep system calls which we interrupted intact: threads are stopped by
  * PTRACE_INTERRUPT, whose stop lies inside the kernel's signal delivery; registers are put back
  * unmodified inside such a stop; then the kernel itself restarts the call or reports EINTR as it
  * would have done without us.
  */
-#include "shim/tracee.h"
+#include "shim/tracee_internal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -30,20 +30,9 @@
 
 #define STOP_MS	   1500 /* for all threads to stop */
 #define SLEEPER_MS 20	/* after which a thread in an uninterruptible sleep is passed over */
-#define ANSWER_MS  300	/* for one that waits for an answer, if a call has to be made */
-#define NO_CALLER  UINT32_MAX
-#define ROUNDS	   32 /* in which other processes of the same memory are looked for */
-#define CHOICE_MAX 16 /* threads to choose from */
-#define SYSGOOD	   (SIGTRAP | 0x80)
-/* What the kernel's functions return for a call that is to be made again. */
-#define RESTART_FIRST 512
-#define RESTART_LAST  516
+#define ROUNDS	   32	/* in which other processes of the same memory are looked for */
 
-/* The thread that makes a call for this process; others that were forked by the same one look at it
- * where they have it themselves. */
-static pid_t calling;
-
-static int64_t now_ms(void)
+int64_t tracee_now_ms(void)
 {
 	struct timespec now;
 
@@ -150,7 +139,7 @@ static int seize_new(struct tracee *tracee, pid_t pid)
  * Wait for one thread's event stop; signals that arrive first are delivered on the way, which sets
  * up their handlers and changes nothing else.
  */
-static int wait_event_stop(pid_t tid, int64_t deadline)
+int tracee_wait_event_stop(pid_t tid, int64_t deadline)
 {
 	for (;;) {
 		int status;
@@ -161,7 +150,7 @@ static int wait_event_stop(pid_t tid, int64_t deadline)
 		if (r == 0) {
 			struct timespec nap = {.tv_nsec = 50000};
 
-			if (now_ms() > deadline)
+			if (tracee_now_ms() > deadline)
 				return -ETIMEDOUT;
 			nanosleep(&nap, NULL);
 			continue;
@@ -171,7 +160,7 @@ static int wait_event_stop(pid_t tid, int64_t deadline)
 		if (is_event_stop(status))
 			return 0;
 		if (ptrace(PTRACE_CONT, tid, NULL,
-			   (long)(WSTOPSIG(status) == SYSGOOD ? 0 : WSTOPSIG(status))) < 0)
+			   (long)(WSTOPSIG(status) == TRACEE_SYSGOOD ? 0 : WSTOPSIG(status))) < 0)
 			return -ESRCH;
 	}
 }
@@ -200,11 +189,11 @@ void tracee_let_go(pid_t tid, int signal)
 }
 
 /* Wait for all that were asked to stop. */
-static int wait_all(struct tracee *tracee, int64_t deadline, bool patient)
+int tracee_wait_all(struct tracee *tracee, int64_t deadline, bool patient)
 {
 	for (uint32_t i = 0; i < tracee->cnt;) {
 		struct tracee_thread *thread = &tracee->threads[i];
-		int64_t until = now_ms() + SLEEPER_MS;
+		int64_t until = tracee_now_ms() + SLEEPER_MS;
 		int r;
 
 		if (thread->stopped) {
@@ -212,8 +201,8 @@ static int wait_all(struct tracee *tracee, int64_t deadline, bool patient)
 			continue;
 		}
 		do
-			r = wait_event_stop(thread->tid, until);
-		while (r == -ETIMEDOUT && now_ms() < deadline &&
+			r = tracee_wait_event_stop(thread->tid, until);
+		while (r == -ETIMEDOUT && tracee_now_ms() < deadline &&
 		       (patient || targets_state(thread->tid) != 'D'));
 		if (r == 0)
 			r = get_regs(thread);
@@ -232,7 +221,7 @@ static int wait_all(struct tracee *tracee, int64_t deadline, bool patient)
 }
 
 /* One of its own threads, or one that makes calls in the same memory. */
-static int pick_caller(struct tracee *tracee)
+int tracee_pick_caller(struct tracee *tracee)
 {
 	for (int own = 1; own >= 0; own--)
 		for (uint32_t i = 0; i < tracee->cnt; i++) {
@@ -300,7 +289,7 @@ static int stop_sharers(struct tracee *tracee, int cgroup_fd, int64_t deadline, 
 		r = targets_sharing(cgroup_fd, tracee->pid, tracee->threads[0].tid, seize_sharer,
 				    &share);
 		if (r == 0 && share.found > 0)
-			r = wait_all(tracee, deadline, false);
+			r = tracee_wait_all(tracee, deadline, false);
 		if (r == 0)
 			drop_leavers(tracee);
 	}
@@ -330,21 +319,21 @@ int tracee_stop(pid_t pid, int cgroup_fd, int armed_fd, struct tracee *ret_trace
 		struct reason *reason)
 {
 	struct tracee tracee = {.pid = pid, .mem_fd = -1};
-	int64_t deadline = now_ms() + STOP_MS;
+	int64_t deadline = tracee_now_ms() + STOP_MS;
 	int r, found;
 
 	do {
 		found = seize_new(&tracee, pid);
 		if (found > 0 && armed_fd >= 0)
 			(void)!write(armed_fd, "x", 1);
-		r = found < 0 ? found : wait_all(&tracee, deadline, armed_fd >= 0);
+		r = found < 0 ? found : tracee_wait_all(&tracee, deadline, armed_fd >= 0);
 	} while (r == 0 && found > 0);
 	if (r == 0)
 		r = stop_sharers(&tracee, cgroup_fd, deadline, ret_busy, reason);
 	/* All asleep in the kernel is as good as stopped while nobody has to make a call: they stop
 	 * before they are back in their own code. */
-	if (r == 0 && pick_caller(&tracee) < 0)
-		tracee.caller = NO_CALLER;
+	if (r == 0 && tracee_pick_caller(&tracee) < 0)
+		tracee.caller = TRACEE_NO_CALLER;
 	if (r == 0)
 		r = open_mem(&tracee);
 	if (r == -ETIMEDOUT)
@@ -355,54 +344,6 @@ int tracee_stop(pid_t pid, int cgroup_fd, int armed_fd, struct tracee *ret_trace
 	}
 	*ret_tracee = tracee;
 	return 0;
-}
-
-/*
- * Run to the next system call stop.
- *
- * SIGSTOP, which nobody can block, is handed over as it comes: the kernel then begins the group
- * stop, which a SIGCONT ends in time, and keeps the thread's part of it until we let go; its stop
- * is passed over. Any other signal was forced upon our call and means nothing to the program.
- *
- * Without a time limit: the thread has our registers, and giving up would leave it with them. A
- * call that waits for the daemon returns at the latest when that ends.
- */
-static int run_to_syscall_stop(pid_t tid)
-{
-	long signal = 0;
-
-	for (;;) {
-		int status;
-		pid_t r;
-
-		if (ptrace(PTRACE_SYSCALL, tid, NULL, signal) < 0)
-			return -ESRCH;
-		do
-			r = waitpid(tid, &status, __WALL);
-		while (r < 0 && errno == EINTR);
-		if (r < 0 || !WIFSTOPPED(status))
-			return -ESRCH;
-		if (WSTOPSIG(status) == SYSGOOD)
-			return 0;
-		signal = status >> 16 == 0 && WSTOPSIG(status) == SIGSTOP ? SIGSTOP : 0;
-	}
-}
-
-/* In the stop that reports an exec the kernel has yet to write the call's result to a register: go
- * on to the end of the call. */
-static int leave_exec(pid_t tid)
-{
-	struct user_regs_struct regs;
-	struct __ptrace_syscall_info info = {0};
-
-	if (ptrace(PTRACE_GETREGS, tid, NULL, &regs) < 0 ||
-	    ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info), &info) < 0)
-		return -ESRCH;
-	/* No result yet: what every call shows from its entry on. */
-	if (info.op != PTRACE_SYSCALL_INFO_NONE || (int64_t)regs.rax != -ENOSYS ||
-	    (regs.orig_rax != SYS_execve && regs.orig_rax != SYS_execveat))
-		return 0;
-	return run_to_syscall_stop(tid);
 }
 
 /* Threads of the process that our caller holds, too: registers can be had of no others. */
@@ -435,7 +376,7 @@ int tracee_borrow(pid_t pid, pid_t tid, int cgroup_fd, struct tracee *ret_tracee
 {
 	struct tracee tracee = {.pid = pid, .mem_fd = -1};
 	struct tracee_thread caller = {.tid = tid, .pid = pid, .stopped = true, .borrowed = true};
-	int r = leave_exec(tid);
+	int r = tracee_leave_exec(tid);
 
 	if (r == 0)
 		r = get_regs(&caller);
@@ -444,7 +385,7 @@ int tracee_borrow(pid_t pid, pid_t tid, int cgroup_fd, struct tracee *ret_tracee
 	if (r == 0)
 		r = add_held(&tracee);
 	if (r == 0)
-		r = stop_sharers(&tracee, cgroup_fd, now_ms() + STOP_MS, ret_busy, reason);
+		r = stop_sharers(&tracee, cgroup_fd, tracee_now_ms() + STOP_MS, ret_busy, reason);
 	if (r == 0)
 		r = open_mem(&tracee);
 	if (r == -ETIMEDOUT)
@@ -457,13 +398,8 @@ int tracee_borrow(pid_t pid, pid_t tid, int cgroup_fd, struct tracee *ret_tracee
 	return 0;
 }
 
-static int set_mask(pid_t tid, uint64_t mask)
-{
-	return ptrace(PTRACE_SETSIGMASK, tid, sizeof(mask), &mask) < 0 ? -errno : 0;
-}
-
 /* What a sleeper shows in /proc: "NR ARGS... SP PC", or "-1 SP PC" outside of system calls. */
-static int read_syscall(const struct tracee_thread *thread, char **ret_text)
+int tracee_read_syscall(const struct tracee_thread *thread, char **ret_text)
 {
 	char path[64];
 
@@ -471,88 +407,9 @@ static int read_syscall(const struct tracee_thread *thread, char **ret_text)
 	return read_file(AT_FDCWD, path, 4096, ret_text, NULL);
 }
 
-/* Whether somebody sleeps in execve(): perhaps until a catcher of late targets may trace him. */
-static bool is_executing(const struct tracee *tracee)
-{
-	for (uint32_t i = 0; i < tracee->cnt; i++) {
-		cleanup_free char *text = NULL;
-		long nr;
-
-		if (tracee->threads[i].stopped || read_syscall(&tracee->threads[i], &text) < 0)
-			continue;
-		nr = strtol(text, NULL, 10);
-		if (nr == SYS_execve || nr == SYS_execveat)
-			return true;
-	}
-	return false;
-}
-
-/*
- * A thread that stopped inside a restartable sequence (rseq(2)) goes on at its abort handler: the
- * kernel would have led it there now, but sees our registers instead and takes the sequence for
- * done.
- */
-static void abort_sequence(const struct tracee *tracee, struct tracee_thread *thread)
-{
-	struct __ptrace_rseq_configuration rseq;
-	struct {
-		uint32_t version, flags;
-		uint64_t start, len, abort;
-	} sequence;
-	uint64_t address;
-	uint32_t signature;
-
-	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, thread->tid, sizeof(rseq), &rseq) < 0 ||
-	    !rseq.rseq_abi_pointer ||
-	    tracee_read(tracee, rseq.rseq_abi_pointer + 8, &address, sizeof(address)) < 0 ||
-	    !address || tracee_read(tracee, address, &sequence, sizeof(sequence)) < 0)
-		return;
-	if (thread->regs.rip - sequence.start < sequence.len &&
-	    tracee_read(tracee, sequence.abort - 4, &signature, sizeof(signature)) == 0 &&
-	    signature == rseq.signature)
-		thread->regs.rip = sequence.abort;
-}
-
-/* From now on the thread has registers of ours. */
-static int begin_calls(struct tracee *tracee)
-{
-	struct tracee_thread *thread = &tracee->threads[tracee->caller];
-
-	if (tracee->calling)
-		return 0;
-	if (ptrace(PTRACE_GETSIGMASK, thread->tid, sizeof(tracee->sigmask), &tracee->sigmask) < 0)
-		return -errno;
-	abort_sequence(tracee, thread);
-	if (tracee->rescue.syscall_at)
-		rescue_arm(&tracee->rescue, tracee->mem_fd, thread->tid, &thread->regs,
-			   tracee->sigmask);
-	tracee->calling = true;
-	return 0;
-}
-
-/*
- * Back into a stop of signal delivery, where registers can be restored without loss. Signals come
- * first and the frame goes last, so that the thread could go on by itself at any time.
- */
-static void end_calls(struct tracee *tracee)
-{
-	struct tracee_thread *thread;
-
-	if (!tracee->calling)
-		return;
-	thread = &tracee->threads[tracee->caller];
-	tracee->calling = false;
-	ptrace(PTRACE_INTERRUPT, thread->tid, NULL, NULL);
-	ptrace(PTRACE_CONT, thread->tid, NULL, 0);
-	wait_event_stop(thread->tid, INT64_MAX);
-	set_mask(thread->tid, tracee->sigmask);
-	ptrace(PTRACE_SETREGS, thread->tid, NULL, &thread->regs);
-	rescue_disarm(&tracee->rescue, tracee->mem_fd);
-}
-
 void tracee_release(struct tracee *tracee)
 {
-	end_calls(tracee);
+	tracee_end_calls(tracee);
 	for (uint32_t i = 0; i < tracee->cnt; i++) {
 		struct tracee_thread *thread = &tracee->threads[i];
 
@@ -568,7 +425,7 @@ void tracee_release(struct tracee *tracee)
 uint64_t tracee_thread_ip(const struct tracee *tracee, uint32_t index)
 {
 	const struct tracee_thread *thread = &tracee->threads[index];
-	int64_t deadline = now_ms() + SLEEPER_MS;
+	int64_t deadline = tracee_now_ms() + SLEEPER_MS;
 	uint64_t ip = 0;
 
 	if (thread->stopped)
@@ -577,12 +434,12 @@ uint64_t tracee_thread_ip(const struct tracee *tracee, uint32_t index)
 		cleanup_free char *text = NULL;
 		const char *last;
 
-		if (read_syscall(thread, &text) < 0)
+		if (tracee_read_syscall(thread, &text) < 0)
 			return 0;
 		/* "running": it has just woken up, and is on its way to the stop. */
 		last = strrchr(text, ' ');
 		ip = last ? strtoull(last, NULL, 16) : 0;
-	} while (!ip && now_ms() < deadline);
+	} while (!ip && tracee_now_ms() < deadline);
 	return ip;
 }
 
@@ -596,163 +453,6 @@ int tracee_set_ip(struct tracee *tracee, uint32_t index, uint64_t ip)
 							 &thread->regs, tracee->sigmask)
 					 : 0;
 	return ptrace(PTRACE_SETREGS, thread->tid, NULL, &thread->regs) < 0 ? -errno : 0;
-}
-
-/* From here through one whole call. A thread that was stopped inside of another (execve) shows the
- * end of that one first. */
-static int run_through_syscall(pid_t tid)
-{
-	bool entered = false;
-
-	for (;;) {
-		struct __ptrace_syscall_info info = {0};
-		int r = run_to_syscall_stop(tid);
-
-		if (r < 0)
-			return r;
-		if (ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info), &info) < 0)
-			return -ESRCH;
-		if (info.op == PTRACE_SYSCALL_INFO_EXIT && entered)
-			return 0;
-		entered = info.op == PTRACE_SYSCALL_INFO_ENTRY;
-	}
-}
-
-static int call_once(struct tracee *tracee, long nr, const uint64_t *args, int64_t *ret_result)
-{
-	struct tracee_thread *thread = &tracee->threads[tracee->caller];
-	struct user_regs_struct regs = thread->regs;
-	int r;
-
-	regs.rip = tracee->syscall_at;
-	/* Not a call in progress: nothing for the kernel to restart. */
-	regs.orig_rax = (uint64_t)-1;
-	regs.rax = (uint64_t)nr;
-	regs.rdi = args[0];
-	regs.rsi = args[1];
-	regs.rdx = args[2];
-	regs.r10 = args[3];
-	regs.r8 = args[4];
-	regs.r9 = args[5];
-	regs.eflags &= ~0x100ull;
-	if (tracee->rescue.sp && rescue_holds(&tracee->rescue, tracee->mem_fd)) {
-		regs.rip = tracee->rescue.syscall_at;
-		regs.rsp = tracee->rescue.sp;
-	}
-	if (ptrace(PTRACE_SETREGS, thread->tid, NULL, &regs) < 0)
-		return -ESRCH;
-	/* From now on no signal but those that cannot be blocked gets between us and the thread. */
-	if (!tracee->masked && set_mask(thread->tid, ~0ull) < 0)
-		return -ESRCH;
-	tracee->masked = true;
-	__atomic_store_n(&calling, thread->tid, __ATOMIC_SEQ_CST);
-	r = run_through_syscall(thread->tid);
-	__atomic_store_n(&calling, 0, __ATOMIC_SEQ_CST);
-	if (r == 0 && ptrace(PTRACE_GETREGS, thread->tid, NULL, &regs) < 0)
-		r = -ESRCH;
-	if (r == 0)
-		*ret_result = (int64_t)regs.rax;
-	return r;
-}
-
-int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t *ret_result)
-{
-	int r = begin_calls(tracee);
-
-	/* A stop interrupts what waits, and the kernel would make it again. */
-	do
-		r = r < 0 ? r : call_once(tracee, nr, args, ret_result);
-	while (r == 0 && *ret_result <= -RESTART_FIRST && *ret_result >= -RESTART_LAST);
-	return r;
-}
-
-bool tracee_is_calling(pid_t tracer, pid_t tid)
-{
-	pid_t found;
-
-	return tid > 0 &&
-	       sys_process_read(tracer, (uint64_t)&calling, &found, sizeof(found)) ==
-		       sizeof(found) &&
-	       found == tid;
-}
-
-/* Look for the instruction in one mapping. */
-static uint64_t find_in(const struct tracee *tracee, const struct map_entry *entry)
-{
-	unsigned char bytes[65536];
-	size_t len = entry->end - entry->start;
-
-	if (len > sizeof(bytes))
-		len = sizeof(bytes);
-	if (tracee_read(tracee, entry->start, bytes, len) < 0)
-		return 0;
-	for (size_t i = 0; i + 1 < len; i++)
-		if (bytes[i] == 0x0f && bytes[i + 1] == 0x05)
-			return entry->start + i;
-	return 0;
-}
-
-static int find_syscall(struct tracee *tracee, const struct maps *maps)
-{
-	/* The vDSO has one and nobody unmaps it; failing that, any executable mapping. */
-	for (int pass = 0; pass < 2; pass++)
-		for (uint32_t i = 0; i < maps->cnt; i++) {
-			const struct map_entry *entry = &maps->entries[i];
-
-			if (!entry->executable || entry->vdso != (pass == 0))
-				continue;
-			tracee->syscall_at = find_in(tracee, entry);
-			if (tracee->syscall_at)
-				return 0;
-		}
-	return -EOPNOTSUPP;
-}
-
-/*
- * How good a thread is for calls. One that sleeps in a call of its own is in the middle of nothing.
- * One whose sleep the kernel continues for the second time comes last: if that had to be done by
- * the thread itself, nothing would tell which call it was.
- */
-static int fitness(const struct tracee_thread *thread)
-{
-	if ((int64_t)thread->regs.orig_rax < 0)
-		return 2;
-	return thread->regs.orig_rax == SYS_restart_syscall ? 1 : 3;
-}
-
-/* A thread that can be rescued, of the process that was picked. Return: whether there is one. */
-static bool choose_caller(struct tracee *tracee, const struct maps *maps)
-{
-	const pid_t pid = tracee->threads[tracee->caller].pid;
-	uint32_t end = tracee->threads[0].borrowed ? 1 : tracee->cnt;
-	int best = 0;
-
-	for (uint32_t i = 0; i < end && i < CHOICE_MAX; i++) {
-		const struct tracee_thread *thread = &tracee->threads[i];
-
-		if (!thread->stopped || thread->pid != pid || fitness(thread) <= best ||
-		    !rescue_fits(maps, &thread->regs))
-			continue;
-		best = fitness(thread);
-		tracee->caller = i;
-	}
-	return best > 0;
-}
-
-int tracee_prepare(struct tracee *tracee, const struct maps *maps)
-{
-	if (tracee->caller == NO_CALLER && is_executing(tracee))
-		return -ERESTART;
-	if (tracee->caller == NO_CALLER) {
-		int r = wait_all(tracee, now_ms() + ANSWER_MS, true);
-		if (r == 0)
-			r = pick_caller(tracee);
-		if (r < 0)
-			return r;
-	}
-	if (choose_caller(tracee, maps))
-		rescue_find(&tracee->rescue, tracee->mem_fd, maps);
-	return find_syscall(tracee, maps);
 }
 
 int tracee_read(const struct tracee *tracee, uint64_t address, void *buf, size_t len)
