@@ -71,6 +71,15 @@ struct abi_prog_load {
 };
 static_assert(sizeof(struct abi_prog_load) == 152, "BPF_PROG_LOAD");
 
+struct abi_test_run {
+	uint32_t prog_fd, retval, data_size_in, data_size_out;
+	uint64_t data_in, data_out;
+	uint32_t repeat, duration, ctx_size_in, ctx_size_out;
+	uint64_t ctx_in, ctx_out;
+	uint32_t flags, cpu, batch_size;
+};
+static_assert(offsetof(struct abi_test_run, batch_size) == 72, "BPF_PROG_TEST_RUN");
+
 struct abi_obj_path {
 	uint64_t pathname;
 	uint32_t bpf_fd, file_flags;
@@ -149,6 +158,7 @@ union abi_attr {
 	struct abi_map_elem map_elem;
 	struct abi_map_batch map_batch;
 	struct abi_prog_load prog_load;
+	struct abi_test_run test_run;
 	struct abi_obj_path obj_path;
 	struct abi_get_id get_id;
 	struct abi_info info;

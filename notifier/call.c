@@ -100,6 +100,12 @@ static void call_answer(struct call *call, int result)
 			  call->notif.pid, call_name(call), strerrordesc_np(-r));
 }
 
+void call_answer_early(struct call *call, int result)
+{
+	call_answer(call, result);
+	call->answered = true;
+}
+
 void call_run(struct call *call)
 {
 	int result;
@@ -114,7 +120,8 @@ void call_run(struct call *call)
 	 * may come at once. */
 	tenant_release(call->tenant, call->reserved);
 	tenant_uncharge(call->tenant, call->charged);
-	call_answer(call, result);
+	if (!call->answered)
+		call_answer(call, result);
 	pending_done(call->tenant->pending, call->place);
 	/* Closing our copy of an anchor nobody received ends what it stood for. */
 	close_fd(call->reply_fd);

@@ -31,6 +31,7 @@
  * @reply_flags: of that descriptor; O_CLOEXEC unless the call says otherwise
  * @reserved: what the call has asked quotas for; counts as used until it is answered
  * @charged: bytes of the daemon's memory, until it is answered
+ * @answered: by call_answer_early()
  * @reason: why we (not the kernel) refused; ends up in the log buffer and the journal
  */
 struct call {
@@ -46,6 +47,7 @@ struct call {
 	struct reason reason;
 	uint64_t reserved[POLICY_QUOTA_COUNT];
 	uint64_t charged;
+	bool answered;
 	char name[32];
 };
 
@@ -63,6 +65,9 @@ bool call_is_urgent(const struct call *call);
 
 /** call_run() - carry out a call and answer it; frees @call */
 void call_run(struct call *call);
+
+/** call_answer_early() - the caller goes on with @result, whatever the handler returns */
+void call_answer_early(struct call *call, int result);
 
 /** call_reply_fd() - result is @fd, taken over. Return: 0, for `return call_reply_fd(...)`. */
 int call_reply_fd(struct call *call, int fd);

@@ -277,7 +277,8 @@ static int translate_insns(struct load *load)
 }
 
 /*
- * Programs of uprobes may not need the kernel. Socket filters do run in it, whatever the policy's
+ * Programs of uprobes may not need the kernel, nor those of raw tracepoints that only run on
+ * request. Socket filters do run in it, whatever the policy's
  * "kernel" says: libraries load them to probe for features before they load anything else. What
  * they may do is bounded by socket_helper(); "prog_types" without socket_filter refuses them.
  */
@@ -285,7 +286,7 @@ static bool kernel_needed(const struct call *call, const struct abi_prog_load *a
 {
 	if (attr->prog_type == BPF_PROG_TYPE_SOCKET_FILTER)
 		return false;
-	return attr->prog_type != BPF_PROG_TYPE_KPROBE || !call->tenant->uspace;
+	return !prog_user_fits(attr->prog_type) || !call->tenant->uspace;
 }
 
 /* Whether the policy and the guard let it run at all. */
@@ -416,7 +417,7 @@ static int prog_load(struct load *load, struct kprog_result *ret_result)
 				   load->license, load->log, &load->user);
 	if (r < 0)
 		return r;
-	if (attr->prog_type == BPF_PROG_TYPE_KPROBE &&
+	if (prog_user_fits(attr->prog_type) &&
 	    policy_check_kernel(call->tenant->policy, NULL) < 0) {
 		r = prog_user_stub(call, attr, &load->user, load->log, &ret_result->log_true_size);
 		ret_result->fd = r < 0 ? -1 : r;
@@ -480,17 +481,4 @@ int cmd_prog_load(struct call *call)
 		return r;
 	}
 	return call_reply_fd(call, result.fd);
-}
-
-/*
- * The kernel runs the program with the caller as current, which is what tools rely on and what the
- * guard lets through. Every program the tenant holds is guarded or a socket filter, which sees what
- * the caller gives it and no task, or a stub: it does not matter which descriptor it swaps in.
- */
-int cmd_prog_test_run(struct call *call)
-{
-	if (call->tenant->verify_only)
-		return reason_set(&call->reason, -EOPNOTSUPP,
-				  "programs are verified only and do not run");
-	return CALL_CONTINUE;
 }

@@ -202,6 +202,11 @@ static void check_helpers(struct call *call, struct prog_user *user)
 	}
 }
 
+bool prog_user_fits(uint32_t type)
+{
+	return type == BPF_PROG_TYPE_KPROBE || type == BPF_PROG_TYPE_RAW_TRACEPOINT;
+}
+
 int prog_user_load(struct call *call, const struct abi_prog_load *attr,
 		   const struct bpf_insn *insns, const int *fd_array, const char *license,
 		   const struct guestlog *log, struct prog_user *ret_user)
@@ -209,7 +214,7 @@ int prog_user_load(struct call *call, const struct abi_prog_load *attr,
 	cleanup_free struct bpf_insn *copy = NULL;
 	int r;
 
-	reason_set(&ret_user->why, 0, "only uprobe programs run in traced processes");
+	reason_set(&ret_user->why, 0, "programs of this type do not run in processes");
 	if (!call->tenant->uspace)
 		return 0;
 	r = call_alloc(call, attr->insn_cnt * sizeof(*copy), &copy);
@@ -217,7 +222,7 @@ int prog_user_load(struct call *call, const struct abi_prog_load *attr,
 		return r;
 	memcpy(copy, insns, attr->insn_cnt * sizeof(*copy));
 	r = -EOPNOTSUPP;
-	if (attr->prog_type == BPF_PROG_TYPE_KPROBE) {
+	if (prog_user_fits(attr->prog_type)) {
 		reason_clear(&ret_user->why);
 		r = ask(call, attr, copy, fd_array, license, log, ret_user);
 	}

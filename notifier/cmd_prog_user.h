@@ -25,6 +25,9 @@ struct prog_user {
 	uint32_t map_cnt;
 };
 
+/** prog_user_fits() - whether programs of @type may run in processes: at uprobes, or on request */
+bool prog_user_fits(uint32_t type);
+
 /**
  * prog_user_load() - have a program verified and compiled, where its type and maps allow
  * @insns: @attr->insn_cnt instructions with our own descriptors; only read

@@ -63,7 +63,7 @@ static const struct command commands[] = {
 	[BPF_PROG_ATTACH] = REFUSED("PROG_ATTACH", EPERM),
 	[BPF_PROG_DETACH] = REFUSED("PROG_DETACH", EPERM),
 	[BPF_PROG_TEST_RUN] = SERVED(
-		"PROG_TEST_RUN", struct { char bytes[80]; }, cmd_prog_test_run),
+		"PROG_TEST_RUN", struct { char bytes[76]; }, cmd_prog_test_run),
 	[BPF_PROG_GET_NEXT_ID] = SERVED("PROG_GET_NEXT_ID", struct abi_get_id, cmd_prog_next_id),
 	[BPF_MAP_GET_NEXT_ID] = SERVED("MAP_GET_NEXT_ID", struct abi_get_id, cmd_map_next_id),
 	[BPF_PROG_GET_FD_BY_ID] = SERVED("PROG_GET_FD_BY_ID", struct abi_get_id, cmd_prog_by_id),

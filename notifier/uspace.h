@@ -18,6 +18,7 @@
  * uspace_retire.c	waiting for runs that may still see what was taken away
  * uspace_ring.c	ring buffers, and what waits for room in them
  * uspace_table.c	maps of programs and of maps
+ * uspace_test_run.c	programs that run because somebody asks for it
  * uspace_unwind.c	unwinders that come into processes with return probes
  */
 #pragma once
@@ -88,6 +89,7 @@ struct uspace_text {
  * @output_events: descriptors of tools' events that are held for them; guarded by @lock
  * @worker: for programs that are being loaded; @tiers has its own
  * @plan: what targets are to look like; replaced as a whole
+ * @test_run: program that is about to be run on request; guarded by @apply
  * @late: catches processes that load a probed file later
  * @callers: children at work on processes that wait for an answer; guarded by @apply
  * @unwinders, @unwinder_cnt: files that are watched for it; guarded by @apply
@@ -114,6 +116,7 @@ struct uspace {
 	struct tiers *tiers;
 	struct cache cache;
 	struct uspace_plan *plan;
+	struct uspace_prog *test_run;
 	struct late *late;
 	pid_t callers[16];
 	uint32_t caller_cnt;
@@ -214,6 +217,7 @@ struct uspace_map {
  * @entry: what that is made from, until it has been; a reference. @wanted: it has been asked for;
  *both are guarded by the tiers' lock
  * @prints: lines for our log
+ * @ctx_size: how much of its context it may read (bytes)
  */
 struct uspace_prog {
 	unsigned int refs;
@@ -221,7 +225,7 @@ struct uspace_prog {
 	uint64_t code, size, first, first_size, room, room_size;
 	struct cache_entry *entry;
 	bool full, wanted, prints;
-	uint32_t map_cnt;
+	uint32_t map_cnt, ctx_size;
 	struct uspace_map *maps[VERIFIER_MAPS_MAX];
 	struct reason why_not;
 };
@@ -347,6 +351,15 @@ struct uspace_prog *uspace_prog_ref(struct uspace_prog *prog);
 struct uspace_prog *uspace_prog_unref(struct uspace_prog *prog);
 
 /**
+ * uspace_prog_settle() - one more use of it in processes: the contents of its maps come into the
+ * region; pair with uspace_prog_leave(). The caller of both holds the region's @apply.
+ *
+ * Errors: those of uspace_map_settle(); nothing was changed.
+ */
+int uspace_prog_settle(struct uspace_prog *prog, struct reason *reason);
+void uspace_prog_leave(struct uspace_prog *prog);
+
+/**
  * uspace_prog_kernel_enter() - one more attachment of the program runs in the kernel: the contents
  * of its maps go there; pair with uspace_prog_kernel_leave(). Both take the region's @apply.
  *
@@ -355,6 +368,21 @@ struct uspace_prog *uspace_prog_unref(struct uspace_prog *prog);
  */
 int uspace_prog_kernel_enter(struct uspace_prog *prog, struct reason *reason);
 void uspace_prog_kernel_leave(struct uspace_prog *prog);
+
+/* uspace_test_run.c */
+
+/**
+ * uspace_test_run() - have the caller run a program
+ * @cpu: whose slot it is to have, or REGION_TEST_RUN_ANY_CPU
+ * @ctx, @ctx_size: its context
+ * @retval_at: where the caller wants to find what it returns
+ *
+ * Takes the region's @apply until it has run. The call is answered then, unless there was an error.
+ *
+ * Errors: -EOPNOTSUPP with a reason: a map of it is used in the kernel; -EPERM with a reason.
+ */
+int uspace_test_run(struct call *call, struct uspace_prog *prog, uint32_t cpu, const void *ctx,
+		    uint32_t ctx_size, uint64_t retval_at);
 
 /* uspace_link.c */
 

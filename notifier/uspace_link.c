@@ -70,29 +70,6 @@ static void counter_give(struct uspace *uspace, uint32_t counter)
 	pthread_mutex_unlock(&uspace->lock);
 }
 
-/* The first @cnt maps are used by one attachment less. */
-static void leave_maps(struct uspace_prog *prog, uint32_t cnt)
-{
-	for (uint32_t i = 0; i < cnt; i++)
-		uspace_map_leave(prog->maps[i]);
-	for (uint32_t i = 0; i < cnt; i++)
-		uspace_table_rest(prog->maps[i]);
-}
-
-/* From here on the program's maps have their contents in the region. */
-static int settle_maps(struct uspace_prog *prog, struct reason *reason)
-{
-	for (uint32_t i = 0; i < prog->map_cnt; i++) {
-		int r = uspace_map_settle(prog->maps[i], reason);
-
-		if (r < 0) {
-			leave_maps(prog, i);
-			return r;
-		}
-	}
-	return 0;
-}
-
 static int add_points(struct uspace_link *link, const struct uspace_link_request *request,
 		      const struct uspace_checked *checked, struct reason *reason)
 {
@@ -141,7 +118,7 @@ static int attach(struct uspace_link *link, const struct uspace_link_request *re
 	 * nothing, and whoever holds the lock may have to stop it. */
 	uspace_late_let_go(uspace, request->caller);
 	pthread_mutex_lock(&uspace->apply);
-	r = settle_maps(link->prog, reason);
+	r = uspace_prog_settle(link->prog, reason);
 	settled = r == 0;
 	if (r == 0 && link->prog->prints)
 		r = uspace_events_start(uspace);
@@ -156,7 +133,7 @@ static int attach(struct uspace_link *link, const struct uspace_link_request *re
 		uspace_targets_apply(uspace, request->caller, &undone, NULL);
 	}
 	if (r < 0 && settled)
-		leave_maps(link->prog, link->prog->map_cnt);
+		uspace_prog_leave(link->prog);
 	pthread_mutex_unlock(&uspace->apply);
 	free(checked.wants);
 	return r;
@@ -215,7 +192,7 @@ struct uspace_link *uspace_link_free(struct uspace_link *link)
 	pthread_mutex_lock(&link->uspace->apply);
 	remove_points(link);
 	r = uspace_targets_apply(link->uspace, 0, &reach, &reason);
-	leave_maps(link->prog, link->prog->map_cnt);
+	uspace_prog_leave(link->prog);
 	pthread_mutex_unlock(&link->uspace->apply);
 	if (r < 0 || reach.failed)
 		log_notice("tenant=%s: %u processes keep an idle probe: %s",

@@ -204,6 +204,8 @@ static int add_arrays(struct uspace *uspace, struct uspace_plan *plan)
 	const struct uspace_site *site;
 	int r = 0;
 
+	if (uspace->test_run)
+		r = add_maps(&reached, uspace->test_run);
 	list_for_each(site, &uspace->sites, node)
 		list_for_each(point, &site->points, node) if (r == 0) r =
 			add_maps(&reached, point->prog);
@@ -553,6 +555,7 @@ int uspace_plan_run(const struct uspace_plan *plan, uint32_t cnt, pid_t pid, pid
 		.cgroup_fd = plan->cgroup_fd,
 		.seccomp_filters = plan->seccomp_filters,
 		.own_filters = plan->own_filters,
+		.test_run = plan->test_run,
 	};
 	int r;
 

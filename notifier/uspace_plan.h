@@ -37,6 +37,7 @@ struct plan_site {
  * @mapped: number of the segments as a whole (struct region_config)
  * @generation: counts plans; a catch of a late target tells by it that its plan is an old one
  * @sites: changed ones first, @changed_cnt of them
+ * @test_run: set in the child that brings a process to it, see struct shim_plan
  */
 struct uspace_plan {
 	struct shim_segment *segments;
@@ -47,6 +48,7 @@ struct uspace_plan {
 	int cgroup_fd;
 	struct plan_site *sites;
 	uint32_t site_cnt, changed_cnt;
+	const struct shim_test_run *test_run;
 };
 
 /** plan_site_free() - a site's records and the older ones, which nobody is sent to any more.

@@ -81,6 +81,7 @@ static void install(struct uspace_prog *prog, const struct worker_answer *answer
 	const struct worker_answer *full = entry ? cache_full(entry) : NULL;
 	const struct worker_answer *code = full ? full : entry ? &entry->answer : NULL;
 
+	prog->ctx_size = answer->facts.ctx_size;
 	if (answer->verdict < 0) {
 		reason_set(&prog->why_not, 0, "the verifier refuses it");
 	} else if (answer->facts.kernel_only) {
@@ -305,4 +306,31 @@ void uspace_prog_kernel_leave(struct uspace_prog *prog)
 	for (uint32_t i = 0; i < prog->map_cnt; i++)
 		uspace_map_kernel_leave(prog->maps[i]);
 	pthread_mutex_unlock(&prog->uspace->apply);
+}
+
+/* The first @cnt maps are used by one attachment less. */
+static void leave_maps(struct uspace_prog *prog, uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++)
+		uspace_map_leave(prog->maps[i]);
+	for (uint32_t i = 0; i < cnt; i++)
+		uspace_table_rest(prog->maps[i]);
+}
+
+int uspace_prog_settle(struct uspace_prog *prog, struct reason *reason)
+{
+	for (uint32_t i = 0; i < prog->map_cnt; i++) {
+		int r = uspace_map_settle(prog->maps[i], reason);
+
+		if (r < 0) {
+			leave_maps(prog, i);
+			return r;
+		}
+	}
+	return 0;
+}
+
+void uspace_prog_leave(struct uspace_prog *prog)
+{
+	leave_maps(prog, prog->map_cnt);
 }

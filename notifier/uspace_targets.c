@@ -24,6 +24,7 @@
 #include "base/sys.h"
 #include "notifier/cgroup.h"
 #include "notifier/tenant.h"
+#include "notifier/uspace_callers.h"
 #include "notifier/uspace_late.h"
 #include "notifier/uspace_plan.h"
 #include "shim/targets.h"
@@ -312,58 +313,8 @@ static int visit_targets(struct uspace_plan *plan, uint32_t site_cnt, struct pid
 	return r;
 }
 
-/*
- * The process whose call this is cannot stop before it has its answer. A child has it stop on its
- * way out, and gives it everything it lacks, also what others could not while it waited.
- */
-static int visit_caller(struct uspace *uspace, struct uspace_plan *plan, pid_t pid)
-{
-	int fds[2];
-	pid_t child;
-	char byte;
-
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return -errno;
-	child = fork();
-	if (child == 0) {
-		struct reason reason = {0};
-		enum shim_state state;
-
-		uspace_targets_child(plan, &fds[1]);
-		uspace_plan_run(plan, plan->site_cnt, pid, 0, fds[1], &state, &reason);
-		_exit(0);
-	}
-	close_fd(fds[1]);
-	if (child > 0) {
-		/* Armed, or it has ended without. */
-		(void)!read(fds[0], &byte, 1);
-		uspace->callers[uspace->caller_cnt++] = child;
-	}
-	close_fd(fds[0]);
-	return child < 0 ? -EAGAIN : 0;
-}
-
-/* Children of visit_caller() end by themselves, soon after the answer. */
-static void reap_callers(struct uspace *uspace, bool wait)
-{
-	for (uint32_t i = 0; i < uspace->caller_cnt;) {
-		int status = 0;
-
-		if (waitpid(uspace->callers[i], &status, wait ? 0 : WNOHANG) == 0) {
-			i++;
-			continue;
-		}
-		uspace->callers[i] = uspace->callers[--uspace->caller_cnt];
-		if (!WIFSIGNALED(status))
-			continue;
-		atomic_fetch_add(&uspace->missed, 1);
-		log_notice("tenant=%s: a process that attached probes runs on without them: who "
-			   "was to change it ended early",
-			   uspace->tenant->name);
-	}
-}
-
-static int visit_all(struct uspace *uspace, struct uspace_plan *plan, pid_t caller,
+/* @later: the caller is left to its test run. */
+static int visit_all(struct uspace *uspace, struct uspace_plan *plan, pid_t caller, bool later,
 		     struct uspace_reach *reach)
 {
 	const struct timespec pause = {.tv_nsec = EXECUTING_MS * 1000000l};
@@ -388,9 +339,9 @@ static int visit_all(struct uspace *uspace, struct uspace_plan *plan, pid_t call
 		reason_set(&reach->reason, 0, "a process executes others all the time");
 	reach->failed += reach->executing;
 	free(set.pids);
-	reap_callers(uspace, uspace->caller_cnt == ARRAY_SIZE(uspace->callers));
+	uspace_callers_reap(uspace, false);
 	if (r == 0 && caller_maps) {
-		r = visit_caller(uspace, plan, caller);
+		r = later ? 0 : uspace_callers_visit(uspace, plan, caller);
 		reach->unsure = true;
 		reach->targets += r == 0;
 	}
@@ -491,8 +442,8 @@ bool uspace_targets_is_latest(struct uspace *uspace, const struct uspace_plan *p
 	       plan->generation;
 }
 
-int uspace_targets_apply(struct uspace *uspace, pid_t caller, struct uspace_reach *ret_reach,
-			 struct reason *reason)
+static int apply(struct uspace *uspace, pid_t caller, bool later, struct uspace_reach *ret_reach,
+		 struct reason *reason)
 {
 	struct uspace_plan *plan, *old;
 	int r;
@@ -510,30 +461,62 @@ int uspace_targets_apply(struct uspace *uspace, pid_t caller, struct uspace_reac
 	__atomic_store_n(&uspace->plan, plan, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&uspace->lock);
 	uspace_plan_free(old);
-	r = visit_all(uspace, plan, caller, ret_reach);
+	r = visit_all(uspace, plan, caller, later, ret_reach);
 	settle_sites(uspace, r == 0 && !ret_reach->failed && !ret_reach->unsure);
 	return r;
 }
 
-int uspace_targets_cover(struct uspace *uspace, pid_t caller, struct uspace_reach *ret_reach)
+int uspace_targets_apply(struct uspace *uspace, pid_t caller, struct uspace_reach *ret_reach,
+			 struct reason *reason)
 {
-	struct uspace_site *site;
-	struct uspace_plan *plan;
-	bool grows;
-	int r;
+	return apply(uspace, caller, false, ret_reach, reason);
+}
 
-	*ret_reach = (struct uspace_reach){0};
-	if (!uspace->plan)
-		return 0;
-	r = uspace_plan_new(uspace, &plan, NULL);
+/* Whether processes have to map more than they do; or -errno. */
+static int grows(struct uspace *uspace, struct reason *reason)
+{
+	struct uspace_plan *plan;
+	int r = uspace_plan_new(uspace, &plan, reason);
+
 	if (r < 0)
 		return r;
-	grows = uspace_plan_grows(plan, uspace->plan);
+	r = uspace_plan_grows(plan, uspace->plan);
 	uspace_plan_free(plan);
-	if (!grows)
-		return 0;
+	return r;
+}
+
+static int cover(struct uspace *uspace, pid_t caller, bool later, struct uspace_reach *ret_reach,
+		 struct reason *reason)
+{
+	struct uspace_site *site;
+	int r = grows(uspace, reason);
+
+	*ret_reach = (struct uspace_reach){0};
+	if (r <= 0)
+		return r;
 	list_for_each(site, &uspace->sites, node) site->changed = true;
-	return uspace_targets_apply(uspace, caller, ret_reach, NULL);
+	return apply(uspace, caller, later, ret_reach, reason);
+}
+
+int uspace_targets_cover(struct uspace *uspace, pid_t caller, struct uspace_reach *ret_reach)
+{
+	*ret_reach = (struct uspace_reach){0};
+	return uspace->plan ? cover(uspace, caller, false, ret_reach, NULL) : 0;
+}
+
+int uspace_targets_test_run(struct uspace *uspace, struct uspace_prog *prog, pid_t caller,
+			    const struct shim_test_run *run, struct uspace_caller *ret_caller,
+			    struct reason *reason)
+{
+	struct uspace_reach reach;
+	int r;
+
+	uspace->test_run = prog;
+	r = cover(uspace, caller, true, &reach, reason);
+	if (r == 0)
+		r = uspace_callers_run(uspace->plan, caller, run, ret_caller, reason);
+	uspace->test_run = NULL;
+	return r;
 }
 
 struct count {
@@ -590,7 +573,7 @@ void uspace_targets_deinit(struct uspace *uspace)
 	struct uspace_site *site, *tmp;
 
 	uspace_late_stop(uspace);
-	reap_callers(uspace, true);
+	uspace_callers_reap(uspace, true);
 	list_for_each_safe(site, tmp, &uspace->sites, node)
 	{
 		list_remove(&site->node);

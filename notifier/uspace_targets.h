@@ -16,6 +16,8 @@
 #include "shim/apply.h"
 
 struct plan_site;
+struct shim_test_run;
+struct uspace_caller;
 
 /**
  * struct uspace_site - one probed instruction of one file
@@ -124,6 +126,18 @@ int uspace_targets_apply(struct uspace *uspace, pid_t caller, struct uspace_reac
  * As uspace_targets_apply() otherwise.
  */
 int uspace_targets_cover(struct uspace *uspace, pid_t caller, struct uspace_reach *ret_reach);
+
+/**
+ * uspace_targets_test_run() - have @caller run a program once it has its answer, and bring it up to
+ * date with that
+ * @ret_caller: for uspace_callers_finish(), after the answer: that is what the call returns if
+ *	whoever has it run is killed
+ *
+ * As uspace_targets_apply() otherwise. Errors: -EPERM with a reason when it cannot be stopped.
+ */
+int uspace_targets_test_run(struct uspace *uspace, struct uspace_prog *prog, pid_t caller,
+			    const struct shim_test_run *run, struct uspace_caller *ret_caller,
+			    struct reason *reason);
 
 /** uspace_targets_child() - first thing in a child that stops targets: let go of what it must not
  * hold

@@ -22,6 +22,7 @@
 #include "shim/steady.h"
 #include "shim/stub.h"
 #include "shim/targets.h"
+#include "shim/test_run.h"
 #include "shim/unwind.h"
 
 #define JUMP_SIZE  5u
@@ -445,6 +446,28 @@ static int apply_wants(struct work *work, bool unwinders, enum shim_state *ret_s
 	return worst;
 }
 
+/* What became of the probes is then only said by @reason, if anything is. */
+static int test_run(struct work *work, struct reason *reason)
+{
+	int r = ensure_region(work, reason);
+
+	return r < 0 ? r : shim_test_run(&work->tracee, work->base, work->plan->test_run);
+}
+
+/* The thread that waits for what became of its run learns it. */
+static void tell_result(struct work *work, int result)
+{
+	struct tracee *tracee = &work->tracee;
+
+	for (uint32_t i = 0; i < tracee->cnt; i++) {
+		if (tracee->threads[i].tid != tracee->wanted || !tracee->threads[i].stopped)
+			continue;
+		tracee->caller = i;
+		tracee_set_result(tracee, result == -EOPNOTSUPP || result == -ERESTART ? -EPERM
+										       : result);
+	}
+}
+
 static int apply(struct work *work, enum shim_state *ret_states, struct reason *reason)
 {
 	int r, worst;
@@ -467,6 +490,8 @@ static int apply(struct work *work, enum shim_state *ret_states, struct reason *
 		worst = reason_set(reason, -EOPNOTSUPP,
 				   "exceptions could not pass a probed return in it, so return "
 				   "probes are left out");
+	if (work->plan->test_run && worst != -ESRCH && worst != -ERESTART)
+		worst = test_run(work, reason);
 	maps_deinit(&work->maps);
 	return worst;
 }
@@ -626,18 +651,22 @@ int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_sta
 	int r;
 
 	all_absent(plan, ret_states);
-	if (!concerns(pid, plan))
+	if (!plan->test_run && !concerns(pid, plan))
 		return 0;
 	disable_unwanted(pid, plan);
 	find_steady(&work, pid);
 	r = stop(&work, pid, reason);
 	if (r < 0)
 		return r;
+	if (plan->test_run)
+		work.tracee.wanted = plan->test_run->tid;
 	r = check_caller(&work, reason);
 	if (r == 0)
 		r = check_filters(&work, reason);
 	if (r == 0)
 		r = apply(&work, ret_states, reason);
+	if (plan->test_run && r != -ESRCH)
+		tell_result(&work, r);
 	tracee_release(&work.tracee);
 	return r;
 }

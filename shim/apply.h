@@ -16,6 +16,8 @@
 #include "base/elf_file.h"
 #include "base/reason.h"
 
+struct shim_test_run;
+
 /**
  * struct shim_segment - one mapping of the region
  * @offset, @size: in the region (bytes, whole pages)
@@ -111,6 +113,8 @@ int shim_file_error(int error, struct reason *reason);
  *the system calls that helpers make
  * @own_filters: not 0 once any process has asked for more; looked at while the target is stopped,
  *and then at every thread, because filters are a thread's; may be NULL
+ * @test_run: what a thread that waits for an answer wants run, and gets the result of in the place
+ *	of that; NULL: nothing. It needs the region whether or not a site is wanted
  */
 struct shim_plan {
 	struct shim_region region;
@@ -122,6 +126,7 @@ struct shim_plan {
 	uint32_t seccomp_filters;
 	const uint64_t *own_filters;
 	int armed_fd, cgroup_fd;
+	const struct shim_test_run *test_run;
 };
 
 /** shim_has_filters() - whether any thread of @pid has more than @limit seccomp filters, or is

@@ -154,6 +154,8 @@ static_assert(REGION_SCRATCH + REGION_SCRATCH_SIZE * REGION_SLOTS_MAX <= REGION_
  * @enter, @ret: offsets of the runtime's entry points (see struct region_stub and the shadow table)
  * @tick_ns: of the kernel's jiffies (ns); 0 unknown
  * @jiffies: what they were when the monotonic clock was 0, less REGION_JIFFIES_START
+ * @test_run, @test_run_end: offsets of the entry for a struct region_test_run, and of what follows
+ *	the system call that ends it
  */
 struct region_header {
 	uint32_t version, slots, off, features;
@@ -163,10 +165,11 @@ struct region_header {
 	uint64_t own_filters;
 	uint32_t tick_ns;
 	int32_t jiffies;
+	uint64_t test_run, test_run_end;
 };
 /* INITIAL_JIFFIES, include/linux/jiffies.h: they begin five minutes before 2^32 */
 #define REGION_JIFFIES_START(tick_ns) ((1ull << 32) - 300000000000ull / (tick_ns))
-static_assert(sizeof(struct region_header) == 64, "the runtime's text starts behind it");
+static_assert(sizeof(struct region_header) == 80, "the runtime's text starts behind it");
 
 /** region_set_jiffies() - @at_zero: lower half of the kernel's count when the monotonic clock was 0
  */
@@ -285,6 +288,27 @@ struct region_stub {
 	unsigned char code[REGION_STUB_SIZE - REGION_STUB_CODE];
 };
 static_assert(sizeof(struct region_stub) == REGION_STUB_SIZE, "stub");
+
+/**
+ * struct region_test_run - a program that is run because somebody asks for it (BPF_PROG_TEST_RUN),
+ * by the thread that does, as its tracer has it; on the stack of the run
+ * @frame: stack pointer for when it is over and the tracer is gone (shim/rescue.h), or 0
+ * @code: of the program, offset from the region's base
+ * @cpu: whose slot it is to own if that can be had, or REGION_TEST_RUN_ANY_CPU
+ * @error: 0 or -EBUSY: it did not run
+ * @retval: what it returned
+ * @regs: struct pt_regs of the thread where it asks
+ * @ctx: the program's context, behind them (struct rt_run)
+ */
+#define REGION_TEST_RUN_ANY_CPU UINT32_MAX
+#define REGION_TEST_RUN_CTX	96u /* bytes: MAX_BPF_FUNC_ARGS words, include/linux/bpf.h 6.18 */
+struct region_test_run {
+	uint64_t frame, code;
+	uint32_t cpu;
+	int32_t error;
+	uint64_t retval;
+	unsigned char regs[168], ctx[REGION_TEST_RUN_CTX];
+};
 
 /**
  * struct region_config - facts about this process; private, written at injection. The process can

@@ -31,12 +31,13 @@ struct tracee_thread {
  * struct tracee
  * @threads: owned
  * @caller: index of the thread that makes system calls
+ * @wanted: the only one that may; 0 any
  * @syscall_at: address of a syscall instruction in the process
  * @rescue: of that thread, to be used for its calls while it lies there
  * @mem_fd: /proc/PID/mem; owned
  */
 struct tracee {
-	pid_t pid;
+	pid_t pid, wanted;
 	struct tracee_thread *threads;
 	uint32_t cnt, cap, caller;
 	uint64_t syscall_at, sigmask;
@@ -89,6 +90,26 @@ int tracee_set_ip(struct tracee *tracee, uint32_t index, uint64_t ip);
 int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t *ret_result);
 
 /**
+ * tracee_run() - have the thread that makes calls run code of the region
+ * @ip, @arg, @sp: where it begins, with what in its first argument's register, on which stack
+ * @end: address behind the system call it ends with; others it makes are passed over
+ * @timeout_ms: after which it is taken away wherever it is
+ *
+ * After a tracee_syscall(); another may follow. Errors: -ESRCH it was killed meanwhile; -ETIMEDOUT;
+ * -EIO it ran into a fault.
+ */
+int tracee_run(struct tracee *tracee, uint64_t ip, uint64_t arg, uint64_t sp, uint64_t end,
+	       int timeout_ms);
+
+/** tracee_rescue_sp() - the stack pointer with which a `ret` leads the thread back, if it is left
+ *  alone in a tracee_run(); 0: nothing does */
+uint64_t tracee_rescue_sp(const struct tracee *tracee);
+
+/** tracee_set_result() - what the system call returns that the thread which makes calls stopped at
+ *  the end of */
+int tracee_set_result(struct tracee *tracee, int64_t result);
+
+/**
  * tracee_is_calling() - whether thread @tid is in a system call that it makes for @tracer
  * @tracer: a fork of the caller
  *
@@ -100,7 +121,7 @@ bool tracee_is_calling(pid_t tracer, pid_t tid);
  * tracee_prepare() - choose a thread and an instruction to make calls with; once, before the first
  * @maps: of the process
  *
- * Errors: -EOPNOTSUPP there is no such instruction, -ETIMEDOUT all threads sleep on, -ERESTART likewise and
+ * Errors: -EOPNOTSUPP there is no such instruction, -ETIMEDOUT all threads sleep on, or the one that is wanted does, -ERESTART likewise and
  * one in execve(), perhaps for as long as the caller traces it, -ESRCH.
  */
 int tracee_prepare(struct tracee *tracee, const struct maps *maps);

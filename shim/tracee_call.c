@@ -10,12 +10,15 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/sys.h"
 
 #define ANSWER_MS  300 /* for one that waits for an answer, if a call has to be made */
 #define CHOICE_MAX 16  /* threads to choose from */
+#define SPINS	   1000		/* looks at a thread that runs before we sleep in between */
+#define CLEARED	   0x500ull	/* of its flags: TF, DF */
 /* What the kernel's functions return for a call that is to be made again. */
 #define RESTART_FIRST 512
 #define RESTART_LAST  516
@@ -225,6 +228,85 @@ int tracee_syscall(struct tracee *tracee, long nr, const uint64_t *args, int64_t
 	return r;
 }
 
+/*
+ * As run_to_syscall_stop(), with a time limit, for a thread in code of ours. A fault is ours, too,
+ * and would come again.
+ */
+static int run_code(pid_t tid, int64_t deadline)
+{
+	const struct timespec nap = {.tv_nsec = 50000};
+	long signal = 0;
+
+	for (;;) {
+		int status, r = 0;
+
+		if (ptrace(PTRACE_SYSCALL, tid, NULL, signal) < 0)
+			return -ESRCH;
+		for (int i = 0; r == 0; i++) {
+			r = waitpid(tid, &status, __WALL | WNOHANG);
+			if (r == 0 && tracee_now_ms() > deadline)
+				return -ETIMEDOUT;
+			if (r == 0 && i > SPINS)
+				nanosleep(&nap, NULL);
+		}
+		if (r < 0 || !WIFSTOPPED(status))
+			return -ESRCH;
+		if (WSTOPSIG(status) == TRACEE_SYSGOOD)
+			return 0;
+		signal = status >> 16 == 0 && WSTOPSIG(status) == SIGSTOP ? SIGSTOP : 0;
+		if (status >> 16 == 0 && !signal)
+			return -EIO;
+	}
+}
+
+int tracee_run(struct tracee *tracee, uint64_t ip, uint64_t arg, uint64_t sp, uint64_t end,
+	       int timeout_ms)
+{
+	const pid_t tid = tracee->threads[tracee->caller].tid;
+	struct user_regs_struct regs = tracee->threads[tracee->caller].regs;
+	int64_t deadline = tracee_now_ms() + timeout_ms;
+	struct __ptrace_syscall_info info = {0};
+
+	regs.rip = ip;
+	regs.rdi = arg;
+	regs.rsp = sp;
+	regs.orig_rax = (uint64_t)-1;
+	regs.eflags &= ~CLEARED;
+	if (ptrace(PTRACE_SETREGS, tid, NULL, &regs) < 0)
+		return -ESRCH;
+	do {
+		int r = run_code(tid, deadline);
+
+		if (r == -ETIMEDOUT && (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0 ||
+					tracee_wait_event_stop(tid, INT64_MAX) < 0))
+			return -ESRCH;
+		if (r < 0)
+			return r;
+		if (ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info), &info) < 0)
+			return -ESRCH;
+	} while (info.op != PTRACE_SYSCALL_INFO_ENTRY || info.instruction_pointer != end);
+	return run_to_syscall_stop(tid);
+}
+
+uint64_t tracee_rescue_sp(const struct tracee *tracee)
+{
+	return tracee->rescue.sp && rescue_holds(&tracee->rescue, tracee->mem_fd)
+		       ? tracee->rescue.sp
+		       : 0;
+}
+
+int tracee_set_result(struct tracee *tracee, int64_t result)
+{
+	struct tracee_thread *thread = &tracee->threads[tracee->caller];
+
+	thread->regs.rax = (uint64_t)result;
+	if (!tracee->calling)
+		return ptrace(PTRACE_SETREGS, thread->tid, NULL, &thread->regs) < 0 ? -errno : 0;
+	return tracee->rescue.sp ? rescue_update(&tracee->rescue, tracee->mem_fd, &thread->regs,
+						 tracee->sigmask)
+				 : 0;
+}
+
 bool tracee_is_calling(pid_t tracer, pid_t tid)
 {
 	pid_t found;
@@ -298,8 +380,26 @@ static bool choose_caller(struct tracee *tracee, const struct maps *maps)
 	return best > 0;
 }
 
+/* The thread that is wanted, whatever it is fit for. Return: whether it can be rescued, or -errno */
+static int take_wanted(struct tracee *tracee, const struct maps *maps)
+{
+	for (uint32_t i = 0; i < tracee->cnt; i++) {
+		const struct tracee_thread *thread = &tracee->threads[i];
+
+		if (thread->tid != tracee->wanted)
+			continue;
+		if (!thread->stopped)
+			return -ETIMEDOUT;
+		tracee->caller = i;
+		return rescue_fits(maps, &thread->regs);
+	}
+	return -ESRCH;
+}
+
 int tracee_prepare(struct tracee *tracee, const struct maps *maps)
 {
+	int fits;
+
 	if (tracee->caller == TRACEE_NO_CALLER && is_executing(tracee))
 		return -ERESTART;
 	if (tracee->caller == TRACEE_NO_CALLER) {
@@ -309,7 +409,10 @@ int tracee_prepare(struct tracee *tracee, const struct maps *maps)
 		if (r < 0)
 			return r;
 	}
-	if (choose_caller(tracee, maps))
+	fits = tracee->wanted ? take_wanted(tracee, maps) : choose_caller(tracee, maps);
+	if (fits < 0)
+		return fits;
+	if (fits)
 		rescue_find(&tracee->rescue, tracee->mem_fd, maps);
 	return find_syscall(tracee, maps);
 }

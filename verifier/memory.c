@@ -131,6 +131,8 @@ static int context_reach(struct walk *walk, const struct reg *reg, int insn_off,
 		return walk_fail(walk, -EACCES,
 				 "dereference of modified ctx ptr off=%d disallowed\n", reg->off);
 	*ret_access = context_access(walk->prog, off, size, write);
+	if (off >= 0 && off + size > walk->facts->ctx_size)
+		walk->facts->ctx_size = (uint32_t)(off + size);
 	switch (*ret_access) {
 	case CONTEXT_YES:
 	case CONTEXT_PACKET:

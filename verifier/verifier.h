@@ -60,6 +60,7 @@ struct verifier_prog {
  * @helpers: bit N: helper N is called (on a path that can be reached)
  * @maps: bit N: map N is used
  * @stack_depth: bytes, of the deepest chain of calls
+ * @ctx_size: how much of its context it may read (bytes; max_ctx_offset, include/linux/bpf.h)
  * @reads_unwritten: may read bytes of its stack that it did not write
  * @processed: instructions walked
  * @uses_percpu: touches a per-CPU map
@@ -70,6 +71,7 @@ struct verifier_facts {
 	uint64_t helpers[4];
 	uint64_t maps;
 	uint32_t stack_depth, processed;
+	uint32_t ctx_size;
 	bool uses_percpu, reads_unwritten;
 	uint32_t kernel_only;
 };

@@ -352,6 +352,7 @@ static void copy_facts(const struct talk *t, struct worker_answer *answer)
 	answer->facts.processed = a->processed;
 	answer->facts.uses_percpu = a->uses_percpu;
 	answer->facts.reads_unwritten = a->reads_unwritten;
+	answer->facts.ctx_size = a->ctx_size;
 	answer->facts.kernel_only = a->kernel_only;
 }
 

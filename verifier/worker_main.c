@@ -183,6 +183,7 @@ static void verify(struct job *job)
 	reply->processed = facts.processed;
 	reply->uses_percpu = facts.uses_percpu;
 	reply->reads_unwritten = facts.reads_unwritten;
+	reply->ctx_size = facts.ctx_size;
 	reply->kernel_only = facts.kernel_only;
 	job->zero_stack = worker_zero_stack(&facts);
 	reply->log_true_size = log.len;

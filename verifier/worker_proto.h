@@ -62,11 +62,11 @@ struct worker_wire_answer {
 	uint32_t log_len, log_true_size, code_len;
 	uint64_t helpers[4], maps;
 	uint32_t stack_depth, processed, uses_percpu, kernel_only;
-	uint32_t reads_unwritten, reloc_cnt;
+	uint32_t reads_unwritten, ctx_size, reloc_cnt, pad;
 	uint64_t verify_ns;
 	char no_code[REASON_MAX];
 };
-static_assert(sizeof(struct worker_wire_answer) == 96 + REASON_MAX, "no holes");
+static_assert(sizeof(struct worker_wire_answer) == 104 + REASON_MAX, "no holes");
 
 /**
  * struct worker_layout - where things are in the two files (bytes)

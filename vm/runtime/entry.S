@@ -9,6 +9,8 @@
  * rest here. x87 and vector registers are never
  * touched. C preserves rbx, rbp and r12 to r15; rbx holds the stack pointer meanwhile.
  */
+#include <asm/unistd.h>
+
 #include "vm/runtime/entry.h"
 
 /* struct pt_regs */
@@ -105,7 +107,9 @@ rt_header:
 	.quad	rt_enter - rt_header
 	.quad	rt_return - rt_header
 	.fill	4, 8, 0
-	.if	. - rt_header - 64
+	.quad	rt_test_run_enter - rt_header
+	.quad	rt_test_run_end - rt_header
+	.if	. - rt_header - 80
 	.error	"struct region_header"
 	.endif
 
@@ -148,5 +152,23 @@ rt_return:
 	lea	8(%rsp), %rsp
 	jmp	*-8(%rsp)
 	.size	rt_return, . - rt_return
+
+/*
+ * A thread whose tracer has it run a program: rdi is a struct region_test_run, on a stack made for
+ * it. The last system call is what the tracer waits for. If nobody does any more, the frame leads
+ * the thread back to what it did.
+ */
+	.globl	rt_test_run_enter
+	.type	rt_test_run_enter, @function
+rt_test_run_enter:
+	mov	%rdi, %rbx
+	call	rt_test_run
+	mov	ENTRY_TEST_RUN_FRAME(%rbx), %rsp
+	mov	$__NR_getpid, %eax
+	syscall
+	.globl	rt_test_run_end
+rt_test_run_end:
+	ret
+	.size	rt_test_run_enter, . - rt_test_run_enter
 
 	.section .note.GNU-stack, "", @progbits

@@ -8,3 +8,5 @@
 #define ENTRY_STUB_BACK 43
 #define ENTRY_STUB_IP	8
 #define ENTRY_RED_ZONE	0x80
+
+#define ENTRY_TEST_RUN_FRAME 0

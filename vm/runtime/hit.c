@@ -14,6 +14,7 @@
 static_assert(ENTRY_VERSION == REGION_VERSION, "entry.h");
 static_assert(ENTRY_STUB_BACK == REGION_STUB_BACK, "entry.h");
 static_assert(ENTRY_STUB_IP == offsetof(struct region_stub, ip), "entry.h");
+static_assert(ENTRY_TEST_RUN_FRAME == offsetof(struct region_test_run, frame), "entry.h");
 static_assert(sizeof(struct pt_regs) == 168, "the kernel's layout");
 
 extern unsigned char __region_base[] __attribute__((visibility("hidden")));
@@ -55,7 +56,7 @@ rt_inline void run_attach(unsigned char *base, struct pt_regs *regs, struct rt_r
 
 	run->cookie = attach->cookie;
 	run->counter = attach->counter;
-	run->tail_calls = 0;
+	run->tail_calls = run->test_run = 0;
 	region_counter(base, run->slot, attach->counter)->hits++;
 	prog(regs, run);
 }

@@ -20,11 +20,13 @@
  * @slot: CPU slot owned
  * @counter: of the attachment
  * @tail_calls: made since its program was entered; compiled code counts them
+ * @test_run: it was asked for (struct region_test_run): the context is no struct pt_regs, one lies
+ *	in front of it
  */
 struct rt_run {
 	unsigned char *base;
 	uint32_t slot, counter;
-	uint32_t tail_calls, pad;
+	uint32_t tail_calls, test_run;
 	uint64_t cookie;
 	uint64_t stack; /* target's stack pointer at the site: memory from here to the end of its
 			   page is mapped; 0: there is no target, and nothing to read */

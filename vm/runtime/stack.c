@@ -260,7 +260,7 @@ static struct trace trace_of(const struct rt_run *run, uint64_t ctx, uint32_t de
 								run->slot * REGION_SCRATCH_SIZE)};
 
 	trace.max = depth < DEPTH_MAX ? depth : DEPTH_MAX;
-	walk(run, (const struct pt_regs *)ctx, &trace);
+	walk(run, (const struct pt_regs *)ctx - (run->test_run ? 1 : 0), &trace);
 	return trace;
 }
 
