@@ -32,7 +32,8 @@ static void visit(struct uspace_plan *plan, pid_t pid, int fd)
 	_exit(0);
 }
 
-/* @ret_fd: one byte can be read when it is armed, nothing if it ended without. Return: the child. */
+/* @ret_fd: one byte can be read when it is armed, nothing if it ended without. Return: the child.
+ */
 static pid_t start(struct uspace_plan *plan, pid_t pid, const struct shim_test_run *run,
 		   int *ret_fd)
 {

@@ -451,7 +451,7 @@ static int test_run(struct work *work, struct reason *reason)
 {
 	int r = ensure_region(work, reason);
 
-	return r < 0 ? r : shim_test_run(&work->tracee, work->base, work->plan->test_run);
+	return r < 0 ? r : shim_test_run(&work->tracee, work->base, work->plan->test_run, reason);
 }
 
 /* The thread that waits for what became of its run learns it. */
@@ -463,8 +463,8 @@ static void tell_result(struct work *work, int result)
 		if (tracee->threads[i].tid != tracee->wanted || !tracee->threads[i].stopped)
 			continue;
 		tracee->caller = i;
-		tracee_set_result(tracee, result == -EOPNOTSUPP || result == -ERESTART ? -EPERM
-										       : result);
+		tracee_set_result(tracee,
+				  result == -EOPNOTSUPP || result == -ERESTART ? -EPERM : result);
 	}
 }
 
@@ -627,6 +627,10 @@ static void find_steady(struct work *work, pid_t pid)
 /* Siblings of ours may come in between, and are done soon. */
 static int stop(struct work *work, pid_t pid, struct reason *reason)
 {
+	const struct shim_plan *plan = work->plan;
+	const struct tracee_how how = {.cgroup_fd = plan->cgroup_fd,
+				       .armed_fd = plan->armed_fd,
+				       .wanted = plan->test_run ? plan->test_run->tid : 0};
 	pid_t busy = pid;
 	int r = -EBUSY;
 
@@ -634,10 +638,9 @@ static int stop(struct work *work, pid_t pid, struct reason *reason)
 		*reason = (struct reason){0};
 		wait_for_sibling(busy);
 		busy = pid;
-		r = check_status(pid, work->plan, false, reason);
+		r = check_status(pid, plan, false, reason);
 		if (r == 0)
-			r = tracee_stop(pid, work->plan->cgroup_fd, work->plan->armed_fd,
-					&work->tracee, &busy, reason);
+			r = tracee_stop(pid, &how, &work->tracee, &busy, reason);
 	}
 	if (r == -EPERM && !reason->text[0])
 		reason_set(reason, r, "another process traces it");
@@ -658,8 +661,6 @@ int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_sta
 	r = stop(&work, pid, reason);
 	if (r < 0)
 		return r;
-	if (plan->test_run)
-		work.tracee.wanted = plan->test_run->tid;
 	r = check_caller(&work, reason);
 	if (r == 0)
 		r = check_filters(&work, reason);

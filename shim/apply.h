@@ -142,8 +142,8 @@ bool shim_has_filters(pid_t pid, uint32_t limit);
  *
  * Errors: -ESRCH gone (zombies too), -EPERM somebody else traces it, -EOPNOTSUPP with a reason
  * (seccomp filters of its own, 32-bit, no room near the code), -EIO, -ETIMEDOUT, -EBUSY, -EAGAIN
- * with a reason (not all that run in its memory can be stopped), -ERESTART it is in execve(), or one
- * that shares its memory: do it again once the calling process has ended, which holds that up
+ * with a reason (not all that run in its memory can be stopped), -ERESTART it is in execve(), or
+ * one that shares its memory: do it again once the calling process has ended, which holds that up
  * perhaps; the target runs on unchanged.
  */
 int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_states,

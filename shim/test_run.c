@@ -53,7 +53,7 @@ static int give(pid_t tid, uint64_t address, uint32_t value)
 }
 
 static int run_on(struct tracee *tracee, uint64_t base, uint64_t stack,
-		  const struct shim_test_run *run)
+		  const struct shim_test_run *run, struct reason *reason)
 {
 	const uint64_t at = (stack + STACK_SIZE - sizeof(struct region_test_run)) & ~63ull;
 	struct region_test_run test = {
@@ -67,14 +67,18 @@ static int run_on(struct tracee *tracee, uint64_t base, uint64_t stack,
 	r = tracee_write(tracee, at, &test, sizeof(test));
 	if (r == 0)
 		r = tracee_run(tracee, base + run->enter, at, at, base + run->end, RUN_MS);
+	if (r == -ETIMEDOUT)
+		return reason_set(reason, -EINTR, "the program has not ended after %d s",
+				  RUN_MS / 1000);
 	if (r == 0)
 		r = tracee_read(tracee, at, &test, sizeof(test));
 	if (r < 0)
-		return r == -ETIMEDOUT ? -EINTR : r;
+		return r;
 	return test.error < 0 ? -EBUSY : give(run->tid, run->retval_at, (uint32_t)test.retval);
 }
 
-int shim_test_run(struct tracee *tracee, uint64_t base, const struct shim_test_run *run)
+int shim_test_run(struct tracee *tracee, uint64_t base, const struct shim_test_run *run,
+		  struct reason *reason)
 {
 	const uint64_t map[6] = {0,
 				 STACK_SIZE,
@@ -90,7 +94,7 @@ int shim_test_run(struct tracee *tracee, uint64_t base, const struct shim_test_r
 		r = -ENOMEM;
 	if (r < 0)
 		return r;
-	r = run_on(tracee, base, (uint64_t)stack, run);
+	r = run_on(tracee, base, (uint64_t)stack, run, reason);
 	unmap[0] = (uint64_t)stack;
 	if (r != -ESRCH)
 		tracee_syscall(tracee, SYS_munmap, unmap, &unused);

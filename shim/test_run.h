@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/reason.h"
 #include "shim/region.h"
 
 struct maps;
@@ -40,4 +41,5 @@ struct shim_test_run {
  * Return: 0, or the -errno that the call returns: -EFAULT when @retval_at is not writable, -EBUSY,
  * -ENOMEM, -EINTR for a run without end; -ESRCH: the thread was killed meanwhile.
  */
-int shim_test_run(struct tracee *tracee, uint64_t base, const struct shim_test_run *run);
+int shim_test_run(struct tracee *tracee, uint64_t base, const struct shim_test_run *run,
+		  struct reason *reason);

@@ -28,9 +28,8 @@
 #include "shim/interrupted.h"
 #include "shim/targets.h"
 
-#define STOP_MS	   1500 /* for all threads to stop */
-#define SLEEPER_MS 20	/* after which a thread in an uninterruptible sleep is passed over */
-#define ROUNDS	   32	/* in which other processes of the same memory are looked for */
+#define STOP_MS 1500 /* for all threads to stop */
+#define ROUNDS	32   /* in which other processes of the same memory are looked for */
 
 int64_t tracee_now_ms(void)
 {
@@ -189,11 +188,12 @@ void tracee_let_go(pid_t tid, int signal)
 }
 
 /* Wait for all that were asked to stop. */
-int tracee_wait_all(struct tracee *tracee, int64_t deadline, bool patient)
+int tracee_wait_all(struct tracee *tracee, int64_t deadline, int sleeper_ms)
 {
 	for (uint32_t i = 0; i < tracee->cnt;) {
 		struct tracee_thread *thread = &tracee->threads[i];
-		int64_t until = tracee_now_ms() + SLEEPER_MS;
+		int64_t until = tracee_now_ms() + sleeper_ms;
+		bool wanted = thread->tid == tracee->wanted;
 		int r;
 
 		if (thread->stopped) {
@@ -203,7 +203,7 @@ int tracee_wait_all(struct tracee *tracee, int64_t deadline, bool patient)
 		do
 			r = tracee_wait_event_stop(thread->tid, until);
 		while (r == -ETIMEDOUT && tracee_now_ms() < deadline &&
-		       (patient || targets_state(thread->tid) != 'D'));
+		       (wanted || targets_state(thread->tid) != 'D'));
 		if (r == 0)
 			r = get_regs(thread);
 		if (r == -ESRCH) {
@@ -289,7 +289,7 @@ static int stop_sharers(struct tracee *tracee, int cgroup_fd, int64_t deadline, 
 		r = targets_sharing(cgroup_fd, tracee->pid, tracee->threads[0].tid, seize_sharer,
 				    &share);
 		if (r == 0 && share.found > 0)
-			r = tracee_wait_all(tracee, deadline, false);
+			r = tracee_wait_all(tracee, deadline, TRACEE_SLEEPER_MS);
 		if (r == 0)
 			drop_leavers(tracee);
 	}
@@ -315,21 +315,27 @@ static int open_mem(struct tracee *tracee)
 	return tracee->mem_fd < 0 ? -errno : 0;
 }
 
-int tracee_stop(pid_t pid, int cgroup_fd, int armed_fd, struct tracee *ret_tracee, pid_t *ret_busy,
+int tracee_stop(pid_t pid, const struct tracee_how *how, struct tracee *ret_tracee, pid_t *ret_busy,
 		struct reason *reason)
 {
-	struct tracee tracee = {.pid = pid, .mem_fd = -1};
+	struct tracee tracee = {.pid = pid, .mem_fd = -1, .wanted = how->wanted};
 	int64_t deadline = tracee_now_ms() + STOP_MS;
-	int r, found;
+	int r, found, sleeper_ms = TRACEE_SLEEPER_MS;
+	bool armed = false;
+
+	/* Others of its threads may wait for answers of ours, too: for one that comes when we are
+	 * done. */
+	if (how->armed_fd >= 0)
+		sleeper_ms = how->wanted ? 1 : STOP_MS;
 
 	do {
 		found = seize_new(&tracee, pid);
-		if (found > 0 && armed_fd >= 0)
-			(void)!write(armed_fd, "x", 1);
-		r = found < 0 ? found : tracee_wait_all(&tracee, deadline, armed_fd >= 0);
+		if (found > 0 && how->armed_fd >= 0 && !armed)
+			armed = write(how->armed_fd, "x", 1) == 1;
+		r = found < 0 ? found : tracee_wait_all(&tracee, deadline, sleeper_ms);
 	} while (r == 0 && found > 0);
 	if (r == 0)
-		r = stop_sharers(&tracee, cgroup_fd, deadline, ret_busy, reason);
+		r = stop_sharers(&tracee, how->cgroup_fd, deadline, ret_busy, reason);
 	/* All asleep in the kernel is as good as stopped while nobody has to make a call: they stop
 	 * before they are back in their own code. */
 	if (r == 0 && tracee_pick_caller(&tracee) < 0)
@@ -425,7 +431,7 @@ void tracee_release(struct tracee *tracee)
 uint64_t tracee_thread_ip(const struct tracee *tracee, uint32_t index)
 {
 	const struct tracee_thread *thread = &tracee->threads[index];
-	int64_t deadline = tracee_now_ms() + SLEEPER_MS;
+	int64_t deadline = tracee_now_ms() + TRACEE_SLEEPER_MS;
 	uint64_t ip = 0;
 
 	if (thread->stopped)

@@ -47,17 +47,26 @@ struct tracee {
 };
 
 /**
- * tracee_stop() - stop all threads of @pid, and of other processes that share its memory
- * @cgroup_fd: where those are looked for (targets.h), borrowed; -1 for none
+ * struct tracee_how
+ * @cgroup_fd: where processes that share the memory are looked for (targets.h), borrowed; -1 for
+ *	none
  * @armed_fd: -1, or: a thread waits in a system call for an answer of ours, and stops on its way
- *out of it. One byte is written here when that is certain, and the answer may be given.
- *
+ *	out of it. One byte is written here when that is certain, and the answer may be given.
+ * @wanted: that thread, which makes the calls then; 0 not known
+ */
+struct tracee_how {
+	int cgroup_fd, armed_fd;
+	pid_t wanted;
+};
+
+/**
+ * tracee_stop() - stop all threads of @pid, and of other processes that share its memory
  * @ret_busy: with -EBUSY, one that shares the memory and is traced by somebody else
  *
  * Errors: -ESRCH, -EPERM somebody else traces it, -ETIMEDOUT, -EBUSY and -EAGAIN with a reason;
  * nothing is held then.
  */
-int tracee_stop(pid_t pid, int cgroup_fd, int armed_fd, struct tracee *ret_tracee, pid_t *ret_busy,
+int tracee_stop(pid_t pid, const struct tracee_how *how, struct tracee *ret_tracee, pid_t *ret_busy,
 		struct reason *reason);
 
 /** tracee_borrow() - the same for a process whose threads all are in ptrace stops of the caller's,
@@ -121,8 +130,9 @@ bool tracee_is_calling(pid_t tracer, pid_t tid);
  * tracee_prepare() - choose a thread and an instruction to make calls with; once, before the first
  * @maps: of the process
  *
- * Errors: -EOPNOTSUPP there is no such instruction, -ETIMEDOUT all threads sleep on, or the one that is wanted does, -ERESTART likewise and
- * one in execve(), perhaps for as long as the caller traces it, -ESRCH.
+ * Errors: -EOPNOTSUPP there is no such instruction, -ETIMEDOUT all threads sleep on, or the one
+ * that is wanted does, -ERESTART likewise and one in execve(), perhaps for as long as the caller
+ * traces it, -ESRCH.
  */
 int tracee_prepare(struct tracee *tracee, const struct maps *maps);
 

@@ -15,10 +15,10 @@
 #include "base/cleanup.h"
 #include "base/sys.h"
 
-#define ANSWER_MS  300 /* for one that waits for an answer, if a call has to be made */
-#define CHOICE_MAX 16  /* threads to choose from */
-#define SPINS	   1000		/* looks at a thread that runs before we sleep in between */
-#define CLEARED	   0x500ull	/* of its flags: TF, DF */
+#define ANSWER_MS  300	    /* for one that waits for an answer, if a call has to be made */
+#define CHOICE_MAX 16	    /* threads to choose from */
+#define SPINS	   1000	    /* looks at a thread that runs before we sleep in between */
+#define CLEARED	   0x500ull /* of its flags: TF, DF */
 /* What the kernel's functions return for a call that is to be made again. */
 #define RESTART_FIRST 512
 #define RESTART_LAST  516
@@ -380,7 +380,8 @@ static bool choose_caller(struct tracee *tracee, const struct maps *maps)
 	return best > 0;
 }
 
-/* The thread that is wanted, whatever it is fit for. Return: whether it can be rescued, or -errno */
+/* The thread that is wanted, whatever it is fit for. Return: whether it can be rescued, or -errno
+ */
 static int take_wanted(struct tracee *tracee, const struct maps *maps)
 {
 	for (uint32_t i = 0; i < tracee->cnt; i++) {
@@ -403,7 +404,7 @@ int tracee_prepare(struct tracee *tracee, const struct maps *maps)
 	if (tracee->caller == TRACEE_NO_CALLER && is_executing(tracee))
 		return -ERESTART;
 	if (tracee->caller == TRACEE_NO_CALLER) {
-		int r = tracee_wait_all(tracee, tracee_now_ms() + ANSWER_MS, true);
+		int r = tracee_wait_all(tracee, tracee_now_ms() + ANSWER_MS, ANSWER_MS);
 		if (r == 0)
 			r = tracee_pick_caller(tracee);
 		if (r < 0)

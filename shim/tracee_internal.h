@@ -22,9 +22,13 @@ int64_t tracee_now_ms(void);
  */
 int tracee_wait_event_stop(pid_t tid, int64_t deadline);
 
-/** tracee_wait_all() - wait for all that were asked to stop
- *  @patient: also for those that sleep where no stop reaches them */
-int tracee_wait_all(struct tracee *tracee, int64_t deadline, bool patient);
+/**
+ * tracee_wait_all() - wait for all that were asked to stop
+ * @sleeper_ms: after which a thread is passed over that sleeps where no stop reaches it; but not
+ *	the one that is wanted
+ */
+#define TRACEE_SLEEPER_MS 20
+int tracee_wait_all(struct tracee *tracee, int64_t deadline, int sleeper_ms);
 
 /** tracee_pick_caller() - one of its own threads, or one that makes calls in the same memory.
  *  Errors: -ETIMEDOUT none has stopped. */

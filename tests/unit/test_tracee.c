@@ -191,12 +191,13 @@ static void target_main(bool sleeps)
 static void tracer_main(pid_t pid)
 {
 	const struct timeval t = {.tv_usec = 100};
+	const struct tracee_how how = {.cgroup_fd = -1, .armed_fd = -1};
 	struct tracee tracee;
 	struct maps maps;
 	int64_t result;
 	pid_t busy;
 
-	if (tracee_stop(pid, -1, -1, &tracee, &busy, NULL) < 0 || maps_read(pid, &maps) < 0 ||
+	if (tracee_stop(pid, &how, &tracee, &busy, NULL) < 0 || maps_read(pid, &maps) < 0 ||
 	    tracee_prepare(&tracee, &maps) < 0)
 		_exit(1);
 	for (int i = 0; i < 8; i++) {

@@ -44,6 +44,7 @@ static pid_t start_tracer(pid_t target, int steps)
 	static struct timespec time = {.tv_nsec = CALL_NS};
 	uint64_t args[6] = {0};
 	struct reason reason;
+	const struct tracee_how how = {.cgroup_fd = -1, .armed_fd = -1};
 	struct tracee tracee;
 	struct maps maps;
 	int64_t result;
@@ -52,7 +53,7 @@ static pid_t start_tracer(pid_t target, int steps)
 	if (pid)
 		return pid;
 	alarm(20);
-	if (tracee_stop(target, -1, -1, &tracee, &busy, &reason) < 0 ||
+	if (tracee_stop(target, &how, &tracee, &busy, &reason) < 0 ||
 	    maps_read(target, &maps) < 0 || tracee_prepare(&tracee, &maps) < 0)
 		_exit(1);
 	/* A fork of the test has the same addresses. */

@@ -1,0 +1,115 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# PROG_TEST_RUN of programs that run in processes: in the one that asks, as the kernel has it for real root.
+
+load common
+
+setup()
+{
+	common_setup
+	cp "$PROGRAMS/test_run" "$DIR/"
+}
+
+teardown()
+{
+	common_teardown
+}
+
+# same ARG...: real root and a container see the same of test_run
+same()
+{
+	real "$DIR/test_run" "$@" >"$DIR/real"
+	inside "$DIR/test_run" "$@" >"$DIR/inside" 2>"$DIR/err"
+	cat "$DIR/inside" "$DIR/err"
+	[ -s "$DIR/real" ]
+	diff "$DIR/real" "$DIR/inside"
+}
+
+# looping: test_run in a container, in a run that takes some seconds: $tool and $helper are its and its tracer's pids
+looping()
+{
+	inside "$DIR/test_run" loops "$1" >"$DIR/inside" 2>"$DIR/err" &
+	daemon=$!
+	started $daemon
+	wait_for 5 grep -q . "$DIR/inside"
+	tool=$(pgrep -f "^$DIR/test_run loops")
+	has_tracer() { helper=$(awk '$1 == "TracerPid:" { print $2 }' "/proc/$tool/status") && [ "$helper" -gt 0 ]; }
+	wait_for 5 has_tracer
+	sleep 0.3
+}
+
+@test "every argument gets the kernel's answer" {
+	same attrs
+	[ "$(grep -c 'ok' "$DIR/inside")" -eq 6 ]
+	grep -q '^runs 6 6$' "$DIR/inside"
+}
+
+@test "the caller is the current task: ids, memory, stack, its child's too" {
+	same who
+	grep -q '^context right, memory right, cpu right, stack right$' "$DIR/inside"
+}
+
+@test "each call is one run: from four threads at once, and a thousand in a row" {
+	same threads
+	same often 1000
+}
+
+@test "a run without end is taken away, and what it held is free again" {
+	inside "$DIR/test_run" loops 8000000 >"$DIR/inside" 2>"$DIR/err"
+	cat "$DIR/inside" "$DIR/err"
+	[ "$(tail -n +2 "$DIR/inside" | paste -sd'|')" = "EINTR 77|signals as before|then ok" ]
+	grep -q "PROG_TEST_RUN: refused: the program has not ended after 10 s" "$DIR/err"
+}
+
+@test "whoever runs it for the tool is killed in the middle: the tool goes on with its signals as they were" {
+	looping 300
+	kill -9 "$helper"
+	wait $daemon
+	cat "$DIR/inside" "$DIR/err"
+	[ "$(tail -n +2 "$DIR/inside" | paste -sd'|')" = "EAGAIN 77|signals as before|then ok" ]
+}
+
+@test "the tool is killed in the middle of a run: nothing is left" {
+	looping 8000000
+	kill -9 "$tool"
+	wait $daemon || true
+	nothing_left $daemon
+}
+
+@test "the daemon is killed in the middle of a run: it comes to its end" {
+	looping 300
+	kill -9 "$(pgrep -P $daemon -f -- '--run')"
+	done_() { grep -q '^signals as before$' "$DIR/inside"; }
+	wait_for 20 done_
+	cat "$DIR/inside" "$DIR/err"
+	grep -q '^ok 3$' "$DIR/inside"
+}
+
+@test "bpftrace: BEGIN and END without the kernel, with maps that probes share" {
+	cat >"$DIR/script" <<EOF
+BEGIN { @calls = 100; @who[comm, pid > 0, uid] = count(); @h = hist(7); printf("begin %d\\n", nsecs > 0); @s = ustack(1); }
+uprobe:$DIR/sample:work { @calls++; @args = sum(arg0); }
+END { printf("end %d\\n", @calls > 100); clear(@calls); clear(@s); }
+EOF
+	real bpftrace -c "$DIR/sample -n 100" "$DIR/script" 2>/dev/null | grep -v '^Attaching' >"$DIR/real"
+	inside bpftrace -c "$DIR/sample -n 100" "$DIR/script" 2>"$DIR/err" | grep -v '^Attaching' >"$DIR/inside"
+	diff "$DIR/real" "$DIR/inside"
+	grep -q '^begin 1$' "$DIR/inside"
+	grep -q '^end 1$' "$DIR/inside"
+	grep -q '^@args: ' "$DIR/inside"
+}
+
+@test "bpftrace, where processes come first: BEGIN shares a map with a tracepoint, which is the kernel's" {
+	echo '{"prefer": "user"}' >"$DIR/inside.json"
+	cat >"$DIR/script" <<EOF
+BEGIN { @n["begin"] = count(); }
+tracepoint:syscalls:sys_enter_getppid { @n["probe"] = count(); }
+END { @n["end"] = count(); }
+EOF
+	inside bpftrace -c "/bin/sh -c 'exec /usr/bin/env python3 -c \"import os; os.getppid()\"'" "$DIR/script" \
+		>"$DIR/inside" 2>"$DIR/err"
+	cat "$DIR/inside" "$DIR/err"
+	grep -q '^@n\[begin\]: 1$' "$DIR/inside"
+	grep -q '^@n\[end\]: 1$' "$DIR/inside"
+	grep -qE '^@n\[probe\]: [1-9]' "$DIR/inside"
+}

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * BPF_PROG_TEST_RUN of a raw tracepoint's program, which counts its runs in a map and in another
+ * says who ran it. Prints what the calls return and what the program saw, so the same can be
+ * compared between the kernel and traced processes.
+ *
+ * usage: test_run attrs | who | threads | loops N | often N
+ */
+#include <errno.h>
+#include <linux/bpf.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kernel-bridge/insn_build.h"
+
+#ifndef BPF_F_TEST_RUN_ON_CPU
+#define BPF_F_TEST_RUN_ON_CPU 1
+#endif
+#define FLAG_USER_STACK (1 << 8)
+
+/* What the program stores: in the order of its instructions. */
+struct seen {
+	uint64_t runs, pid_tgid, uid_gid, ctx, word, cpu, stack, ips[4];
+	char comm[16];
+};
+
+static int bpf(int cmd, union bpf_attr *attr)
+{
+	int r = (int)syscall(SYS_bpf, cmd, attr, sizeof(*attr));
+
+	return r < 0 ? -errno : r;
+}
+
+static const char *name(int r)
+{
+	return r >= 0 ? "ok" : strerrorname_np(-r) ?: "524";
+}
+
+static int map_new(uint32_t type, uint32_t value_size, uint32_t entries)
+{
+	union bpf_attr attr = {
+		.map_type = type, .key_size = 4, .value_size = value_size, .max_entries = entries};
+
+	return bpf(BPF_MAP_CREATE, &attr);
+}
+
+static int prog_new(uint32_t type, const struct bpf_insn *insns, uint32_t cnt)
+{
+	static char log[65536];
+	union bpf_attr attr = {.prog_type = type,
+			       .insns = (uintptr_t)insns,
+			       .insn_cnt = cnt,
+			       .license = (uintptr_t) "GPL",
+			       .log_buf = (uintptr_t)log,
+			       .log_size = sizeof(log),
+			       .log_level = 1};
+	int r = bpf(BPF_PROG_LOAD, &attr);
+
+	if (r < 0)
+		fprintf(stderr, "%s\n%s", name(r), log);
+	return r;
+}
+
+/* Counts in @hash (no array: its contents move) and tells all in @array. @word: a word that is read
+ * at the address in the context's second argument. */
+static int prog_watch(int hash, int array)
+{
+	const struct bpf_insn insns[] = {
+		INSN_MOV64_REG(6, 1),
+		INSN_ST(BPF_W, 10, -4, 0),
+		INSN_LD_IMM64_SRC(1, BPF_PSEUDO_MAP_FD, array),
+		INSN_MOV64_REG(2, 10),
+		INSN_ALU64_IMM(BPF_ADD, 2, -4),
+		INSN_CALL(BPF_FUNC_map_lookup_elem),
+		INSN_JMP_IMM(BPF_JNE, 0, 0, 2),
+		INSN_MOV64_IMM(0, -1),
+		INSN_EXIT(),
+		INSN_MOV64_REG(7, 0),
+		INSN_LD_IMM64_SRC(1, BPF_PSEUDO_MAP_FD, hash),
+		INSN_MOV64_REG(2, 10),
+		INSN_ALU64_IMM(BPF_ADD, 2, -4),
+		INSN_CALL(BPF_FUNC_map_lookup_elem),
+		INSN_JMP_IMM(BPF_JEQ, 0, 0, 4),
+		INSN_MOV64_IMM(1, 1),
+		INSN_RAW(BPF_STX | BPF_ATOMIC | BPF_DW, 0, 1, 0, BPF_ADD | BPF_FETCH),
+		INSN_ALU64_IMM(BPF_ADD, 1, 1),
+		INSN_STX(BPF_DW, 7, 1, offsetof(struct seen, runs)),
+		INSN_CALL(BPF_FUNC_get_current_pid_tgid),
+		INSN_STX(BPF_DW, 7, 0, offsetof(struct seen, pid_tgid)),
+		INSN_CALL(BPF_FUNC_get_current_uid_gid),
+		INSN_STX(BPF_DW, 7, 0, offsetof(struct seen, uid_gid)),
+		INSN_LDX(BPF_DW, 1, 6, 0),
+		INSN_STX(BPF_DW, 7, 1, offsetof(struct seen, ctx)),
+		INSN_CALL(BPF_FUNC_get_smp_processor_id),
+		INSN_STX(BPF_DW, 7, 0, offsetof(struct seen, cpu)),
+		INSN_MOV64_REG(1, 7),
+		INSN_ALU64_IMM(BPF_ADD, 1, offsetof(struct seen, word)),
+		INSN_MOV64_IMM(2, 8),
+		INSN_LDX(BPF_DW, 3, 6, 8),
+		INSN_CALL(BPF_FUNC_probe_read_user),
+		INSN_MOV64_REG(1, 7),
+		INSN_ALU64_IMM(BPF_ADD, 1, offsetof(struct seen, comm)),
+		INSN_MOV64_IMM(2, 16),
+		INSN_CALL(BPF_FUNC_get_current_comm),
+		INSN_MOV64_REG(1, 6),
+		INSN_MOV64_REG(2, 7),
+		INSN_ALU64_IMM(BPF_ADD, 2, offsetof(struct seen, ips)),
+		INSN_MOV64_IMM(3, 32),
+		INSN_MOV64_IMM(4, FLAG_USER_STACK),
+		INSN_CALL(BPF_FUNC_get_stack),
+		INSN_STX(BPF_DW, 7, 0, offsetof(struct seen, stack)),
+		INSN_LDX(BPF_DW, 0, 6, 16),
+		INSN_EXIT(),
+	};
+	int r;
+
+	r = prog_new(BPF_PROG_TYPE_RAW_TRACEPOINT, insns, sizeof(insns) / sizeof(insns[0]));
+	return r;
+}
+
+static int map_read(int map, void *value)
+{
+	uint32_t zero = 0;
+	union bpf_attr attr = {
+		.map_fd = (uint32_t)map, .key = (uintptr_t)&zero, .value = (uintptr_t)value};
+
+	return bpf(BPF_MAP_LOOKUP_ELEM, &attr);
+}
+
+static int map_zero(int map)
+{
+	uint32_t zero = 0;
+	uint64_t none[16] = {0};
+	union bpf_attr attr = {
+		.map_fd = (uint32_t)map, .key = (uintptr_t)&zero, .value = (uintptr_t)none};
+
+	return bpf(BPF_MAP_UPDATE_ELEM, &attr);
+}
+
+struct watch {
+	int hash, array, prog;
+};
+
+static bool watch_new(struct watch *watch)
+{
+	watch->hash = map_new(BPF_MAP_TYPE_HASH, 8, 8);
+	watch->array = map_new(BPF_MAP_TYPE_ARRAY, sizeof(struct seen), 1);
+	watch->prog = prog_watch(watch->hash, watch->array);
+	if (watch->prog < 0 || map_zero(watch->hash) < 0) {
+		fprintf(stderr, "test_run: no program\n");
+		return false;
+	}
+	return true;
+}
+
+static uint64_t words[3] = {0x123456789abcdef0, 0, 0x1122334455667788};
+
+static int run(int prog)
+{
+	union bpf_attr attr = {.test = {.prog_fd = (uint32_t)prog,
+					.ctx_in = (uintptr_t)words,
+					.ctx_size_in = sizeof(words)}};
+	int r = bpf(BPF_PROG_TEST_RUN, &attr);
+
+	return r < 0 ? r : (int)(attr.test.retval & 0x7fffffff);
+}
+
+static void show(const char *what, union bpf_attr *attr)
+{
+	int r = bpf(BPF_PROG_TEST_RUN, attr);
+
+	printf("%s: %s %#x %u %u\n", what, name(r), attr->test.retval, attr->test.duration,
+	       attr->test.ctx_size_out);
+}
+
+#define CASE(what, ...)                                                                            \
+	do {                                                                                       \
+		union bpf_attr attr = {.test = {.prog_fd = (uint32_t)watch.prog,                   \
+						.ctx_in = (uintptr_t)words,                        \
+						.ctx_size_in = sizeof(words)}};                    \
+		__VA_ARGS__;                                                                       \
+		show(what, &attr);                                                                 \
+	} while (0)
+
+static void attrs(void)
+{
+	static unsigned char room[256];
+	struct watch watch;
+	struct seen seen = {0};
+	uint64_t runs = 0;
+
+	if (!watch_new(&watch))
+		return;
+	CASE("plain", attr.test.retval = 77);
+	CASE("no such descriptor", attr.test.prog_fd = 999);
+	CASE("a map", attr.test.prog_fd = (uint32_t)watch.hash);
+	CASE("no context", attr.test.ctx_in = 0);
+	CASE("no size", attr.test.ctx_size_in = 0);
+	CASE("neither", attr.test.ctx_in = 0, attr.test.ctx_size_in = 0);
+	CASE("too short", attr.test.ctx_size_in = 23);
+	CASE("just enough", attr.test.ctx_size_in = 24);
+	CASE("all", attr.test.ctx_in = (uintptr_t)room, attr.test.ctx_size_in = 96);
+	CASE("too long", attr.test.ctx_in = (uintptr_t)room, attr.test.ctx_size_in = 97);
+	CASE("unmapped", attr.test.ctx_in = 8);
+	CASE("data in", attr.test.data_in = (uintptr_t)room);
+	CASE("size of data alone", attr.test.data_size_in = 8);
+	CASE("data out", attr.test.data_out = (uintptr_t)room);
+	CASE("context out", attr.test.ctx_out = (uintptr_t)room, attr.test.ctx_size_out = 8);
+	CASE("size of context out", attr.test.ctx_size_out = 8);
+	CASE("repeat", attr.test.repeat = 2);
+	CASE("duration", attr.test.duration = 2);
+	CASE("batch", attr.test.batch_size = 2);
+	CASE("a CPU without the flag", attr.test.cpu = 1);
+	CASE("the first CPU", attr.test.flags = BPF_F_TEST_RUN_ON_CPU);
+	CASE("no such CPU", attr.test.flags = BPF_F_TEST_RUN_ON_CPU, attr.test.cpu = 4000);
+	CASE("another flag", attr.test.flags = 4);
+	map_read(watch.hash, &runs);
+	map_read(watch.array, &seen);
+	printf("runs %llu %llu\n", (unsigned long long)runs, (unsigned long long)seen.runs);
+}
+
+/* Who is current, what it reads of him, where he asks. */
+static void who(void)
+{
+	struct watch watch;
+	struct seen seen = {0};
+	int r;
+
+	if (!watch_new(&watch))
+		return;
+	prctl(PR_SET_NAME, "asks");
+	words[1] = (uintptr_t)&words[0];
+	r = run(watch.prog);
+	map_read(watch.array, &seen);
+	printf("%s %#x\n", name(r), r);
+	printf("pid %s, tid %s, ids %#llx, comm %s\n",
+	       seen.pid_tgid >> 32 == (uint64_t)getpid() ? "right" : "wrong",
+	       (uint32_t)seen.pid_tgid == (uint32_t)getpid() ? "right" : "wrong",
+	       (unsigned long long)seen.uid_gid, seen.comm);
+	printf("context %s, memory %s, cpu %s, stack %s\n",
+	       seen.ctx == words[0] ? "right" : "wrong", seen.word == words[0] ? "right" : "wrong",
+	       seen.cpu < (uint64_t)sysconf(_SC_NPROCESSORS_CONF) ? "right" : "wrong",
+	       (int64_t)seen.stack > 0 && seen.ips[0] - (uintptr_t)syscall < 64 ? "right"
+										: "wrong");
+	/* In a child, too. */
+	fflush(stdout);
+	if (fork() == 0) {
+		r = run(watch.prog);
+		map_read(watch.array, &seen);
+		printf("child: %s pid %s runs %llu\n", name(r),
+		       seen.pid_tgid >> 32 == (uint64_t)getpid() ? "right" : "wrong",
+		       (unsigned long long)seen.runs);
+		exit(0);
+	}
+	wait(NULL);
+}
+
+#define THREADS 4
+#define ROUNDS	50
+static struct watch shared;
+static int bad;
+
+static void *asks(void *arg)
+{
+	for (int i = 0; i < ROUNDS; i++)
+		if (run(shared.prog) < 0)
+			__atomic_fetch_add(&bad, 1, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+/* All at once: each call is one run. */
+static void threads(void)
+{
+	pthread_t others[THREADS];
+	uint64_t runs = 0;
+
+	if (!watch_new(&shared))
+		return;
+	words[1] = (uintptr_t)&words[0];
+	for (int i = 0; i < THREADS; i++)
+		pthread_create(&others[i], NULL, asks, NULL);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(others[i], NULL);
+	map_read(shared.hash, &runs);
+	printf("runs %llu, failed %d\n", (unsigned long long)runs, bad);
+}
+
+/* 8 M times as many turns as is said. */
+static int prog_loops(int turns)
+{
+	const struct bpf_insn insns[] = {
+		INSN_MOV64_IMM(1, 1 << 23),
+		INSN_LD_IMM64_SRC(2, BPF_PSEUDO_FUNC, 6),
+		INSN_MOV64_IMM(3, 0),
+		INSN_MOV64_IMM(4, 0),
+		INSN_CALL(BPF_FUNC_loop),
+		INSN_MOV64_IMM(0, 3),
+		INSN_EXIT(),
+		INSN_MOV64_IMM(1, turns),
+		INSN_LD_IMM64_SRC(2, BPF_PSEUDO_FUNC, 6),
+		INSN_MOV64_IMM(3, 0),
+		INSN_MOV64_IMM(4, 0),
+		INSN_CALL(BPF_FUNC_loop),
+		INSN_MOV64_IMM(0, 0),
+		INSN_EXIT(),
+		INSN_MOV64_IMM(0, 0),
+		INSN_EXIT(),
+	};
+
+	return prog_new(BPF_PROG_TYPE_RAW_TRACEPOINT, insns, sizeof(insns) / sizeof(insns[0]));
+}
+
+static void loops(int turns)
+{
+	union bpf_attr attr = {.test.retval = 77};
+	sigset_t before = {0}, after = {0};
+	struct watch watch;
+	int r;
+
+	sigprocmask(SIG_BLOCK, NULL, &before);
+	attr.test.prog_fd = (uint32_t)prog_loops(turns);
+	printf("%d\n", getpid());
+	fflush(stdout);
+	r = bpf(BPF_PROG_TEST_RUN, &attr);
+	printf("%s %d\n", name(r), attr.test.retval);
+	sigprocmask(SIG_BLOCK, NULL, &after);
+	printf("signals %s\n", memcmp(&before, &after, sizeof(before)) ? "changed" : "as before");
+	/* What it held is somebody else's again. */
+	if (watch_new(&watch))
+		printf("then %s\n", name(run(watch.prog)));
+}
+
+static void often(int cnt)
+{
+	struct watch watch;
+	uint64_t runs = 0;
+	int failed = 0;
+
+	if (!watch_new(&watch))
+		return;
+	words[1] = (uintptr_t)&words[0];
+	for (int i = 0; i < cnt; i++)
+		failed += run(watch.prog) < 0;
+	map_read(watch.hash, &runs);
+	printf("runs %llu, failed %d\n", (unsigned long long)runs, failed);
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "";
+
+	if (strcmp(what, "attrs") == 0)
+		attrs();
+	else if (strcmp(what, "who") == 0)
+		who();
+	else if (strcmp(what, "threads") == 0)
+		threads();
+	else if (strcmp(what, "loops") == 0)
+		loops(argc > 2 ? atoi(argv[2]) : 1);
+	else if (strcmp(what, "often") == 0)
+		often(argc > 2 ? atoi(argv[2]) : 1000);
+	else
+		return fprintf(stderr, "usage: test_run attrs|who|threads|loops N|often N\n"), 2;
+	return 0;
+}
