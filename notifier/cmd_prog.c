@@ -286,7 +286,7 @@ static bool kernel_needed(const struct call *call, const struct abi_prog_load *a
 {
 	if (attr->prog_type == BPF_PROG_TYPE_SOCKET_FILTER)
 		return false;
-	return !prog_user_fits(attr->prog_type) || !call->tenant->uspace;
+	return !prog_user_fits(call->tenant, attr->prog_type) || !call->tenant->uspace;
 }
 
 /* Whether the policy and the guard let it run at all. */
@@ -410,14 +410,14 @@ static int prog_load(struct load *load, struct kprog_result *ret_result)
 		r = translate_fd(load, (int)attr->prog_btf_fd, KOBJECT_BTF, &fd);
 		attr->prog_btf_fd = (uint32_t)fd;
 	}
-	if (r == 0 && call->tenant->verify_only)
-		return gate_verify_only(call, &load->request, load->log, ret_result);
 	if (r == 0)
 		r = prog_user_load(call, attr, load->request.prog.insns, load->fd_array,
 				   load->license, load->log, &load->user);
 	if (r < 0)
 		return r;
-	if (prog_user_fits(attr->prog_type) &&
+	if (call->tenant->verify_only)
+		return gate_verify_only(call, &load->request, &load->user, load->log, ret_result);
+	if (prog_user_fits(call->tenant, attr->prog_type) &&
 	    policy_check_kernel(call->tenant->policy, NULL) < 0) {
 		r = prog_user_stub(call, attr, &load->user, load->log, &ret_result->log_true_size);
 		ret_result->fd = r < 0 ? -1 : r;

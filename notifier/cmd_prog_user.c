@@ -202,9 +202,22 @@ static void check_helpers(struct call *call, struct prog_user *user)
 	}
 }
 
-bool prog_user_fits(uint32_t type)
+bool prog_user_fits(const struct tenant *tenant, uint32_t type)
 {
-	return type == BPF_PROG_TYPE_KPROBE || type == BPF_PROG_TYPE_RAW_TRACEPOINT;
+	switch (type) {
+	case BPF_PROG_TYPE_RAW_TRACEPOINT:
+		return true;
+	case BPF_PROG_TYPE_KPROBE:
+		return !tenant->verify_only;
+	case BPF_PROG_TYPE_SOCKET_FILTER:
+	case BPF_PROG_TYPE_SCHED_CLS:
+	case BPF_PROG_TYPE_SCHED_ACT:
+	case BPF_PROG_TYPE_CGROUP_SKB:
+	case BPF_PROG_TYPE_XDP:
+		return tenant->verify_only;
+	default:
+		return false;
+	}
 }
 
 int prog_user_load(struct call *call, const struct abi_prog_load *attr,
@@ -222,7 +235,7 @@ int prog_user_load(struct call *call, const struct abi_prog_load *attr,
 		return r;
 	memcpy(copy, insns, attr->insn_cnt * sizeof(*copy));
 	r = -EOPNOTSUPP;
-	if (prog_user_fits(attr->prog_type)) {
+	if (prog_user_fits(call->tenant, attr->prog_type)) {
 		reason_clear(&ret_user->why);
 		r = ask(call, attr, copy, fd_array, license, log, ret_user);
 	}

@@ -9,6 +9,7 @@
 #include "notifier/uspace.h"
 
 struct call;
+struct tenant;
 
 /**
  * struct prog_user - what became of a program; all-zero at first
@@ -25,8 +26,9 @@ struct prog_user {
 	uint32_t map_cnt;
 };
 
-/** prog_user_fits() - whether programs of @type may run in processes: at uprobes, or on request */
-bool prog_user_fits(uint32_t type);
+/** prog_user_fits() - whether programs of @type may run in processes: at uprobes, or on request; where
+ *  they are only verified, those that can be asked for without the kernel */
+bool prog_user_fits(const struct tenant *tenant, uint32_t type);
 
 /**
  * prog_user_load() - have a program verified and compiled, where its type and maps allow

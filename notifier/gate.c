@@ -272,15 +272,19 @@ int gate_load(struct call *call, struct kprog_request *request, const struct pro
 	return r;
 }
 
-int gate_verify_only(struct call *call, const struct kprog_request *request, struct guestlog *log,
+int gate_verify_only(struct call *call, const struct kprog_request *request,
+		     const struct prog_user *user, struct guestlog *log,
 		     struct kprog_result *ret_result)
 {
-	struct gate gate = {.call = call, .request = request, .log = log};
+	struct gate gate = {.call = call, .request = request, .user = user, .log = log};
 	int r = ask_alone(&gate);
+	bool asked = gate.answer == &gate.own;
 
 	r = show_log(&gate, r, &ret_result->log_true_size);
 	if (r == 0)
-		r = ret_result->fd = kprog_stub(&request->attr, gate.map_fds, gate.map_cnt);
+		r = ret_result->fd =
+			kprog_stub(&request->attr, asked ? gate.map_fds : user->map_fds,
+				   asked ? gate.map_cnt : user->map_cnt);
 	worker_answer_deinit(&gate.own);
 	return r < 0 ? r : 0;
 }

@@ -24,5 +24,6 @@ int gate_load(struct call *call, struct kprog_request *request, const struct pro
 	      struct guestlog *log, struct kprog_result *ret_result);
 
 /** gate_verify_only() - likewise, but ours alone decides, and what is loaded is a stub */
-int gate_verify_only(struct call *call, const struct kprog_request *request, struct guestlog *log,
+int gate_verify_only(struct call *call, const struct kprog_request *request,
+		     const struct prog_user *user, struct guestlog *log,
 		     struct kprog_result *ret_result);

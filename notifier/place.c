@@ -77,7 +77,7 @@ int place_multi(struct call *call, const struct place_multi *multi, int prog,
 	struct reason *why = &ret_placement->why;
 	int r;
 
-	if (!call->tenant->uspace) {
+	if (!call->tenant->uspace || call->tenant->verify_only) {
 		reason_set(why, 0, "the policy prefers it");
 		return policy_check_kernel(policy, &call->reason);
 	}
@@ -98,7 +98,8 @@ int place_kernel(struct call *call, const struct object *object, struct placemen
 {
 	int r;
 
-	if (!object->uprog)
+	/* What is only verified does not run. */
+	if (!object->uprog || call->tenant->verify_only)
 		return 0;
 	/* It may be followed for a file it read; whoever holds the lock may have to stop it. */
 	if (object->uprog->map_cnt)

@@ -117,7 +117,7 @@ int tenant_init(struct tenant *tenant, int listener)
 	listener_prepare(listener);
 	if (needs_worker(tenant))
 		make_worker(tenant);
-	if (policy_prefers_user(tenant->policy) && !tenant->verify_only) {
+	if (policy_prefers_user(tenant->policy) || tenant->verify_only) {
 		/* Without it everything the policy lets into the kernel still works. */
 		r = uspace_new(tenant, &tenant->uspace, &reason);
 		if (r < 0)

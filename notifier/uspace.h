@@ -43,6 +43,7 @@ struct forward;
 struct late;
 struct object;
 struct ringbuf;
+struct shim_test_run;
 struct tenant;
 struct tiers;
 struct uspace_output;
@@ -373,16 +374,13 @@ void uspace_prog_kernel_leave(struct uspace_prog *prog);
 
 /**
  * uspace_test_run() - have the caller run a program
- * @cpu: whose slot it is to have, or REGION_TEST_RUN_ANY_CPU
- * @ctx, @ctx_size: its context
- * @retval_at: where the caller wants to find what it returns
+ * @run: all but its first four members
  *
  * Takes the region's @apply until it has run. The call is answered then, unless there was an error.
  *
  * Errors: -EOPNOTSUPP with a reason: a map of it is used in the kernel; -EPERM with a reason.
  */
-int uspace_test_run(struct call *call, struct uspace_prog *prog, uint32_t cpu, const void *ctx,
-		    uint32_t ctx_size, uint64_t retval_at);
+int uspace_test_run(struct call *call, struct uspace_prog *prog, struct shim_test_run *run);
 
 /* uspace_link.c */
 

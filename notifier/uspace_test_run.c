@@ -3,7 +3,6 @@
  * BPF_PROG_TEST_RUN of a program that runs in processes: in the one that asks.
  */
 #include <errno.h>
-#include <string.h>
 
 #include "notifier/call.h"
 #include "notifier/uspace_callers.h"
@@ -33,31 +32,23 @@ static int answer_and_run(struct call *call, struct uspace_prog *prog,
 	return 0;
 }
 
-int uspace_test_run(struct call *call, struct uspace_prog *prog, uint32_t cpu, const void *ctx,
-		    uint32_t ctx_size, uint64_t retval_at)
+int uspace_test_run(struct call *call, struct uspace_prog *prog, struct shim_test_run *run)
 {
 	struct uspace *uspace = call->tenant->uspace;
 	const struct region_header *header = (void *)uspace->base;
-	struct shim_test_run run = {
-		.tid = call->guest.tid,
-		.enter = header->test_run,
-		.end = header->test_run_end,
-		.cpu = cpu,
-		.retval_at = retval_at,
-	};
 	int r;
 
-	if (ctx_size > sizeof(run.ctx))
-		return -EINVAL;
-	memcpy(run.ctx, ctx, ctx_size);
+	run->tid = call->guest.tid;
+	run->enter = header->test_run;
+	run->end = header->test_run_end;
 	/* It may be followed for a file it read; whoever holds the lock may have to stop it. */
 	uspace_late_let_go(uspace, guest_tgid(&call->guest));
 	pthread_mutex_lock(&uspace->apply);
 	r = uspace_prog_settle(prog, &call->reason);
 	if (r == 0) {
 		/* Not before: it may be replaced by better code. */
-		run.code = prog->code;
-		r = answer_and_run(call, prog, &run);
+		run->code = prog->code;
+		r = answer_and_run(call, prog, run);
 		uspace_prog_leave(prog);
 	}
 	pthread_mutex_unlock(&uspace->apply);

@@ -295,18 +295,21 @@ static_assert(sizeof(struct region_stub) == REGION_STUB_SIZE, "stub");
  * @frame: stack pointer for when it is over and the tracer is gone (shim/rescue.h), or 0
  * @code: of the program, offset from the region's base
  * @cpu: whose slot it is to own if that can be had, or REGION_TEST_RUN_ANY_CPU
+ * @repeat: how often it runs, at least once
  * @error: 0 or -EBUSY: it did not run
- * @retval: what it returned
+ * @retval: what it returned last
+ * @time: that all runs took (ns)
  * @regs: struct pt_regs of the thread where it asks
  * @ctx: the program's context, behind them (struct rt_run)
  */
 #define REGION_TEST_RUN_ANY_CPU UINT32_MAX
-#define REGION_TEST_RUN_CTX	96u /* bytes: MAX_BPF_FUNC_ARGS words, include/linux/bpf.h 6.18 */
+#define REGION_TEST_RUN_CTX	192u /* bytes: struct __sk_buff is the largest */
 struct region_test_run {
 	uint64_t frame, code;
-	uint32_t cpu;
+	uint32_t cpu, repeat;
 	int32_t error;
-	uint64_t retval;
+	uint32_t pad;
+	uint64_t retval, time;
 	unsigned char regs[168], ctx[REGION_TEST_RUN_CTX];
 };
 

@@ -9,8 +9,10 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "shim/tracee.h"
 
 #define STACK_SIZE 0x10000ull
@@ -44,27 +46,53 @@ static void show_regs(const struct user_regs_struct *from, struct pt_regs *to)
 	};
 }
 
-/* With the thread's own right to write, not with ours. */
-static int give(pid_t tid, uint64_t address, uint32_t value)
+int shim_test_give(pid_t tid, uint64_t address, const void *buf, size_t len)
 {
-	struct iovec local = {&value, sizeof(value)}, remote = {(void *)address, sizeof(value)};
+	struct iovec local = {(void *)buf, len}, remote = {(void *)address, len};
 
-	return process_vm_writev(tid, &local, 1, &remote, 1, 0) == sizeof(value) ? 0 : -EFAULT;
+	return process_vm_writev(tid, &local, 1, &remote, 1, 0) == (ssize_t)len ? 0 : -EFAULT;
 }
 
+static int finish(struct tracee *tracee, const struct shim_test_run *run,
+		  const struct region_test_run *test, uint64_t at, unsigned char *memory)
+{
+	const uint64_t duration = test->time / run->repeat;
+	const struct shim_test_result result = {
+		.retval = (uint32_t)test->retval,
+		.duration = duration < UINT32_MAX ? (uint32_t)duration : UINT32_MAX,
+		.ctx = test->ctx,
+		.memory = memory,
+	};
+
+	if (test->error < 0)
+		return -EBUSY;
+	if (run->memory_size && tracee_read(tracee, at, memory, run->memory_size) < 0)
+		return -EFAULT;
+	return run->finish(run, &result);
+}
+
+/* @stack: STACK_SIZE bytes, with what the context points to behind them. */
 static int run_on(struct tracee *tracee, uint64_t base, uint64_t stack,
 		  const struct shim_test_run *run, struct reason *reason)
 {
 	const uint64_t at = (stack + STACK_SIZE - sizeof(struct region_test_run)) & ~63ull;
-	struct region_test_run test = {
-		.frame = tracee_rescue_sp(tracee), .code = run->code, .cpu = run->cpu};
+	const uint64_t memory_at = stack + STACK_SIZE;
+	struct region_test_run test = {.frame = tracee_rescue_sp(tracee),
+				       .code = run->code,
+				       .cpu = run->cpu,
+				       .repeat = run->repeat};
+	cleanup_free unsigned char *memory = calloc(1, run->memory_size + 1);
 	struct pt_regs regs;
 	int r;
 
+	if (!memory)
+		return -ENOMEM;
 	show_regs(&tracee->threads[tracee->caller].regs, &regs);
 	memcpy(test.regs, &regs, sizeof(test.regs));
-	memcpy(test.ctx, run->ctx, sizeof(test.ctx));
+	run->prepare(run, memory_at, test.ctx, memory);
 	r = tracee_write(tracee, at, &test, sizeof(test));
+	if (r == 0 && run->memory_size)
+		r = tracee_write(tracee, memory_at, memory, run->memory_size);
 	if (r == 0)
 		r = tracee_run(tracee, base + run->enter, at, at, base + run->end, RUN_MS);
 	if (r == -ETIMEDOUT)
@@ -72,21 +100,21 @@ static int run_on(struct tracee *tracee, uint64_t base, uint64_t stack,
 				  RUN_MS / 1000);
 	if (r == 0)
 		r = tracee_read(tracee, at, &test, sizeof(test));
-	if (r < 0)
-		return r;
-	return test.error < 0 ? -EBUSY : give(run->tid, run->retval_at, (uint32_t)test.retval);
+	return r < 0 ? r : finish(tracee, run, &test, memory_at, memory);
 }
 
 int shim_test_run(struct tracee *tracee, uint64_t base, const struct shim_test_run *run,
 		  struct reason *reason)
 {
+	const uint64_t size = STACK_SIZE + run->memory_size;
+	const uint64_t flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 	const uint64_t map[6] = {0,
-				 STACK_SIZE,
+				 size,
 				 PROT_READ | PROT_WRITE,
-				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+				 run->memory_size ? flags | MAP_32BIT : flags,
 				 (uint64_t)-1,
 				 0};
-	uint64_t unmap[6] = {0, STACK_SIZE};
+	uint64_t unmap[6] = {0, size};
 	int64_t stack, unused;
 	int r = tracee_syscall(tracee, SYS_mmap, map, &stack);
 

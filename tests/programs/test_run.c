@@ -4,7 +4,7 @@
  * says who ran it. Prints what the calls return and what the program saw, so the same can be
  * compared between the kernel and traced processes.
  *
- * usage: test_run attrs | who | threads | loops N | often N
+ * usage: test_run attrs | who | threads | loops N | often N | packets
  */
 #include <errno.h>
 #include <linux/bpf.h>
@@ -341,6 +341,284 @@ static void loops(int turns)
 		printf("then %s\n", name(run(watch.prog)));
 }
 
+static unsigned char packet[4096], out[8192];
+
+static int insns_load(uint32_t type, const struct bpf_insn *insns, uint32_t cnt)
+{
+	union bpf_attr attr = {.prog_type = type,
+			       .insns = (uintptr_t)insns,
+			       .insn_cnt = cnt,
+			       .license = (uintptr_t) "GPL"};
+
+	return bpf(BPF_PROG_LOAD, &attr);
+}
+
+static const struct {
+	uint32_t type;
+	const char *name;
+} kinds[] = {
+	{BPF_PROG_TYPE_SOCKET_FILTER, "socket_filter"},
+	{BPF_PROG_TYPE_SCHED_CLS, "sched_cls"},
+	{BPF_PROG_TYPE_SCHED_ACT, "sched_act"},
+	{BPF_PROG_TYPE_CGROUP_SKB, "cgroup_skb"},
+	{BPF_PROG_TYPE_XDP, "xdp"},
+};
+#define KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+static unsigned int sum(const unsigned char *bytes, size_t len)
+{
+	unsigned int hash = 2166136261u;
+
+	for (size_t i = 0; i < len; i++)
+		hash = (hash ^ bytes[i]) * 16777619u;
+	return hash;
+}
+
+/* What there is to be seen of a call. Times are not. */
+static void show_packet(const char *what, union bpf_attr *attr)
+{
+	int r;
+
+	memset(out, 0xee, sizeof(out));
+	attr->test.retval = 0x7777;
+	r = bpf(BPF_PROG_TEST_RUN, attr);
+	printf("%s: %s, returned %#x, packet %u, context %u, %#x", what, name(r), attr->test.retval,
+	       attr->test.data_size_out, attr->test.ctx_size_out, sum(out, sizeof(out)));
+	printf("%s\n", r >= 0 && attr->test.duration > 100000000 ? ", slow" : "");
+}
+
+static void ether(int protocol, unsigned char to)
+{
+	for (size_t i = 0; i < sizeof(packet); i++)
+		packet[i] = (unsigned char)(i * 7);
+	memset(packet, to, 6);
+	packet[12] = (unsigned char)(protocol >> 8);
+	packet[13] = (unsigned char)protocol;
+}
+
+/* Each number of the context, by a program that returns it. */
+static void show_fields(uint32_t type, const char *kind)
+{
+	const struct __sk_buff skb = {.mark = 0x11223344,
+				      .priority = 0x55,
+				      .ingress_ifindex = 1,
+				      .cb = {1, 2, 3, 4, 5},
+				      .tstamp = 0x0123456789abcdef,
+				      .wire_len = 3000,
+				      .gso_segs = 7,
+				      .gso_size = 9,
+				      .hwtstamp = 11};
+	char what[64];
+
+	for (int off = 0; off < (int)sizeof(skb); off += 4) {
+		const struct bpf_insn insns[] = {INSN_LDX(BPF_W, 0, 1, off), INSN_EXIT()};
+		int prog;
+
+		/* Addresses are not the same everywhere; cgroup_skb is given none of a packet. */
+		if (off == offsetof(struct __sk_buff, data) ||
+		    off == offsetof(struct __sk_buff, data_end) ||
+		    off == offsetof(struct __sk_buff, data_meta))
+			continue;
+		prog = insns_load(type, insns, 2);
+		snprintf(what, sizeof(what), "%s, word at %d", kind, off);
+		if (prog < 0) {
+			printf("%s: %s\n", what, name(prog));
+			continue;
+		}
+		for (int with = 0; with < 2; with++) {
+			union bpf_attr attr = {.test = {.prog_fd = (uint32_t)prog,
+							.data_in = (uintptr_t)packet,
+							.data_size_in = 80}};
+
+			if (with) {
+				attr.test.ctx_in = (uintptr_t)&skb;
+				attr.test.ctx_size_in = sizeof(skb);
+			}
+			show_packet(what, &attr);
+		}
+		close(prog);
+	}
+}
+
+/* Writes the packet's length and the number of the run into the packet, where it may. */
+static int prog_edits(uint32_t type, int hash)
+{
+	const bool xdp = type == BPF_PROG_TYPE_XDP;
+	const bool reaches =
+		xdp || type == BPF_PROG_TYPE_SCHED_CLS || type == BPF_PROG_TYPE_SCHED_ACT;
+	const int data =
+		xdp ? (int)offsetof(struct xdp_md, data) : (int)offsetof(struct __sk_buff, data);
+	const int end = xdp ? (int)offsetof(struct xdp_md, data_end)
+			    : (int)offsetof(struct __sk_buff, data_end);
+	const struct bpf_insn counts[] = {
+		INSN_MOV64_REG(6, 1),
+		INSN_ST(BPF_W, 10, -4, 0),
+		INSN_LD_IMM64_SRC(1, BPF_PSEUDO_MAP_FD, hash),
+		INSN_MOV64_REG(2, 10),
+		INSN_ALU64_IMM(BPF_ADD, 2, -4),
+		INSN_CALL(BPF_FUNC_map_lookup_elem),
+		INSN_JMP_IMM(BPF_JNE, 0, 0, 2),
+		INSN_MOV64_IMM(0, -1),
+		INSN_EXIT(),
+		INSN_LDX(BPF_DW, 7, 0, 0),
+		INSN_ALU64_IMM(BPF_ADD, 7, 1),
+		INSN_STX(BPF_DW, 0, 7, 0),
+	};
+	const struct bpf_insn edits[] = {
+		INSN_LDX(BPF_W, 2, 6, data),
+		INSN_LDX(BPF_W, 3, 6, end),
+		INSN_MOV64_REG(4, 2),
+		INSN_ALU64_IMM(BPF_ADD, 4, 20),
+		INSN_JMP_REG(BPF_JLE, 4, 3, 2),
+		INSN_MOV64_IMM(0, -2),
+		INSN_EXIT(),
+		INSN_STX(BPF_B, 2, 7, 19),
+		INSN_LDX(BPF_B, 0, 2, 15),
+		INSN_STX(BPF_W, 2, 0, 0),
+		INSN_EXIT(),
+	};
+	const struct bpf_insn marks[] = {
+		INSN_STX(BPF_W, 6, 7, offsetof(struct __sk_buff, cb) + 4),
+		INSN_LDX(BPF_W, 0, 6, offsetof(struct __sk_buff, len)),
+		INSN_EXIT(),
+	};
+	struct bpf_insn insns[32];
+	uint32_t cnt = sizeof(counts) / sizeof(counts[0]);
+
+	memcpy(insns, counts, sizeof(counts));
+	memcpy(insns + cnt, reaches ? edits : marks, reaches ? sizeof(edits) : sizeof(marks));
+	cnt += (reaches ? sizeof(edits) : sizeof(marks)) / sizeof(insns[0]);
+	return insns_load(type, insns, cnt);
+}
+
+#define PACKET_CASE(what, ...)                                                                     \
+	do {                                                                                       \
+		union bpf_attr attr = {.test = {.prog_fd = (uint32_t)prog,                         \
+						.data_in = (uintptr_t)packet,                      \
+						.data_size_in = 64,                                \
+						.data_out = (uintptr_t)out}};                      \
+		char text[96];                                                                     \
+		snprintf(text, sizeof(text), "%s, %s", kind, what);                                \
+		__VA_ARGS__;                                                                       \
+		show_packet(text, &attr);                                                          \
+	} while (0)
+#define CTX(from, to)                                                                              \
+	attr.test.ctx_in = (uintptr_t)(from), attr.test.ctx_size_in = sizeof(*(from)),             \
+	attr.test.ctx_out = (uintptr_t)(to), attr.test.ctx_size_out = sizeof(*(from))
+
+static void show_calls(uint32_t type, const char *kind)
+{
+	static struct __sk_buff skb[2];
+	static struct xdp_md xdp[2];
+	int hash = map_new(BPF_MAP_TYPE_HASH, 8, 8), prog;
+	uint64_t runs = 0;
+
+	map_zero(hash);
+	prog = prog_edits(type, hash);
+	if (prog < 0) {
+		printf("%s: %s\n", kind, name(prog));
+		return;
+	}
+	PACKET_CASE("plain", (void)0);
+	PACKET_CASE("a thousand times", attr.test.repeat = 1000);
+	PACKET_CASE("nothing", attr.test.data_size_in = 0);
+	PACKET_CASE("less than a header", attr.test.data_size_in = 13);
+	PACKET_CASE("a header", attr.test.data_size_in = 14);
+	PACKET_CASE("a header and a byte", attr.test.data_size_in = 15);
+	PACKET_CASE("much", attr.test.data_size_in = 3500);
+	PACKET_CASE("unmapped", attr.test.data_in = 8);
+	PACKET_CASE("nothing out", attr.test.data_out = 0);
+	PACKET_CASE("out unmapped", attr.test.data_out = 8);
+	PACKET_CASE("out too small", attr.test.data_size_out = 20);
+	PACKET_CASE("out large", attr.test.data_size_out = 200);
+	PACKET_CASE("flags", attr.test.flags = 8);
+	PACKET_CASE("a CPU", attr.test.cpu = 1);
+	PACKET_CASE("batch", attr.test.batch_size = 1);
+	PACKET_CASE("a size of context alone", attr.test.ctx_size_in = 4);
+	for (int protocol = 0; protocol < 4; protocol++) {
+		static const int protocols[] = {0x0800, 0x86dd, 0x0806, 0x0020};
+
+		ether(protocols[protocol], (unsigned char)(protocol == 2 ? 0xff : protocol));
+		PACKET_CASE("another protocol", (void)0);
+		PACKET_CASE("with 19 bytes", attr.test.data_size_in = 33);
+		PACKET_CASE("with 39 bytes", attr.test.data_size_in = 53);
+	}
+	if (type == BPF_PROG_TYPE_XDP) {
+		xdp[0] = (struct xdp_md){.data_end = 64};
+		PACKET_CASE("with a context", CTX(&xdp[0], out));
+		xdp[0] = (struct xdp_md){.data = 8, .data_end = 64};
+		PACKET_CASE("with meta data", CTX(&xdp[0], out + 4096));
+		xdp[0] = (struct xdp_md){.data = 6, .data_end = 64};
+		PACKET_CASE("with odd meta data", CTX(&xdp[0], out + 4096));
+		xdp[0] = (struct xdp_md){.data = 256, .data_end = 512};
+		PACKET_CASE("with too much", CTX(&xdp[0], out), attr.test.data_size_in = 512);
+		xdp[0] = (struct xdp_md){.data = 8, .data_end = 4};
+		PACKET_CASE("with an end before", CTX(&xdp[0], out));
+		xdp[0] = (struct xdp_md){.data_end = 65};
+		PACKET_CASE("with an end behind", CTX(&xdp[0], out));
+		xdp[0] = (struct xdp_md){.data_meta = 1, .data_end = 64};
+		PACKET_CASE("with an address", CTX(&xdp[0], out));
+		xdp[0] = (struct xdp_md){.data_end = 64, .rx_queue_index = 1};
+		PACKET_CASE("with a queue", CTX(&xdp[0], out));
+		xdp[0] = (struct xdp_md){.data_end = 64, .ingress_ifindex = 1};
+		PACKET_CASE("with a device", CTX(&xdp[0], out + 4096));
+		xdp[0] = (struct xdp_md){.data_end = 64, .egress_ifindex = 1};
+		PACKET_CASE("with a device to go", CTX(&xdp[0], out + 4096));
+		xdp[0] = (struct xdp_md){.data_end = 64, .ingress_ifindex = 9999};
+		PACKET_CASE("with no such device", CTX(&xdp[0], out));
+		xdp[0] = (struct xdp_md){.data_end = 64};
+		PACKET_CASE("with little room", CTX(&xdp[0], out + 4096),
+			    attr.test.ctx_size_out = 8);
+	} else {
+		skb[0] = (struct __sk_buff){.mark = 1, .cb = {9, 8, 7, 6, 5}, .tstamp = 77};
+		PACKET_CASE("with a context", CTX(&skb[0], out + 4096));
+		PACKET_CASE("of less", CTX(&skb[0], out + 4096), attr.test.ctx_size_in = 64);
+		PACKET_CASE("with little room", CTX(&skb[0], out + 4096),
+			    attr.test.ctx_size_out = 60);
+		PACKET_CASE("given only", attr.test.ctx_in = (uintptr_t)&skb[0],
+			    attr.test.ctx_size_in = sizeof(skb[0]));
+		PACKET_CASE("taken only", attr.test.ctx_out = (uintptr_t)out + 4096,
+			    attr.test.ctx_size_out = sizeof(skb[0]));
+		PACKET_CASE("longer, zero", CTX(&skb[0], out + 4096),
+			    attr.test.ctx_size_in = sizeof(skb));
+		skb[1].mark = 1;
+		PACKET_CASE("longer, not zero", CTX(&skb[0], out + 4096),
+			    attr.test.ctx_size_in = sizeof(skb));
+		for (size_t off = 0; off < sizeof(skb[0]); off += 4) {
+			const uint32_t one = 1;
+
+			memset(skb, 0, sizeof(skb));
+			memcpy((char *)&skb[0] + off, &one, sizeof(one));
+			PACKET_CASE("with one number", CTX(&skb[0], out + 4096));
+		}
+		memset(skb, 0, sizeof(skb));
+		skb[0].wire_len = 70000;
+		PACKET_CASE("with a long one on the wire", CTX(&skb[0], out + 4096));
+		skb[0] = (struct __sk_buff){.gso_segs = 65536};
+		PACKET_CASE("with many segments", CTX(&skb[0], out + 4096));
+		skb[0] = (struct __sk_buff){.ifindex = 9999};
+		PACKET_CASE("with no such device", CTX(&skb[0], out + 4096));
+	}
+	map_read(hash, &runs);
+	printf("%s: runs %llu\n", kind, (unsigned long long)runs);
+}
+
+static void packets(void)
+{
+	for (size_t i = 0; i < KINDS; i++) {
+		ether(0x1234, 0);
+		show_calls(kinds[i].type, kinds[i].name);
+		if (kinds[i].type == BPF_PROG_TYPE_XDP)
+			continue;
+		for (int protocol = 0; protocol < 3; protocol++) {
+			static const int protocols[] = {0x0800, 0x86dd, 0x0020};
+
+			ether(protocols[protocol], (unsigned char)(protocol * 255 / 2));
+			show_fields(kinds[i].type, kinds[i].name);
+		}
+	}
+}
+
 static void often(int cnt)
 {
 	struct watch watch;
@@ -368,9 +646,13 @@ int main(int argc, char **argv)
 		threads();
 	else if (strcmp(what, "loops") == 0)
 		loops(argc > 2 ? atoi(argv[2]) : 1);
+	else if (strcmp(what, "packets") == 0)
+		packets();
 	else if (strcmp(what, "often") == 0)
 		often(argc > 2 ? atoi(argv[2]) : 1000);
 	else
-		return fprintf(stderr, "usage: test_run attrs|who|threads|loops N|often N\n"), 2;
+		return fprintf(stderr,
+			       "usage: test_run attrs|who|threads|loops N|often N|packets\n"),
+		       2;
 	return 0;
 }

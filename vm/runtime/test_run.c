@@ -23,10 +23,12 @@ typedef uint64_t (*prog_fn)(void *ctx, struct rt_run *run);
 void rt_test_run(struct region_test_run *test)
 {
 	unsigned char *base = __region_base;
+	const prog_fn prog = (prog_fn)RT_PTR(base, test->code);
 	const uint64_t sp = (uint64_t)test;
 	struct rt_run run = {.base = base,
 			     .stack = ((const struct pt_regs *)test->regs)->rsp,
 			     .test_run = 1};
+	uint64_t from;
 
 	run.slot = test->cpu == REGION_TEST_RUN_ANY_CPU ? slot_claim(base, sp)
 							: slot_claim_slow(base, test->cpu, sp);
@@ -34,7 +36,12 @@ void rt_test_run(struct region_test_run *test)
 		test->error = -EBUSY;
 		return;
 	}
-	test->retval = ((prog_fn)RT_PTR(base, test->code))(test->ctx, &run);
+	from = rt_monotonic();
+	for (uint32_t i = 0; i < test->repeat; i++) {
+		run.tail_calls = 0;
+		test->retval = prog(test->ctx, &run);
+	}
+	test->time = rt_monotonic() - from;
 	slot_release(&region_shared(base)->slots[run.slot]);
 	act_finish(&run);
 }
