@@ -239,6 +239,7 @@ static void prepare(const struct shim_test_run *run, uint64_t at, unsigned char 
 	} else {
 		struct __sk_buff skb = packet->ctx.skb;
 		const unsigned char *ip = packet->bytes + packet->head + ETH_HLEN;
+		uint64_t header;
 
 		skb.len = end - data;
 		skb.pkt_type = packet_type_of(packet);
@@ -247,6 +248,10 @@ static void prepare(const struct shim_test_run *run, uint64_t at, unsigned char 
 		skb.data = data;
 		skb.data_meta = data;
 		skb.data_end = end;
+		/* For the runtime: no program sees it. */
+		header = at + packet->head;
+		memcpy((unsigned char *)&skb + offsetof(struct __sk_buff, sk), &header,
+		       sizeof(header));
 		if (packet->has_ctx && !skb.wire_len)
 			skb.wire_len = skb.len;
 		if (skb.protocol == htons(ETH_P_IP)) {

@@ -152,8 +152,7 @@ static bool call_in_place(struct jit_unit *unit, int32_t helper)
 	}
 }
 
-/* The declaration of a runtime function; added to the module by its first call. */
-static LLVMValueRef declare(struct jit_unit *unit, const char *symbol, LLVMTypeRef type)
+LLVMValueRef jit_declare(struct jit_unit *unit, const char *symbol, LLVMTypeRef type)
 {
 	LLVMValueRef function = LLVMGetNamedFunction(unit->module, symbol);
 
@@ -189,7 +188,7 @@ static int call_runtime(struct jit_unit *unit, uint32_t helper, const char *name
 	args[5] = unit->run;
 	type = LLVMFunctionType(unit->i64, params, ARRAY_SIZE(params), false);
 	jit_set(unit, BPF_REG_0,
-		LLVMBuildCall2(unit->builder, type, declare(unit, symbol, type), args,
+		LLVMBuildCall2(unit->builder, type, jit_declare(unit, symbol, type), args,
 			       ARRAY_SIZE(args), ""));
 	return 0;
 }

@@ -364,7 +364,7 @@ static int translate_insn(struct jit_unit *unit, uint32_t at)
 	case BPF_LD:
 		if (insn->code == LD_IMM64)
 			return load_constant(unit, at);
-		return jit_refuse(unit, at, "a load from a packet");
+		return jit_packet_load(unit, at);
 	default:
 		return exit_or_call(unit, at);
 	}

@@ -40,7 +40,7 @@ static void require(struct jit_unit *unit, LLVMValueRef holds, LLVMBasicBlockRef
 	LLVMPositionBuilderAtEnd(unit->builder, next);
 }
 
-static bool is_program(const struct jit_unit *unit)
+bool jit_is_main(const struct jit_unit *unit)
 {
 	return LLVMCountParams(unit->function) == 2;
 }
@@ -104,7 +104,7 @@ static void leave(struct jit_unit *unit, LLVMValueRef base, LLVMValueRef entry)
 	LLVMValueRef call = LLVMBuildCall2(b, type, code, args, 2, "");
 
 	LLVMSetTailCallKind(call,
-			    is_program(unit) ? LLVMTailCallKindMustTail : LLVMTailCallKindTail);
+			    jit_is_main(unit) ? LLVMTailCallKindMustTail : LLVMTailCallKindTail);
 	LLVMBuildRet(b, call);
 }
 
@@ -122,7 +122,7 @@ void jit_tail_call(struct jit_unit *unit)
 	calls = load(unit, unit->i32, unit->run, offsetof(struct rt_run, tail_calls));
 	require(unit, LLVMBuildICmp(b, LLVMIntULT, calls, jit_const(unit, TAIL_CALLS_MAX), ""),
 		out);
-	if (!is_program(unit))
+	if (!jit_is_main(unit))
 		require(unit, has_stack(unit), out);
 	base = load(unit, unit->i64, unit->run, offsetof(struct rt_run, base));
 	entry = read_entry(unit, base, map, index);

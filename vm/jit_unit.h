@@ -7,6 +7,7 @@
  *	jit_alu.c	arithmetic
  *	jit_mem.c	loads, stores, atomics
  *	jit_call.c	helpers, and lookups without them
+ *	jit_packet.c	loads from packets
  *	jit_tail.c	tail calls
  *
  * Everything undefined in LLVM but defined in eBPF (division by 0, wide shifts) is guarded where it
@@ -103,6 +104,12 @@ int jit_load(struct jit_unit *unit, uint32_t at);
 int jit_store(struct jit_unit *unit, uint32_t at);
 int jit_atomic(struct jit_unit *unit, uint32_t at);
 int jit_call(struct jit_unit *unit, uint32_t at);
+int jit_packet_load(struct jit_unit *unit, uint32_t at);
+/** jit_declare() - the declaration of a function of the runtime; added to the module by its first
+ *  call */
+LLVMValueRef jit_declare(struct jit_unit *unit, const char *symbol, LLVMTypeRef type);
+/** jit_is_main() - whether the function at hand is the program, and not called by it */
+bool jit_is_main(const struct jit_unit *unit);
 /** jit_tail_call() - bpf_tail_call() with its arguments in r1 to r3 */
 void jit_tail_call(struct jit_unit *unit);
 /** jit_call_target() - instruction that a call of a subprogram at @at leads to; may be outside */

@@ -12,6 +12,7 @@ setup()
 	cp "$BPFSHIMD" "$ROOT/build/bpfshim-worker" "$DIR/"
 	cat >"$DIR/asks" <<'PY'
 import bpf, ctypes, struct, sys
+XDP = 6
 WRITABLE = 24  # raw_tracepoint_writable, whose programs our verifier does not know
 def load(kind, code):
     log = ctypes.create_string_buffer(65536)
@@ -40,6 +41,8 @@ asks = dict(
     address=lambda: load(bpf.SOCKET_FILTER, bpf.insn(0xbf, 0, 1) + bpf.EXIT),
     variable=lambda: load(bpf.KPROBE, bpf.insn(0x18, 1, 3, imm=1) + bpf.insn(0) + bpf.NOTHING),
     seven=lambda: print(tried(load(bpf.RAW_TRACEPOINT, bpf.returns(7) + bpf.EXIT))),
+    # bpf_xdp_adjust_head()
+    moves=lambda: print(tried(load(XDP, bpf.insn(0xb7, 2, imm=8) + bpf.insn(0x85, imm=44) + bpf.EXIT))),
 )
 for name in sys.argv[1:]:
     print("--", name)
@@ -185,16 +188,20 @@ only()
 	diff "$DIR/real.same" "$DIR/ours.same"
 }
 
-@test "--verify-only: tools load and attach, and nothing they wrote runs" {
+@test "--verify-only: tools load and attach, and nothing they wrote runs but what they ask for" {
 	only -- timeout --preserve-status -s INT 3 bpftrace -e 'BEGIN { printf("began\n"); } tracepoint:raw_syscalls:sys_enter { @ = count(); }
 		interval:s:1 { printf("ticked\n"); } END { printf("ended\n"); }' >"$DIR/out" 2>&1
 	cat "$DIR/out"
 	grep -q '^Attaching 4 probes' "$DIR/out"
-	lacks "$DIR/out" began ticked ended '@: [1-9]'
-	only -- python3 "$DIR/asks" seven >"$DIR/out" 2>"$DIR/err"
+	# BEGIN and END are asked for.
+	grep -qx began "$DIR/out"
+	grep -qx ended "$DIR/out"
+	lacks "$DIR/out" ticked '@: [1-9]'
+	only -- python3 "$DIR/asks" seven moves >"$DIR/out" 2>"$DIR/err"
 	cat "$DIR/out" "$DIR/err"
+	grep -qx 0x7 "$DIR/out"
 	grep -qx EOPNOTSUPP "$DIR/out" || grep -qx ENOTSUP "$DIR/out"
-	grep -q 'refused: programs are verified only and do not run' "$DIR/err"
+	grep -q 'refused: the program was verified and cannot run outside of the kernel: helper 44 is' "$DIR/err"
 }
 
 @test "bpfshimctl verify needs no right at all" {

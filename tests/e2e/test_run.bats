@@ -113,3 +113,13 @@ EOF
 	grep -q '^@n\[end\]: 1$' "$DIR/inside"
 	grep -qE '^@n\[probe\]: [1-9]' "$DIR/inside"
 }
+
+@test "where programs are only verified: packets of every kind get the kernel's answers" {
+	real "$DIR/test_run" packets >"$DIR/real"
+	timeout -k 5 150 "$BPFSHIMD" --run --unprivileged --verify-only -- "$DIR/test_run" packets >"$DIR/inside" 2>"$DIR/err"
+	diff "$DIR/real" "$DIR/inside"
+	[ "$(grep -c ': ok, ' "$DIR/inside")" -gt 1000 ]
+	real "$DIR/test_run" who >"$DIR/real"
+	timeout -k 5 150 "$BPFSHIMD" --run --unprivileged --verify-only -- "$DIR/test_run" who >"$DIR/inside"
+	diff "$DIR/real" "$DIR/inside"
+}

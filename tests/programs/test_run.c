@@ -603,6 +603,107 @@ static void show_calls(uint32_t type, const char *kind)
 	printf("%s: runs %llu\n", kind, (unsigned long long)runs);
 }
 
+/* Loads, and helpers that load, at places around the ends. */
+static void show_loads(uint32_t type, const char *kind)
+{
+	static const int offsets[] = {0,
+				      1,
+				      13,
+				      14,
+				      29,
+				      30,
+				      31,
+				      46,
+				      60,
+				      63,
+				      64,
+				      65,
+				      5000,
+				      -1,
+				      -0x1000,
+				      -0x100000,
+				      -0x100000 + 28,
+				      -0x100000 + 47,
+				      -0x100001,
+				      -0x200000,
+				      -0x200000 + 12,
+				      -0x200000 + 63,
+				      -0x200001,
+				      0x7fffffff,
+				      (int)0x80000000};
+	static const int sizes[] = {BPF_B, BPF_H, BPF_W};
+	char what[64];
+
+	for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]) * 8; i++) {
+		const int offset = offsets[i / 8], how = i % 8;
+		const struct bpf_insn absolute[] = {
+			INSN_MOV64_REG(6, 1),
+			INSN_RAW(BPF_LD | sizes[how % 3] | BPF_ABS, 0, 0, 0, offset),
+			INSN_ALU64_IMM(BPF_ADD, 0, 1),
+			INSN_EXIT(),
+		};
+		const struct bpf_insn indirect[] = {
+			INSN_MOV64_REG(6, 1),
+			INSN_LD_IMM64(7, (uint64_t)(uint32_t)(offset - 5) | 0x700000000ull),
+			INSN_RAW(BPF_LD | sizes[how % 3] | BPF_IND, 0, 7, 0, 5),
+			INSN_ALU64_IMM(BPF_ADD, 0, 1),
+			INSN_EXIT(),
+		};
+		const struct bpf_insn helper[] = {
+			INSN_MOV64_IMM(2, offset),
+			INSN_ST(BPF_DW, 10, -8, -1),
+			INSN_MOV64_REG(3, 10),
+			INSN_ALU64_IMM(BPF_ADD, 3, -8),
+			INSN_MOV64_IMM(4, how == 6 ? 3 : 4),
+			INSN_MOV64_IMM(5, how == 6 ? 0 : offset & 3),
+			INSN_CALL(how == 6 ? BPF_FUNC_skb_load_bytes
+					   : BPF_FUNC_skb_load_bytes_relative),
+			INSN_LDX(BPF_DW, 1, 10, -8),
+			INSN_ALU64_REG(BPF_XOR, 0, 1),
+			INSN_EXIT(),
+		};
+		union bpf_attr attr = {.test = {.data_in = (uintptr_t)packet, .data_size_in = 64}};
+		int prog = how < 3   ? insns_load(type, absolute, 4)
+			   : how < 6 ? insns_load(type, indirect, 6)
+				     : insns_load(type, helper, 10);
+
+		snprintf(what, sizeof(what), "%s, load %d at %d", kind, how, offset);
+		attr.test.prog_fd = (uint32_t)prog;
+		if (prog < 0)
+			printf("%s: %s\n", what, name(prog));
+		else
+			show_packet(what, &attr);
+		if (prog >= 0)
+			close(prog);
+	}
+}
+
+/* What is stored comes out. */
+static void show_stores(void)
+{
+	static const int offsets[] = {0, 10, 60, 61, 64, -1};
+
+	for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]) * 3; i++) {
+		const int flags = i % 3 == 2 ? 4 : (int)(i % 3);
+		const struct bpf_insn insns[] = {
+			INSN_ST(BPF_W, 10, -4, 0x41424344),
+			INSN_MOV64_IMM(2, offsets[i / 3]),
+			INSN_MOV64_REG(3, 10),
+			INSN_ALU64_IMM(BPF_ADD, 3, -4),
+			INSN_MOV64_IMM(4, 4),
+			INSN_MOV64_IMM(5, flags),
+			INSN_CALL(BPF_FUNC_skb_store_bytes),
+			INSN_EXIT(),
+		};
+		int prog = insns_load(BPF_PROG_TYPE_SCHED_CLS, insns,
+				      sizeof(insns) / sizeof(insns[0]));
+		const char *kind = "store";
+
+		PACKET_CASE("bytes", (void)0);
+		close(prog);
+	}
+}
+
 static void packets(void)
 {
 	for (size_t i = 0; i < KINDS; i++) {
@@ -610,6 +711,7 @@ static void packets(void)
 		show_calls(kinds[i].type, kinds[i].name);
 		if (kinds[i].type == BPF_PROG_TYPE_XDP)
 			continue;
+		show_loads(kinds[i].type, kinds[i].name);
 		for (int protocol = 0; protocol < 3; protocol++) {
 			static const int protocols[] = {0x0800, 0x86dd, 0x0020};
 
@@ -617,6 +719,7 @@ static void packets(void)
 			show_fields(kinds[i].type, kinds[i].name);
 		}
 	}
+	show_stores();
 }
 
 static void often(int cnt)

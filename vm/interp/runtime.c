@@ -26,7 +26,7 @@ enum result { RESULT_NUMBER, RESULT_VALUE, RESULT_RECORD, RESULT_DYNPTR };
  *	m map; k key of that map; v value of it; V the same, to be written
  *	i bytes, to be read, whose number is in the next register; o the same, to be written
  *	n a number of 64 bits, to be written; s text up to its end
- *	f function; r record; . anything
+ *	f function; r record; c context with the addresses of a packet; . anything
  *	d dynptr to be made; D one; R one of a record, which is given back
  */
 struct signature {
@@ -43,15 +43,18 @@ static const struct signature signatures[INTERP_HELPERS] = {
 	[BPF_FUNC_trace_printk] = {"i...."},
 	[BPF_FUNC_get_prandom_u32] = {""},
 	[BPF_FUNC_get_smp_processor_id] = {""},
+	[BPF_FUNC_skb_store_bytes] = {"c.i."},
 	[BPF_FUNC_get_current_pid_tgid] = {""},
 	[BPF_FUNC_get_current_uid_gid] = {""},
 	[BPF_FUNC_get_current_comm] = {"o."},
 	[BPF_FUNC_perf_event_output] = {".m.i."},
+	[BPF_FUNC_skb_load_bytes] = {"c.o."},
 	[BPF_FUNC_get_stackid] = {".m."},
 	[BPF_FUNC_probe_write_user] = {".i."},
 	[BPF_FUNC_get_numa_node_id] = {""},
 	[BPF_FUNC_probe_read_str] = {"o.."},
 	[BPF_FUNC_get_stack] = {".o.."},
+	[BPF_FUNC_skb_load_bytes_relative] = {"c.o.."},
 	[BPF_FUNC_get_current_cgroup_id] = {""},
 	[BPF_FUNC_map_push_elem] = {"mv."},
 	[BPF_FUNC_map_pop_elem] = {"mV"},
@@ -219,6 +222,15 @@ static bool is_dynptr(struct interp_run *run, uint64_t address)
 	       (!dynptr->data || interp_allows(run, dynptr->data, dynptr->size, true));
 }
 
+/* One that was made for a program on packets, and the packet. */
+static bool is_packet(const struct interp_run *run, uint64_t address)
+{
+	const struct __sk_buff *skb = (const void *)address;
+
+	return interp_allows(run, address, sizeof(*skb), false) && skb->data <= skb->data_end &&
+	       interp_allows(run, skb->data, skb->data_end - skb->data, true);
+}
+
 static bool check_argument(struct interp_run *run, char kind, const uint64_t *arg,
 			   const struct region_map **map)
 {
@@ -245,6 +257,8 @@ static bool check_argument(struct interp_run *run, char kind, const uint64_t *ar
 		return arg[0] >> 32 == INTERP_FUNCTION >> 32;
 	case 'r':
 		return is_record(runtime, *arg);
+	case 'c':
+		return is_packet(run, *arg);
 	case 'd':
 		return interp_allows(run, *arg, sizeof(struct rt_dynptr), true);
 	case 'D':

@@ -23,15 +23,18 @@
 	X(6, trace_printk)                                                                         \
 	X(7, get_prandom_u32)                                                                      \
 	X(8, get_smp_processor_id)                                                                 \
+	X(9, skb_store_bytes)                                                                      \
 	X(14, get_current_pid_tgid)                                                                \
 	X(15, get_current_uid_gid)                                                                 \
 	X(16, get_current_comm)                                                                    \
+	X(26, skb_load_bytes)                                                                      \
 	X(27, get_stackid)                                                                         \
 	X(25, perf_event_output)                                                                   \
 	X(36, probe_write_user)                                                                    \
 	X(42, get_numa_node_id)                                                                    \
 	X(45, probe_read_str)                                                                      \
 	X(67, get_stack)                                                                           \
+	X(68, skb_load_bytes_relative)                                                             \
 	X(80, get_current_cgroup_id)                                                               \
 	X(87, map_push_elem)                                                                       \
 	X(88, map_pop_elem)                                                                        \
