@@ -81,6 +81,11 @@ static int map_add_uspace(struct call *call, const struct abi_map_create *attr, 
 	r = kobject_identify(fd, &kind, &real_id);
 	if (r == 0)
 		r = uspace_map_new(call->tenant->uspace, attr, real_id, inner, &object->umap);
+	/* Maps that are gone may not have been looked for yet. */
+	if (r == -ENOSPC) {
+		tenant_sweep_objects(call->tenant);
+		r = uspace_map_new(call->tenant->uspace, attr, real_id, inner, &object->umap);
+	}
 	if (r == 0)
 		object->umap->hidden_flags = object->hidden_flags;
 	/* Too large or of another kind: then only the kernel's programs use it. */

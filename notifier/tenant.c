@@ -49,6 +49,13 @@ static void tenant_sweep(struct loop_source *source, uint32_t events)
 	pthread_mutex_unlock(&tenant->lock);
 }
 
+void tenant_sweep_objects(struct tenant *tenant)
+{
+	pthread_mutex_lock(&tenant->lock);
+	object_sweep(&tenant->table);
+	pthread_mutex_unlock(&tenant->lock);
+}
+
 void tenant_watch_objects(struct tenant *tenant)
 {
 	struct itimerspec on = {.it_value.tv_nsec = SWEEP_NS, .it_interval.tv_nsec = SWEEP_NS};

@@ -117,5 +117,7 @@ void tenant_uncharge(struct tenant *tenant, uint64_t bytes);
 /** tenant_count_output() - a perf event for output was handed over */
 void tenant_count_output(struct tenant *tenant);
 
+/** tenant_sweep_objects() - forget what is gone, now: what it had is needed */
+void tenant_sweep_objects(struct tenant *tenant);
 /** tenant_watch_objects() - something was added: sweep the table until it is empty again */
 void tenant_watch_objects(struct tenant *tenant);

@@ -166,7 +166,7 @@ struct uspace_ring {
  *of other maps; guarded by the region's @lock, does not change once a program names the map
  * @hidden_flags: flags that the tool did not ask for
  * @progs: programs that name it; guarded by the region's @lock
- * @settled: it has been used in traced processes
+ * @settled: it has been used in traced processes; @reached: at any time, by any way
  * @kernel_users: attachments in the kernel whose program uses it, and maps of maps that it stands
  *	in, as often as it does, which have such
  * @users: attachments in traced processes, and entries of program arrays that they use, likewise;
@@ -193,7 +193,7 @@ struct uspace_map {
 	atomic_bool resident;
 	unsigned int kernel_users;
 	atomic_uint users;
-	bool settled, mapped;
+	bool settled, reached, mapped;
 	uint32_t hidden_flags;
 	unsigned int progs;
 	struct forward *forward;
@@ -256,6 +256,9 @@ uint64_t uspace_space_take(struct uspace *uspace, struct uspace_space *space, ui
  *  @at: 0 is nothing */
 void uspace_space_give(struct uspace *uspace, struct uspace_space *space, uint64_t at,
 		       uint64_t size);
+/** uspace_space_give_unused() - nobody ever was sent there: it can be used again at once */
+void uspace_space_give_unused(struct uspace *uspace, struct uspace_space *space, uint64_t at,
+			      uint64_t size);
 
 /* uspace_map.c */
 

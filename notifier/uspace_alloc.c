@@ -118,8 +118,8 @@ uint64_t uspace_space_take(struct uspace *uspace, struct uspace_space *space, ui
 	return at;
 }
 
-void uspace_space_give(struct uspace *uspace, struct uspace_space *space, uint64_t at,
-		       uint64_t size)
+static void give(struct uspace *uspace, struct uspace_space *space, uint64_t at, uint64_t size,
+		 bool used)
 {
 	struct extent *extent;
 
@@ -131,10 +131,22 @@ void uspace_space_give(struct uspace *uspace, struct uspace_space *space, uint64
 		return; /* lost until the tenant ends */
 	extent->at = at;
 	extent->size = size;
-	extent->since = now_ms();
-	for (uint32_t slot = 0; slot < slots_of(uspace); slot++)
+	extent->since = used ? now_ms() : now_ms() - REST_MS;
+	for (uint32_t slot = 0; used && slot < slots_of(uspace); slot++)
 		extent->owners[slot] = owner_of(uspace, slot);
 	pthread_mutex_lock(&uspace->lock);
 	list_append(&space->free, &extent->node);
 	pthread_mutex_unlock(&uspace->lock);
+}
+
+void uspace_space_give(struct uspace *uspace, struct uspace_space *space, uint64_t at,
+		       uint64_t size)
+{
+	give(uspace, space, at, size, true);
+}
+
+void uspace_space_give_unused(struct uspace *uspace, struct uspace_space *space, uint64_t at,
+			      uint64_t size)
+{
+	give(uspace, space, at, size, false);
 }

@@ -215,6 +215,7 @@ struct uspace_map *uspace_map_by_id(struct uspace *uspace, uint32_t id)
 
 struct uspace_map *uspace_map_unref(struct uspace_map *map)
 {
+	void (*give)(struct uspace *, struct uspace_space *, uint64_t, uint64_t);
 	struct uspace *uspace;
 	bool last;
 
@@ -240,8 +241,9 @@ struct uspace_map *uspace_map_unref(struct uspace_map *map)
 	uspace_outputs_free(map);
 	uspace_ring_free(map);
 	uspace_table_free(map);
-	uspace_space_give(uspace, space_of(map), map->record.data, map->record.data_size);
-	uspace_space_give(uspace, &uspace->code, map->record_offset, sizeof(map->record));
+	give = map->reached ? uspace_space_give : uspace_space_give_unused;
+	give(uspace, space_of(map), map->record.data, map->record.data_size);
+	give(uspace, &uspace->code, map->record_offset, sizeof(map->record));
 	forward_free(map->forward);
 	free(map);
 	return NULL;
@@ -313,6 +315,7 @@ int uspace_map_settle(struct uspace_map *map, struct reason *reason)
 
 	map->users += r == 0;
 	map->settled |= r == 0;
+	map->reached |= r == 0;
 	return r;
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "notifier/tenant.h"
 #include "notifier/uspace.h"
 #include "notifier/uspace_targets.h"
 
@@ -52,6 +53,12 @@ static int put_first(struct uspace_prog *prog, const struct worker_answer *answe
 	struct uspace_space *space = &prog->uspace->code;
 	uint64_t at = uspace_space_take(prog->uspace, space, answer->code_len);
 	int r;
+
+	/* Programs that are gone may not have been looked for yet. */
+	if (!at) {
+		tenant_sweep_objects(prog->uspace->tenant);
+		at = uspace_space_take(prog->uspace, space, answer->code_len);
+	}
 
 	if (!at)
 		return reason_set(reason, -ENOSPC, "the tenant's code part is full");

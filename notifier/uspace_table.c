@@ -193,7 +193,7 @@ static int settle_closure(const struct closure *closure, struct reason *reason)
 	int r = 0;
 
 	for (uint32_t i = 0; i < closure->cnt; i++)
-		closure->maps[i]->settled = true;
+		closure->maps[i]->settled = closure->maps[i]->reached = true;
 	for (; done < closure->cnt && r == 0; done += r == 0)
 		r = enter_entries(closure->maps[done], reason);
 	if (r == 0)
