@@ -13,11 +13,11 @@
 #include "shim/unwind.h"
 
 /* What the file itself rules out. */
-static int check_traits(unsigned int traits, struct reason *reason)
+static int check_traits(unsigned int traits, bool at_return, struct reason *reason)
 {
-	if (traits & SHIM_TRAIT_GO)
+	if (traits & SHIM_TRAIT_GO && at_return)
 		return reason_set(reason, -EOPNOTSUPP,
-				  "stacks of Go programs are too small for it so far");
+				  "stacks of Go programs move, and return addresses with them");
 	return 0;
 }
 
@@ -48,12 +48,13 @@ static int check_file(struct elf_file *file, const uint64_t *offsets, uint32_t c
 		      struct uspace_checked *checked, struct reason *reason)
 {
 	int traits = shim_file_traits(file, reason);
-	int r = traits < 0 ? traits : check_traits((unsigned int)traits, reason);
+	int r = traits < 0 ? traits : check_traits((unsigned int)traits, at_return, reason);
 
 	if (r == 0 && at_return && traits & SHIM_TRAIT_THROWS)
 		r = check_unwinder(file, &checked->unwinder, reason);
 	for (uint32_t i = 0; i < cnt && r == 0; i++) {
 		checked->wants[i].offset = offsets[i];
+		checked->wants[i].small_stack = traits & SHIM_TRAIT_GO;
 		r = shim_site_check(file, &checked->wants[i], reason);
 	}
 	return r;

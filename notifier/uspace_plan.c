@@ -71,6 +71,14 @@ static ino_t ino_of(int fd)
 	return fstat(fd, &st) < 0 ? 0 : st.st_ino;
 }
 
+static bool needs_stacks(const struct uspace_plan *plan)
+{
+	for (uint32_t i = 0; i < plan->site_cnt; i++)
+		if (plan->sites[i].want.check_len)
+			return true;
+	return false;
+}
+
 /* What every target maps, in the order of shim/region.h. After all that is sent to targets has been
  * written: this is where it has to be found. */
 static void fixed_segments(struct uspace *uspace, struct uspace_plan *plan)
@@ -108,6 +116,11 @@ static void fixed_segments(struct uspace *uspace, struct uspace_plan *plan)
 						.size = REGION_SHADOW_SIZE,
 						.prot = rw,
 						.fd = -1});
+	if (needs_stacks(plan))
+		add_segment(plan, (struct shim_segment){.offset = REGION_STACKS,
+							.size = REGION_STACKS_SIZE,
+							.prot = rw,
+							.fd = -1});
 	plan->fixed_segments = plan->segment_cnt;
 }
 
@@ -479,6 +492,7 @@ int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct
 		return -ENOMEM;
 	}
 	plan->enter = header->enter;
+	plan->enter_small = header->enter_small;
 	plan->nonce = uspace->nonce;
 	plan->cgroup_fd = uspace->tenant->cgroup->fd;
 	plan->cgroup_id = uspace->tenant->scope.cgroup_id;
@@ -545,7 +559,8 @@ int uspace_plan_run(const struct uspace_plan *plan, uint32_t cnt, pid_t pid, pid
 		.region = {.segments = plan->segments,
 			   .segment_cnt = plan->segment_cnt,
 			   .mapped = plan->mapped,
-			   .enter = plan->enter},
+			   .enter = plan->enter,
+			   .enter_small = plan->enter_small},
 		.wants = wants,
 		.want_cnt = cnt,
 		.get_fd_cmd = USPACE_FD_CMD,

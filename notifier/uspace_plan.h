@@ -42,7 +42,7 @@ struct plan_site {
 struct uspace_plan {
 	struct shim_segment *segments;
 	uint32_t segment_cnt, fixed_segments, mapped;
-	uint64_t enter, nonce, cgroup_id, generation;
+	uint64_t enter, enter_small, nonce, cgroup_id, generation;
 	uint32_t seccomp_filters;
 	const uint64_t *own_filters;
 	int cgroup_fd;

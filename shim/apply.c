@@ -225,9 +225,10 @@ static int patch(struct work *work, const struct shim_want *want, uint64_t site,
 	r = ensure_region(work, reason);
 	if (r < 0)
 		return r;
-	r = stub_new(&work->tracee, &work->maps, site, want->original, want->displaced, work->base,
-		     work->base + work->plan->region.enter, work->base + record, jump, &moved,
-		     &map);
+	r = stub_new(&work->tracee, &work->maps, site, want, work->base,
+		     work->base + (want->check_len ? work->plan->region.enter_small
+						   : work->plan->region.enter),
+		     work->base + record, jump, &moved, &map);
 	/* An area may have been mapped. */
 	if (r == 0)
 		r = reread_maps(work);

@@ -40,13 +40,13 @@ struct shim_segment {
  * @segments: what is in use of it; a process that has the region gets what it lacks. The first
  *begins the code file from REGION_TEXT on, by which a process that has the region is recognised
  *(device and inode of its descriptor)
- * @enter: offset of rt_enter (struct region_header)
+ * @enter, @enter_small: offsets of rt_enter and rt_enter_small (struct region_header)
  * @mapped: number of these segments as a whole, see struct region_config
  */
 struct shim_region {
 	const struct shim_segment *segments;
 	uint32_t segment_cnt, mapped;
-	uint64_t enter;
+	uint64_t enter, enter_small;
 };
 
 /**
@@ -61,6 +61,9 @@ struct shim_region {
  * @semaphore: offset in the file of a 16-bit number that is one higher while the jump stands, 0 for
  *	none (USDT; the kernel's ref_ctr_offset)
  * @unwinder: it is the entry of an unwinder (unwind.h): return probes need it
+ * @small_stack: its threads' stacks are small: only functions that ask for room are served
+ * @check, @check_len: the instructions with which it does, as shim_site_check() finds them; then it
+ *	goes on at @check_end, or for more room at @check_target (from the site on)
  */
 struct shim_want {
 	dev_t dev;
@@ -69,7 +72,10 @@ struct shim_want {
 	unsigned char original[24];
 	uint32_t original_len, displaced;
 	uint64_t semaphore;
-	bool unwinder;
+	bool unwinder, small_stack;
+	unsigned char check[16];
+	uint32_t check_len, check_end;
+	int32_t check_target;
 };
 
 enum shim_state {
@@ -83,7 +89,8 @@ enum shim_state {
 /**
  * shim_site_check() - whether a jump fits at a site, from the file alone
  * @file: the probed file; what is read goes off its budget
- * @ret_want: @offset set by the caller; @original, @original_len and @displaced are filled in
+ * @ret_want: @offset and @small_stack set by the caller; @original, @original_len, @displaced,
+ *	@check and @check_len are filled in
  *
  * Errors: -EINVAL no code there, -EOPNOTSUPP with a reason that names why the site cannot be
  * patched (room, a branch into it, an instruction that cannot be moved, too much to read).
@@ -92,7 +99,8 @@ int shim_site_check(struct elf_file *file, struct shim_want *ret_want, struct re
 
 /** enum shim_trait - what a file tells about the programs made of it; bits */
 enum shim_trait {
-	SHIM_TRAIT_GO = 1,     /* stacks too small for a probe, which move besides */
+	SHIM_TRAIT_GO = 1,     /* stacks too small for a probe, which move besides: no return
+				  probes */
 	SHIM_TRAIT_THROWS = 2, /* throws exceptions by code of its own */
 };
 

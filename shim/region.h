@@ -44,7 +44,9 @@
 #define REGION_CACHE	   0x20001000ull
 #define REGION_SHADOW	   0x20002000ull
 #define REGION_SHADOW_SIZE 0x0040000ull /* 256 KiB, touched as used */
-#define REGION_SIZE	   0x20042000ull
+#define REGION_STACKS	   0x20042000ull /* where targets need them */
+#define REGION_STACKS_SIZE 0x0200000ull	 /* 2 MiB, touched as used */
+#define REGION_SIZE	   0x20242000ull
 
 /* The code file holds text and code; the shared file holds the shared part and the maps. */
 #define REGION_CODE_FILE_SIZE	(REGION_CODE + REGION_CODE_SIZE)
@@ -154,6 +156,7 @@ static_assert(REGION_SCRATCH + REGION_SCRATCH_SIZE * REGION_SLOTS_MAX <= REGION_
  * @enter, @ret: offsets of the runtime's entry points (see struct region_stub and the shadow table)
  * @tick_ns: of the kernel's jiffies (ns); 0 unknown
  * @jiffies: what they were when the monotonic clock was 0, less REGION_JIFFIES_START
+ * @enter_small: offset of the entry point for stacks on which there is little room
  * @test_run, @test_run_end: offsets of the entry for a struct region_test_run, and of what follows
  *	the system call that ends it
  */
@@ -165,11 +168,12 @@ struct region_header {
 	uint64_t own_filters;
 	uint32_t tick_ns;
 	int32_t jiffies;
+	uint64_t enter_small;
 	uint64_t test_run, test_run_end;
 };
 /* INITIAL_JIFFIES, include/linux/jiffies.h: they begin five minutes before 2^32 */
 #define REGION_JIFFIES_START(tick_ns) ((1ull << 32) - 300000000000ull / (tick_ns))
-static_assert(sizeof(struct region_header) == 80, "the runtime's text starts behind it");
+static_assert(sizeof(struct region_header) == 88, "the runtime's text starts behind it");
 
 /** region_set_jiffies() - @at_zero: lower half of the kernel's count when the monotonic clock was 0
  */
@@ -273,12 +277,22 @@ static_assert(sizeof(struct region_site) == sizeof(uint64_t), "struct region_hea
  * rt_enter finds the record at a fixed distance below its return address (`back`), saves the
  * registers as struct pt_regs with ip = @ip and sp as before the stub, calls rt_hit(), restores
  * every register and the flags, and returns.
+ *
+ * Of a function that begins by asking whether its stack has room (Go's), the site jumps to a copy
+ * of the question instead, from which it gets more and begins anew, or goes on to the code above;
+ * behind `back` that jumps to what follows the question:
+ *
+ *	check:	the instructions in front of the function's conditional jump
+ *		jbe where that leads
+ *		jmp code
  */
 #define REGION_STUB_CODE 32u			      /* record to code */
 #define REGION_STUB_BACK (REGION_STUB_CODE + 5u + 6u) /* record to back */
 #define REGION_STUB_SIZE 128u
 /* From the code on: where the displaced instructions are. */
 #define REGION_STUB_DISPLACED (5u + 6u + 8u)
+/* From the record on: where the check is, if there is one. */
+#define REGION_STUB_CHECK 96u
 struct region_stub {
 	uint64_t site;	    /* address of a struct region_site, or 0: run nothing; 8-byte aligned,
 			       changed   by single stores while threads run */
@@ -350,6 +364,7 @@ static_assert(sizeof(struct region_config) <= REGION_CACHE - REGION_CONFIG, "a p
  * @lock_seen: a lock that did not move, and since when (runtime/lock.c)
  * @pid_ns_dev, @pid_ns_ino: as in struct region_config, found out by a process that was not
  * injected
+ * @stacks: bit N: the N-th of the stacks at REGION_STACKS is in use
  */
 struct region_cache {
 	uint64_t injected;
@@ -360,7 +375,9 @@ struct region_cache {
 	uint64_t randoms; /* bpf_get_prandom_u32() calls */
 	uint64_t lock_debt, lock_seen;
 	uint64_t pid_ns_dev, pid_ns_ino;
+	uint32_t stacks, pad;
 };
+#define REGION_STACK_SIZE (REGION_STACKS_SIZE / 32u)
 
 /**
  * struct region_return - one pending return, in the bucket @slot hashes to

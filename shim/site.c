@@ -235,6 +235,66 @@ static int read_function(struct elf_file *file, const Elf64_Phdr *segment,
 	return r;
 }
 
+/*
+ * How Go's compiler has functions ask for room: the end of the stack, from the goroutine in r14 or,
+ * before Go 1.17, in the thread's memory, compared with where the stack pointer is or, in r12, will
+ * be. Frames of more than 4 KB ask otherwise.
+ */
+static const struct {
+	unsigned char bytes[13];
+	uint32_t len, distance_at, distance_len; /* of a number in it */
+} checks[] = {
+	{{0x49, 0x3b, 0x66, 0x10}, 4, 0, 0},
+	{{0x4c, 0x8d, 0x64, 0x24, 0, 0x4d, 0x3b, 0x66, 0x10}, 9, 4, 1},
+	{{0x4c, 0x8d, 0xa4, 0x24, 0, 0, 0, 0, 0x4d, 0x3b, 0x66, 0x10}, 12, 4, 4},
+	{{0x64, 0x48, 0x8b, 0x0c, 0x25, 0xf8, 0xff, 0xff, 0xff, 0x48, 0x3b, 0x61, 0x10}, 13, 0, 0},
+};
+
+/* The check that begins at @bytes and leads to a jump. Return: whether there is one. */
+static bool match_check(const unsigned char *bytes, uint64_t len, struct shim_want *want)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
+		const uint32_t size = checks[i].len, at = checks[i].distance_at;
+		unsigned char plain[sizeof(checks[i].bytes)];
+
+		if (len < size + 6)
+			continue;
+		memcpy(plain, bytes, size);
+		memset(plain + at, 0, checks[i].distance_len);
+		if (memcmp(plain, checks[i].bytes, size) != 0)
+			continue;
+		/* jbe */
+		if (bytes[size] == 0x76) {
+			want->check_end = size + 2;
+			want->check_target = (int32_t)(size + 2) + (int8_t)bytes[size + 1];
+		} else if (bytes[size] == 0x0f && bytes[size + 1] == 0x86) {
+			memcpy(&want->check_target, bytes + size + 2, sizeof(want->check_target));
+			want->check_end = size + 6;
+			want->check_target += (int32_t)(size + 6);
+		} else {
+			continue;
+		}
+		memcpy(want->check, bytes, size);
+		want->check_len = size;
+		return true;
+	}
+	return false;
+}
+
+/*
+ * A probe takes about 350 bytes of the stack before it is on another, and functions that have asked
+ * for room have 800. Others may be called with next to none.
+ */
+static int find_check(const unsigned char *bytes, const struct function *function, uint64_t vaddr,
+		      struct shim_want *want, struct reason *reason)
+{
+	if (vaddr != function->start || !match_check(bytes, function->end - function->start, want))
+		return reason_set(reason, -EOPNOTSUPP,
+				  "only the first instruction of a function that asks for room on "
+				  "its stack can be probed in a Go program");
+	return 0;
+}
+
 static int check(struct elf_file *file, struct shim_want *want, struct reason *reason)
 {
 	const Elf64_Phdr *segment = segment_of(file, want->offset);
@@ -260,6 +320,8 @@ static int check(struct elf_file *file, struct shim_want *want, struct reason *r
 				    function.next - vaddr, &displaced, reason);
 	if (r == 0)
 		r = check_branches(bytes, &function, vaddr, displaced, reason);
+	if (r == 0 && want->small_stack)
+		r = find_check(bytes, &function, vaddr, want, reason);
 	if (r < 0)
 		return r;
 	want->displaced = displaced;
@@ -285,11 +347,15 @@ int shim_file_error(int error, struct reason *reason)
 
 int shim_file_traits(struct elf_file *file, struct reason *reason)
 {
+	/* Which of them there are depends on how it is linked. */
+	static const char *const go[] = {".gopclntab", ".data.rel.ro.gopclntab", ".go.buildinfo",
+					 ".note.go.buildid"};
 	const Elf64_Shdr *section;
 	Elf64_Sym symbol;
-	int traits = 0;
-	int r = elf_section_find(file, ".gopclntab", &section);
+	int traits = 0, r = -ENOENT;
 
+	for (size_t i = 0; i < ARRAY_SIZE(go) && r == -ENOENT; i++)
+		r = elf_section_find(file, go[i], &section);
 	if (r == 0)
 		traits |= SHIM_TRAIT_GO;
 	if (r == 0 || r == -ENOENT)

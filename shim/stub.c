@@ -19,8 +19,13 @@
 #define CALL_SIZE 6u
 #define UNDO_SIZE 8u
 #define FIXED	  (SKIP_SIZE + CALL_SIZE + UNDO_SIZE)
+#define JUMP_SIZE 5u
+#define JBE_SIZE  6u
 
 static_assert(FIXED == REGION_STUB_DISPLACED, "region.h");
+static_assert(REGION_STUB_CHECK + sizeof(((struct shim_want *)0)->check) + JBE_SIZE + JUMP_SIZE <=
+		      REGION_STUB_SIZE,
+	      "and a check");
 static_assert(FIXED + MOVE_MAX <= REGION_STUB_SIZE - REGION_STUB_CODE, "a stub holds its code");
 
 static int64_t span(uint64_t to, uint64_t from)
@@ -55,7 +60,9 @@ bool stub_behind(const struct tracee *tracee, const struct maps *maps, uint64_t 
 	if (jump[0] != 0xe9)
 		return false;
 	memcpy(&rel, jump + 1, sizeof(rel));
-	address = site + 5 + (uint64_t)(int64_t)rel - REGION_STUB_CODE;
+	address = site + 5 + (uint64_t)(int64_t)rel;
+	address -= address % REGION_STUB_SIZE == REGION_STUB_CHECK ? REGION_STUB_CHECK
+								   : REGION_STUB_CODE;
 	entry = maps_find(maps, address);
 	if (!entry || !is_area(tracee, entry, &first) ||
 	    tracee_read(tracee, address, ret_stub, sizeof(*ret_stub)) < 0 || ret_stub->ip != site)
@@ -128,6 +135,39 @@ static void write_fixed(unsigned char *code)
 	memcpy(code + SKIP_SIZE + CALL_SIZE, undo, UNDO_SIZE);
 }
 
+/* Where the displaced instructions are in the code. Behind a check they are for threads that were
+ * stopped among them. */
+static uint32_t moved_at(const struct shim_want *want)
+{
+	return FIXED + (want->check_len ? JUMP_SIZE : 0);
+}
+
+static void put_jump(unsigned char *to, uint64_t at, uint64_t target)
+{
+	const int32_t rel = (int32_t)span(target, at + JUMP_SIZE);
+
+	to[0] = 0xe9;
+	memcpy(to + 1, &rel, sizeof(rel));
+}
+
+/*
+ * Of a function that asks for room on its stack: what it asks is asked once, whatever the answer
+ * would be a moment later, so that each call is one hit.
+ */
+static void write_check(struct region_stub *stub, uint64_t address, const struct shim_want *want)
+{
+	const uint64_t code = address + REGION_STUB_CODE;
+	const uint32_t at = REGION_STUB_CHECK - REGION_STUB_CODE, end = at + want->check_len;
+	const uint64_t target = stub->ip + (uint64_t)(int64_t)want->check_target;
+	const int32_t rel = (int32_t)span(target, code + end + JBE_SIZE);
+
+	memcpy(stub->code + at, want->check, want->check_len);
+	memcpy(stub->code + end, "\x0f\x86", 2);
+	memcpy(stub->code + end + 2, &rel, sizeof(rel));
+	put_jump(stub->code + end + JBE_SIZE, code + end + JBE_SIZE, code);
+	put_jump(stub->code + FIXED, code + FIXED, stub->ip + want->check_end);
+}
+
 static int forget(const struct tracee *tracee, uint64_t stub)
 {
 	const uint64_t none = 0;
@@ -137,8 +177,8 @@ static int forget(const struct tracee *tracee, uint64_t stub)
 
 /* Room for @stub, with its code. Return: 0, -EAGAIN: in a record that was there there is other
  * code, or -errno. */
-static int fill(struct tracee *tracee, const struct maps *maps, const unsigned char *code,
-		uint32_t len, uint64_t base, struct region_stub *stub, uint64_t *ret_address,
+static int fill(struct tracee *tracee, const struct maps *maps, const struct shim_want *want,
+		uint64_t base, struct region_stub *stub, uint64_t *ret_address,
 		struct move_map *ret_map)
 {
 	struct region_stub old;
@@ -151,20 +191,30 @@ static int fill(struct tracee *tracee, const struct maps *maps, const unsigned c
 	if (r < 0)
 		return r;
 	write_fixed(stub->code);
-	r = move_code(code, len, stub->ip, *ret_address + REGION_STUB_CODE + FIXED,
-		      stub->code + FIXED, &moved_len, ret_map);
+	r = move_code(want->original, want->displaced, stub->ip,
+		      *ret_address + REGION_STUB_CODE + moved_at(want), stub->code + moved_at(want),
+		      &moved_len, ret_map);
 	if (r < 0)
 		return r;
 	if (!near(*ret_address, stub->ip + 5))
 		return -ERANGE;
+	if (want->check_len) {
+		const uint64_t target = stub->ip + (uint64_t)(int64_t)want->check_target;
+
+		if (moved_at(want) + moved_len > REGION_STUB_CHECK - REGION_STUB_CODE)
+			return -E2BIG;
+		if (!near(*ret_address, target) || !near(*ret_address + REGION_STUB_SIZE, target))
+			return -ERANGE;
+		write_check(stub, *ret_address, want);
+	}
 	return old.enter && memcmp(old.code, stub->code, sizeof(old.code)) != 0 ? -EAGAIN : 0;
 }
 
 int stub_new(struct tracee *tracee, const struct maps *maps, uint64_t site,
-	     const unsigned char *code, uint32_t len, uint64_t base, uint64_t enter,
-	     uint64_t record, unsigned char *ret_jump, uint64_t *ret_moved,
-	     struct move_map *ret_map)
+	     const struct shim_want *want, uint64_t base, uint64_t enter, uint64_t record,
+	     unsigned char *ret_jump, uint64_t *ret_moved, struct move_map *ret_map)
 {
+	const uint32_t begin = want->check_len ? REGION_STUB_CHECK : REGION_STUB_CODE;
 	struct region_stub stub;
 	uint64_t address;
 	int32_t rel;
@@ -172,15 +222,15 @@ int stub_new(struct tracee *tracee, const struct maps *maps, uint64_t site,
 
 	for (int i = 0; r == -EAGAIN && i < STALE_MAX; i++) {
 		stub = (struct region_stub){.site = record, .ip = site, .enter = enter};
-		r = fill(tracee, maps, code, len, base, &stub, &address, ret_map);
+		r = fill(tracee, maps, want, base, &stub, &address, ret_map);
 		/* Another file was mapped there then; its record is not looked at again. */
 		if (r == -EAGAIN && forget(tracee, address) < 0)
 			r = -EFAULT;
 	}
 	if (r < 0)
 		return r == -EAGAIN ? -EBUSY : r;
-	*ret_moved = address + REGION_STUB_CODE + FIXED;
-	rel = (int32_t)span(address + REGION_STUB_CODE, site + 5);
+	*ret_moved = address + REGION_STUB_CODE + moved_at(want);
+	rel = (int32_t)span(address + begin, site + 5);
 	ret_jump[0] = 0xe9;
 	memcpy(ret_jump + 1, &rel, sizeof(rel));
 	/* A thread that is still in the old code finds the same. */

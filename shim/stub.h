@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "shim/apply.h"
 #include "shim/move.h"
 #include "shim/region.h"
 #include "shim/tracee.h"
@@ -28,8 +29,8 @@ bool stub_behind(const struct tracee *tracee, const struct maps *maps, uint64_t 
 
 /**
  * stub_new() - make a stub for @site in an area near it, which is mapped when there is none
- * @code, @len: the instructions it displaces
- * @base: the region there; @enter: address of rt_enter
+ * @want: what it displaces, and what it asks first
+ * @base: the region there; @enter: address of rt_enter or rt_enter_small
  * @record: address of the struct region_site
  * @ret_jump: five bytes to put at the site
  * @ret_map: where in the process the displaced instructions went (offsets from @ret_moved)
@@ -38,9 +39,8 @@ bool stub_behind(const struct tracee *tracee, const struct maps *maps, uint64_t 
  * somebody writes to the area.
  */
 int stub_new(struct tracee *tracee, const struct maps *maps, uint64_t site,
-	     const unsigned char *code, uint32_t len, uint64_t base, uint64_t enter,
-	     uint64_t record, unsigned char *ret_jump, uint64_t *ret_moved,
-	     struct move_map *ret_map);
+	     const struct shim_want *want, uint64_t base, uint64_t enter, uint64_t record,
+	     unsigned char *ret_jump, uint64_t *ret_moved, struct move_map *ret_map);
 
 /**
  * stub_lower_semaphores() - lower what was raised with any stub, also while the process runs

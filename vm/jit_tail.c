@@ -45,19 +45,23 @@ bool jit_is_main(const struct jit_unit *unit)
 	return LLVMCountParams(unit->function) == 2;
 }
 
-/* Whether the frame at hand lies near enough to where the target's stack was at the site. */
+/* Whether the frame at hand lies near enough to where the target's stack was at the site, or to
+ * where the run began on a stack of ours. */
 static LLVMValueRef has_stack(struct jit_unit *unit)
 {
 	static const char name[] = "llvm.frameaddress";
 	LLVMBuilderRef b = unit->builder;
 	const unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
 	LLVMValueRef intrinsic = LLVMGetIntrinsicDeclaration(unit->module, id, &unit->pointer, 1);
-	LLVMValueRef level = LLVMConstInt(unit->i32, 0, false), frame, stack, used;
+	LLVMValueRef level = LLVMConstInt(unit->i32, 0, false), frame, stack, used, ours;
 
 	frame = LLVMBuildCall2(b, LLVMFunctionType(unit->pointer, &unit->i32, 1, false), intrinsic,
 			       &level, 1, "");
 	stack = load(unit, unit->i64, unit->run, offsetof(struct rt_run, stack));
-	used = LLVMBuildSub(b, stack, LLVMBuildPtrToInt(b, frame, unit->i64, ""), "");
+	frame = LLVMBuildPtrToInt(b, frame, unit->i64, "");
+	used = LLVMBuildSub(b, stack, frame, "");
+	ours = LLVMBuildSub(b, LLVMBuildPtrToInt(b, unit->run, unit->i64, ""), frame, "");
+	used = LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntULT, ours, used, ""), ours, used, "");
 	/* There is no target's stack where there is no target. */
 	return LLVMBuildOr(b, LLVMBuildICmp(b, LLVMIntEQ, stack, jit_const(unit, 0), ""),
 			   LLVMBuildICmp(b, LLVMIntULT, used, jit_const(unit, STACK_USE_MAX), ""),

@@ -3,7 +3,7 @@
 
 BUILD_PACKAGES="gcc g++ libc6-dev cmake ninja-build pkg-config git libseccomp-dev libjson-c-dev libelf-dev
 	libcmocka-dev libbpf-dev scdoc clang llvm systemtap-sdt-dev llvm-19-dev libzydis-dev"
-TOOL_PACKAGES="bats bpftrace bpfcc-tools libbpf-tools bpftool linux-headers-amd64 strace python3
+TOOL_PACKAGES="bats bpftrace bpfcc-tools libbpf-tools bpftool golang-go linux-headers-amd64 strace python3
 	procps util-linux"
 
 # install_packages PACKAGE...: install those that are missing; silent when none is.

@@ -62,6 +62,7 @@ static unsigned char *setup_area(struct tracee *ret_tracee, struct maps *ret_map
 
 static int make(bool undone, uint64_t *ret_moved)
 {
+	struct shim_want want = {.displaced = LEN};
 	struct tracee tracee;
 	struct move_map map;
 	struct maps maps;
@@ -69,8 +70,9 @@ static int make(bool undone, uint64_t *ret_moved)
 	int r;
 
 	undo = undone ? (uint64_t)site : 0;
-	r = stub_new(&tracee, &maps, (uint64_t)site, (const unsigned char *)CODE, LEN, REGION,
-		     REGION + 64, 8, jump, ret_moved, &map);
+	memcpy(want.original, CODE, LEN);
+	r = stub_new(&tracee, &maps, (uint64_t)site, &want, REGION, REGION + 64, 8, jump, ret_moved,
+		     &map);
 	maps_deinit(&maps);
 	close(tracee.mem_fd);
 	munmap(site, 4096);

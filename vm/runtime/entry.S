@@ -107,9 +107,10 @@ rt_header:
 	.quad	rt_enter - rt_header
 	.quad	rt_return - rt_header
 	.fill	4, 8, 0
+	.quad	rt_enter_small - rt_header
 	.quad	rt_test_run_enter - rt_header
 	.quad	rt_test_run_end - rt_header
-	.if	. - rt_header - 80
+	.if	. - rt_header - 88
 	.error	"struct region_header"
 	.endif
 
@@ -130,6 +131,49 @@ rt_enter:
 	pop	%rbx
 	ret
 	.size	rt_enter, . - rt_enter
+
+/*
+ * The same on a stack that has room for the frame and not for more: the rest runs on one of the
+ * region's, 32 of them, each taken by setting its bit. Whoever holds one is in a program, which
+ * ends; so one that finds none waits.
+ */
+	.balign	64
+	.globl	rt_enter_small
+	.type	rt_enter_small, @function
+rt_enter_small:
+	SAVE
+	mov	8(%rbx), %rsi
+	lea	16 + ENTRY_RED_ZONE(%rbx), %rax
+	lea	-ENTRY_STUB_BACK(%rsi), %rsi
+	mov	%rax, RSP(%rsp)
+	mov	ENTRY_STUB_IP(%rsi), %rax
+	mov	%rax, RIP(%rsp)
+	mov	%rsp, %r13
+	lea	rt_header + ENTRY_CACHE_STACKS(%rip), %r14
+1:	mov	(%r14), %eax
+	not	%eax
+	bsf	%eax, %r12d
+	jz	2f
+	lock bts %r12d, (%r14)
+	jc	1b
+	lea	1(%r12), %rax
+	shl	$ENTRY_STACK_SHIFT, %rax
+	lea	rt_header + ENTRY_STACKS(%rip), %rsp
+	add	%rax, %rsp
+	call	rt_hit
+	lock btr %r12d, (%r14)
+	mov	%r13, %rsp
+	mov	R12(%rsp), %r12
+	mov	R13(%rsp), %r13
+	mov	R14(%rsp), %r14
+	RESTORE
+	pop	%rbx
+	ret
+2:	mov	$__NR_sched_yield, %eax
+	syscall
+	mov	%r13, %rdi
+	jmp	1b
+	.size	rt_enter_small, . - rt_enter_small
 
 /*
  * The stack slot that held the return address has just been popped; the real address goes back

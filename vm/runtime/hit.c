@@ -14,6 +14,10 @@
 static_assert(ENTRY_VERSION == REGION_VERSION, "entry.h");
 static_assert(ENTRY_STUB_BACK == REGION_STUB_BACK, "entry.h");
 static_assert(ENTRY_STUB_IP == offsetof(struct region_stub, ip), "entry.h");
+static_assert(ENTRY_CACHE_STACKS == REGION_CACHE + offsetof(struct region_cache, stacks) &&
+		      ENTRY_STACKS == REGION_STACKS &&
+		      1ull << ENTRY_STACK_SHIFT == REGION_STACK_SIZE,
+	      "entry.h");
 static_assert(ENTRY_TEST_RUN_FRAME == offsetof(struct region_test_run, frame), "entry.h");
 static_assert(sizeof(struct pt_regs) == 168, "the kernel's layout");
 
