@@ -46,7 +46,7 @@ EOF
 	diff "$DIR/real" "$DIR/inside"
 	[ "$(grep -c '^@\[[0-9]*, 4, word\]: 1$' "$DIR/inside")" -eq 40 ]
 	for how in real inside; do
-		$how bpftrace -e "uprobe:$DIR/gopher:\"main.large\" /reg(\"ax\") == 39/ { @[ustack(3)] = 1; }" \
+		$how bpftrace -e "uprobe:$DIR/gopher:\"main.large\" /reg(\"ax\") == 78/ { @[ustack(3)] = 1; }" \
 			-c "$DIR/gopher -n 40 -g 1" 2>/dev/null | normalise >"$DIR/$how"
 	done
 	diff "$DIR/real" "$DIR/inside"
