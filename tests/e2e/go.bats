@@ -45,14 +45,14 @@ EOF
 	inside bpftrace "$DIR/script" -c "$DIR/gopher -n 40 -g 1" 2>"$DIR/err" | sort >"$DIR/inside"
 	diff "$DIR/real" "$DIR/inside"
 	[ "$(grep -c '^@\[[0-9]*, 4, word\]: 1$' "$DIR/inside")" -eq 40 ]
-	# And where it is.
+	# And where it is; once for each thread.
 	for how in real inside; do
-		$how bpftrace -e "uprobe:$DIR/gopher:\"main.deep\" /reg(\"ax\") == 39/ { @[ustack(1)] = 1; }" \
-			-c "$DIR/gopher -n 40 -g 1" 2>/dev/null | normalise >"$DIR/$how"
+		$how bpftrace -e "uprobe:$DIR/gopher:\"main.deep\" /reg(\"ax\") == 39/ { @[ustack(2)] = 1; }" \
+			-c "$DIR/gopher -n 40 -g 1" 2>/dev/null | normalise | sort -u >"$DIR/$how"
 	done
 	diff "$DIR/real" "$DIR/inside"
 	cat "$DIR/inside"
-	[ "$(grep -c '^    ' "$DIR/inside")" -eq 1 ]
+	[ "$(grep -c '^    ' "$DIR/inside")" -ge 1 ]
 }
 
 @test "tools come and go while stacks grow and move, the collector and the profiler at work" {
