@@ -237,7 +237,7 @@ static int link_uprobe_multi(struct call *call, int prog, const struct object *o
 	if (r == 0 && pid == 0)
 		r = probe_scope(call, &file);
 	if (r == 0 && pid >= 0)
-		r = probe_conflict(call, &file, offsets, cnt);
+		r = place_conflict(call, &file, offsets, cnt);
 	if (r == 0 && pid >= 0) {
 		attr.prog_fd = (uint32_t)prog;
 		attr.uprobe_multi.path = (uintptr_t)file.kernel_path;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/sys.h"
 #include "notifier/call.h"
 #include "notifier/uspace.h"
@@ -86,8 +87,11 @@ int place_multi(struct call *call, const struct place_multi *multi, int prog,
 		reason_set(why, 0, "verified");
 		return 1;
 	}
-	if (policy_check_kernel(policy, NULL) == 0)
+	if (policy_check_kernel(policy, NULL) == 0) {
+		log_debug("tenant=%s: a probe of %s goes to the kernel: %s", call->tenant->name,
+			  multi->file->path, why->text[0] ? why->text : strerrordesc_np(-r));
 		return 0;
+	}
 	return reason_set(&call->reason, r,
 			  "cannot run in the traced process (%.300s), and the policy refuses the "
 			  "kernel",
@@ -105,16 +109,38 @@ int place_kernel(struct call *call, const struct object *object, struct placemen
 	if (object->uprog->map_cnt)
 		uspace_late_let_go(call->tenant->uspace, guest_tgid(&call->guest));
 	r = uspace_prog_kernel_enter(object->uprog, &call->reason);
+	if (r == -EPERM && place_move(call, object->uprog, NULL) == 0) {
+		reason_clear(&call->reason);
+		r = uspace_prog_kernel_enter(object->uprog, &call->reason);
+	}
 	if (r == 0)
 		ret_placement->kernel_prog = uspace_prog_ref(object->uprog);
 	return r;
+}
+
+int place_conflict(struct call *call, const struct probe_file *file, const uint64_t *offsets,
+		   uint32_t cnt)
+{
+	int r = probe_conflict(call, file, offsets, cnt);
+
+	if (r != -EBUSY || place_move(call, NULL, file) < 0)
+		return r;
+	reason_clear(&call->reason);
+	return probe_conflict(call, file, offsets, cnt);
+}
+
+int place_open(const struct place_request *request)
+{
+	struct perf_event_attr attr = request->attr;
+
+	attr.config1 = (uintptr_t)request->file.kernel_path;
+	return sys_perf_event_open(&attr, request->pid, request->cpu, -1, PERF_FLAG_FD_CLOEXEC);
 }
 
 /* The kernel's event that was only asked for so far. */
 static int open_kernel(struct call *call, const struct attachment *event, int *ret_fd)
 {
 	const struct place_request *request = event->request;
-	struct perf_event_attr attr = request->attr;
 	int fd, r;
 
 	if (request->pid < 0) {
@@ -122,11 +148,10 @@ static int open_kernel(struct call *call, const struct attachment *event, int *r
 		if (r < 0)
 			return r;
 	}
-	r = probe_conflict(call, &request->file, &event->facts.offset, 1);
+	r = place_conflict(call, &request->file, &event->facts.offset, 1);
 	if (r < 0)
 		return r;
-	attr.config1 = (uintptr_t)request->file.kernel_path;
-	fd = sys_perf_event_open(&attr, request->pid, request->cpu, -1, PERF_FLAG_FD_CLOEXEC);
+	fd = place_open(request);
 	if (fd < 0)
 		return fd;
 	*ret_fd = fd;

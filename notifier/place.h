@@ -49,6 +49,9 @@ struct place_request *place_request_new(const struct perf_event_attr *attr, pid_
 /** place_request_free() - accepts NULL. Return: NULL. */
 struct place_request *place_request_free(struct place_request *request);
 
+/** place_open() - the kernel's event for it. Return: descriptor, owned by the caller, or -errno. */
+int place_open(const struct place_request *request);
+
 /**
  * place_event() - choose the placement of an event that is about to get its program
  * @event: ATTACHMENT_EVENT; the caller holds its @placing. It stays as it is
@@ -75,6 +78,22 @@ int place_event_fd(const struct attachment *event, const struct placement *place
  * Errors: -EPERM with a reason when one of its maps is in use in traced processes.
  */
 int place_kernel(struct call *call, const struct object *object, struct placement *ret_placement);
+
+/**
+ * place_move() - what is to come into the kernel shares maps, or a file, with programs in traced
+ * processes: these move into the kernel, with all that share maps or files with them
+ * (place_move.c)
+ * @prog: its program, or NULL; @file: that gets a breakpoint, or NULL
+ *
+ * No hit is lost but of those whose program a signal has interrupted: processes stand meanwhile.
+ *
+ * Return: 0, or -EPERM with a reason in @call: they stay where they are.
+ */
+int place_move(struct call *call, const struct uspace_prog *prog, const struct probe_file *file);
+
+/** place_conflict() - probe_conflict(), once probes in traced processes have moved that would be one */
+int place_conflict(struct call *call, const struct probe_file *file, const uint64_t *offsets,
+		   uint32_t cnt);
 
 /** place_opened() - @event got its program: it takes over the kernel's event, if one was opened
  *  @prog_id: tenant's numbering */

@@ -253,6 +253,16 @@ int probe_conflict(struct call *call, const struct probe_file *file, const uint6
 		if (uspace_targets_overlap(uspace, st.st_dev, st.st_ino, offsets[i]))
 			return reason_set(&call->reason, -EBUSY,
 					  "a program in the traced process has its jump there");
+	return probe_foreign_conflict(call, file, offsets, cnt);
+}
+
+int probe_foreign_conflict(struct call *call, const struct probe_file *file,
+			   const uint64_t *offsets, uint32_t cnt)
+{
+	struct stat st;
+
+	if (fstat(file->fd, &st) < 0)
+		return -errno;
 	/* The kernel probes regular files only, and opening another can have effects of its own. */
 	if (!S_ISREG(st.st_mode) || !other_daemons())
 		return 0;

@@ -51,6 +51,10 @@ int probe_scope(struct call *call, const struct probe_file *file);
 int probe_conflict(struct call *call, const struct probe_file *file, const uint64_t *offsets,
 		   uint32_t cnt);
 
+/** probe_foreign_conflict() - the same, but for jumps of this tenant's processes */
+int probe_foreign_conflict(struct call *call, const struct probe_file *file,
+			   const uint64_t *offsets, uint32_t cnt);
+
 /**
  * probe_pid() - translate the caller's pid filter
  * @pid: as given; -1 and 0 are kept by the callers of this function

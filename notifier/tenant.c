@@ -111,6 +111,7 @@ int tenant_init(struct tenant *tenant, int listener)
 
 	tenant->listener = listener;
 	pthread_mutex_init(&tenant->lock, NULL);
+	pthread_mutex_init(&tenant->moving, NULL);
 	object_table_init(&tenant->table);
 	list_init(&tenant->attachments);
 	list_init(&tenant->anchors);

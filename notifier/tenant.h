@@ -34,6 +34,7 @@ struct worker;
  * @worker_fd: executable of the workers
  * @worker: where programs are verified and compiled, or NULL where the policy or the host has none;
  * owned
+ * @moving: held while attachments move into the kernel (place_move())
  * @verify_only: programs are verified and never run
  * @ids_in_maps: set once the tenant made a map of maps or programs: lookups need ids translated
  * @lock: guards the tables below
@@ -57,6 +58,7 @@ struct tenant {
 	struct uspace *uspace;
 	struct worker *worker;
 	int worker_fd;
+	pthread_mutex_t moving;
 	bool verify_only;
 	struct loop_source sweep;
 	bool sweeping;

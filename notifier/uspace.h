@@ -372,6 +372,9 @@ void uspace_prog_leave(struct uspace_prog *prog);
  */
 int uspace_prog_kernel_enter(struct uspace_prog *prog, struct reason *reason);
 void uspace_prog_kernel_leave(struct uspace_prog *prog);
+/* The same for who holds it. */
+int uspace_prog_kernel_enter_held(struct uspace_prog *prog, struct reason *reason);
+void uspace_prog_kernel_leave_held(struct uspace_prog *prog);
 
 /* uspace_test_run.c */
 
@@ -420,6 +423,27 @@ int uspace_link_new(struct uspace *uspace, const struct uspace_link_request *req
 
 /** uspace_link_free() - detach from all processes. Accepts NULL. Return: NULL. */
 struct uspace_link *uspace_link_free(struct uspace_link *link);
+
+/*
+ * Moving into the kernel; the caller of all of these holds the region's @apply.
+ *
+ * uspace_link_suspend() - its points are taken away, from wherever uspace_targets_hold() comes to
+ *	after it; its program's maps are used by one less. -ENOMEM, -EMFILE: nothing was changed
+ * uspace_link_resume() - the opposite, after which uspace_targets_apply() brings them back;
+ *	errors: those of uspace_map_settle() and uspace_targets_add()
+ * uspace_link_touches() - whether one cannot stay when the other goes: they share a map, or a file
+ */
+int uspace_link_suspend(struct uspace_link *link);
+int uspace_link_resume(struct uspace_link *link, struct reason *reason);
+bool uspace_link_touches(const struct uspace_link *a, const struct uspace_link *b);
+/** uspace_link_is_in() - whether it has a point in a file */
+bool uspace_link_is_in(const struct uspace_link *link, dev_t dev, ino_t ino);
+/** uspace_link_forget() - a suspended one that has moved, or whose points are to stay away */
+void uspace_link_forget(struct uspace_link *link);
+/** uspace_link_prog(), uspace_link_prog_fd() - its program, and the kernel's; not owned */
+struct uspace_prog *uspace_link_prog(const struct uspace_link *link);
+int uspace_link_prog_fd(const struct uspace_link *link);
+uint64_t uspace_link_cookie(const struct uspace_link *link);
 
 /** struct uspace_link_stats - for bpfshimctl ps */
 struct uspace_link_stats {

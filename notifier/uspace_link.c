@@ -16,9 +16,17 @@
 #include "notifier/uspace_targets.h"
 #include "notifier/uspace_tier.h"
 
+/* A point that was taken away, to be put back. @file_fd: owned */
+struct suspended {
+	struct shim_want want;
+	struct uspace_point point;
+	int file_fd;
+};
+
 /*
  * @prog_fd: the kernel object that holds the program's maps while it is attached
  * @counter: of hits, shared by all points
+ * @suspended: its points while it is suspended; owned
  */
 struct uspace_link {
 	struct uspace *uspace;
@@ -26,7 +34,8 @@ struct uspace_link {
 	int prog_fd;
 	uint32_t counter;
 	struct uspace_reach reach;
-	uint32_t point_cnt;
+	struct suspended *suspended;
+	uint32_t suspended_cnt, point_cnt;
 	struct uspace_point *points[];
 };
 
@@ -181,6 +190,113 @@ int uspace_link_new(struct uspace *uspace, const struct uspace_link_request *req
 	return 0;
 }
 
+static void drop(struct uspace_link *link)
+{
+	for (uint32_t i = 0; i < link->suspended_cnt; i++)
+		close_fd(link->suspended[i].file_fd);
+	free(link->suspended);
+	counter_give(link->uspace, link->counter);
+	close_fd(link->prog_fd);
+	uspace_prog_unref(link->prog);
+	free(link);
+}
+
+int uspace_link_suspend(struct uspace_link *link)
+{
+	link->suspended = calloc(link->point_cnt + 1, sizeof(*link->suspended));
+	if (!link->suspended)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < link->point_cnt; i++) {
+		const struct uspace_point *point = link->points[i];
+		int fd = fcntl(point->site->file_fd, F_DUPFD_CLOEXEC, 0);
+
+		if (fd < 0) {
+			int error = -errno;
+
+			while (link->suspended_cnt)
+				close_fd(link->suspended[--link->suspended_cnt].file_fd);
+			free(take_ptr(&link->suspended));
+			return error;
+		}
+		link->suspended[link->suspended_cnt++] =
+			(struct suspended){point->site->want, *point, fd};
+	}
+	for (uint32_t i = 0; i < link->point_cnt; i++)
+		uspace_targets_withdraw(link->points[i]);
+	link->point_cnt = 0;
+	uspace_prog_leave(link->prog);
+	return 0;
+}
+
+int uspace_link_resume(struct uspace_link *link, struct reason *reason)
+{
+	int r = uspace_prog_settle(link->prog, reason);
+
+	for (uint32_t i = 0; i < link->suspended_cnt && r == 0; i++) {
+		const struct suspended *point = &link->suspended[i];
+
+		r = uspace_targets_add(link->uspace, point->file_fd, &point->want,
+				       point->want.semaphore, &point->point, &link->points[i],
+				       reason);
+		link->point_cnt += r == 0;
+	}
+	for (uint32_t i = 0; i < link->suspended_cnt; i++)
+		close_fd(link->suspended[i].file_fd);
+	link->suspended_cnt = 0;
+	free(take_ptr(&link->suspended));
+	return r;
+}
+
+void uspace_link_forget(struct uspace_link *link)
+{
+	drop(link);
+}
+
+struct uspace_prog *uspace_link_prog(const struct uspace_link *link)
+{
+	return link->prog;
+}
+
+int uspace_link_prog_fd(const struct uspace_link *link)
+{
+	return link->prog_fd;
+}
+
+uint64_t uspace_link_cookie(const struct uspace_link *link)
+{
+	if (link->suspended_cnt)
+		return link->suspended[0].point.cookie;
+	return link->point_cnt ? link->points[0]->cookie : 0;
+}
+
+/* The caller holds the region's @apply. */
+static bool same_file(const struct uspace_point *a, const struct uspace_point *b)
+{
+	return a->site->want.dev == b->site->want.dev && a->site->want.ino == b->site->want.ino;
+}
+
+bool uspace_link_is_in(const struct uspace_link *link, dev_t dev, ino_t ino)
+{
+	for (uint32_t i = 0; i < link->point_cnt; i++)
+		if (link->points[i]->site->want.dev == dev &&
+		    link->points[i]->site->want.ino == ino)
+			return true;
+	return false;
+}
+
+bool uspace_link_touches(const struct uspace_link *a, const struct uspace_link *b)
+{
+	for (uint32_t i = 0; i < a->prog->map_cnt; i++)
+		for (uint32_t k = 0; k < b->prog->map_cnt; k++)
+			if (a->prog->maps[i] == b->prog->maps[k])
+				return true;
+	for (uint32_t i = 0; i < a->point_cnt; i++)
+		for (uint32_t k = 0; k < b->point_cnt; k++)
+			if (same_file(a->points[i], b->points[k]))
+				return true;
+	return false;
+}
+
 struct uspace_link *uspace_link_free(struct uspace_link *link)
 {
 	struct uspace_reach reach;
@@ -200,10 +316,7 @@ struct uspace_link *uspace_link_free(struct uspace_link *link)
 			   r == 0	    ? reach.reason.text
 			   : reason.text[0] ? reason.text
 					    : strerrordesc_np(-r));
-	counter_give(link->uspace, link->counter);
-	close_fd(link->prog_fd);
-	uspace_prog_unref(link->prog);
-	free(link);
+	drop(link);
 	return NULL;
 }
 

@@ -586,8 +586,11 @@ int uspace_plan_run(const struct uspace_plan *plan, uint32_t cnt, pid_t pid, pid
 				wants[i].without_returns = site->filters[k].without_returns;
 			}
 	}
-	r = stopped ? shim_apply_stopped(pid, stopped, &shim, states, reason)
-		    : shim_apply(pid, &shim, states, reason);
+	if (plan->ret_held)
+		r = shim_apply_hold(pid, &shim, states, plan->ret_held, reason);
+	else
+		r = stopped ? shim_apply_stopped(pid, stopped, &shim, states, reason)
+			    : shim_apply(pid, &shim, states, reason);
 	*ret_state = r < 0 ? SHIM_FAILED : worst(states, cnt);
 	return r;
 }

@@ -38,6 +38,7 @@ struct plan_site {
  * @generation: counts plans; a catch of a late target tells by it that its plan is an old one
  * @sites: changed ones first, @changed_cnt of them
  * @test_run: set in the child that brings a process to it, see struct shim_plan
+ * @ret_held: likewise: the process stays stopped
  */
 struct uspace_plan {
 	struct shim_segment *segments;
@@ -49,6 +50,7 @@ struct uspace_plan {
 	struct plan_site *sites;
 	uint32_t site_cnt, changed_cnt;
 	const struct shim_test_run *test_run;
+	struct shim_held **ret_held;
 };
 
 /** plan_site_free() - a site's records and the older ones, which nobody is sent to any more.

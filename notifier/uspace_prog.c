@@ -289,29 +289,42 @@ struct uspace_prog *uspace_prog_unref(struct uspace_prog *prog)
 
 int uspace_prog_kernel_enter(struct uspace_prog *prog, struct reason *reason)
 {
-	int r = 0;
+	int r;
 
 	pthread_mutex_lock(&prog->uspace->apply);
+	r = uspace_prog_kernel_enter_held(prog, reason);
+	pthread_mutex_unlock(&prog->uspace->apply);
+	return r;
+}
+
+int uspace_prog_kernel_enter_held(struct uspace_prog *prog, struct reason *reason)
+{
+	int r = 0;
+
 	for (uint32_t i = 0; r == 0 && i < prog->map_cnt; i++)
 		r = uspace_map_return(prog->maps[i]);
 	for (uint32_t i = 0; r == 0 && i < prog->map_cnt; i++)
 		uspace_map_kernel_enter(prog->maps[i]);
-	pthread_mutex_unlock(&prog->uspace->apply);
 	if (r == -ETIMEDOUT)
 		return reason_set(reason, -EBUSY,
 				  "traced processes change a map of this program without end: it "
 				  "cannot be moved into the kernel");
 	return r == 0 ? 0
 		      : reason_set(reason, -EPERM,
-				   "a map of this program lives in traced processes; moving it "
-				   "into the kernel is not supported yet");
+				   "a map of this program lives in traced processes, and cannot "
+				   "be moved into the kernel now");
+}
+
+void uspace_prog_kernel_leave_held(struct uspace_prog *prog)
+{
+	for (uint32_t i = 0; i < prog->map_cnt; i++)
+		uspace_map_kernel_leave(prog->maps[i]);
 }
 
 void uspace_prog_kernel_leave(struct uspace_prog *prog)
 {
 	pthread_mutex_lock(&prog->uspace->apply);
-	for (uint32_t i = 0; i < prog->map_cnt; i++)
-		uspace_map_kernel_leave(prog->maps[i]);
+	uspace_prog_kernel_leave_held(prog);
 	pthread_mutex_unlock(&prog->uspace->apply);
 }
 

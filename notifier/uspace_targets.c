@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -119,8 +120,13 @@ void uspace_targets_remove(struct uspace *uspace, struct uspace_point *point)
 	plan_site_switch_off(uspace, site->records, point);
 	plan_site_switch_off(uspace, site->retired, point);
 	plan_site_switch_off(uspace, site->stale, point);
+	uspace_targets_withdraw(point);
+}
+
+void uspace_targets_withdraw(struct uspace_point *point)
+{
 	list_remove(&point->node);
-	site->changed = true;
+	point->site->changed = true;
 	free(point);
 }
 
@@ -258,20 +264,65 @@ static void visit_next(struct uspace_plan *plan, uint32_t site_cnt, struct visit
 						   : "other code stands at the site");
 }
 
-/* Visit what is left, in a child: it becomes their tracer for a moment. */
-static int visit_rest(struct uspace_plan *plan, uint32_t site_cnt, struct visit *visit)
+/* The same for all that are left, in the child of a hold: they stay stopped until the pipe is closed
+ * whose end is @fd, or the daemon that has the other ends. */
+static void visit_and_hold(struct uspace_plan *plan, uint32_t site_cnt, struct visit *visit, int fd)
 {
-	pid_t child = fork();
-	int status = 0;
+	struct shim_held **held = calloc(visit->cnt, sizeof(struct shim_held *));
+	char byte = 'x';
 
-	if (child < 0)
+	for (; held && visit->next < visit->cnt; visit->next++) {
+		plan->ret_held = &held[visit->next];
+		visit_next(plan, site_cnt, visit);
+	}
+	(void)!write(fd, &byte, 1);
+	(void)!read(fd, &byte, 1);
+	for (uint32_t i = 0; held && i < visit->cnt; i++)
+		shim_let_go(held[i]);
+	_exit(0);
+}
+
+/* Until it has visited all. Return: whether it lives. */
+static bool wait_held(struct uspace_hold *hold, pid_t child, int fd)
+{
+	char byte;
+
+	if (read(fd, &byte, 1) != 1) {
+		close_fd(fd);
+		return false;
+	}
+	hold->holders[hold->cnt++] = (struct uspace_holder){child, fd};
+	return true;
+}
+
+/* Visit what is left, in a child: it becomes their tracer for a moment, or, with @hold, until they
+ * are let go. */
+static int visit_rest(struct uspace_plan *plan, uint32_t site_cnt, struct visit *visit,
+		      struct uspace_hold *hold)
+{
+	int status = 0, fds[2] = {-1, -1};
+	pid_t child;
+
+	if (hold && hold->cnt == ARRAY_SIZE(hold->holders))
 		return -EAGAIN;
+	if (hold && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+		return -errno;
+	child = fork();
 	if (child == 0) {
-		uspace_targets_child(plan, NULL);
+		uspace_targets_child(plan, hold ? &fds[1] : NULL);
+		if (hold)
+			visit_and_hold(plan, site_cnt, visit, fds[1]);
 		for (; visit->next < visit->cnt; visit->next++)
 			visit_next(plan, site_cnt, visit);
 		_exit(0);
 	}
+	close_fd(fds[1]);
+	if (child < 0) {
+		close_fd(fds[0]);
+		return -EAGAIN;
+	}
+	if (hold && wait_held(hold, child, fds[0]))
+		return 0;
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
 	if (visit->next == visit->cnt)
@@ -287,7 +338,7 @@ static int visit_rest(struct uspace_plan *plan, uint32_t site_cnt, struct visit 
 
 /* Visit processes from @from on. */
 static int visit_targets(struct uspace_plan *plan, uint32_t site_cnt, struct pid_set *set,
-			 uint32_t from, struct uspace_reach *reach)
+			 uint32_t from, struct uspace_hold *hold, struct uspace_reach *reach)
 {
 	uint32_t cnt = set->cnt - from;
 	size_t size = sizeof(struct visit) + cnt * sizeof(pid_t);
@@ -300,7 +351,7 @@ static int visit_targets(struct uspace_plan *plan, uint32_t site_cnt, struct pid
 	visit->cnt = cnt;
 	memcpy(visit->pids, set->pids + from, cnt * sizeof(pid_t));
 	while (visit->next < visit->cnt && r == 0)
-		r = visit_rest(plan, site_cnt, visit);
+		r = visit_rest(plan, site_cnt, visit, hold);
 	/* They are found again if they still map the file. */
 	for (uint32_t i = 0; i < cnt; i++)
 		if (visit->pids[i] < 0 && take_pid(set, from, -visit->pids[i]))
@@ -313,9 +364,12 @@ static int visit_targets(struct uspace_plan *plan, uint32_t site_cnt, struct pid
 	return r;
 }
 
-/* @later: the caller is left to its test run. */
+/*
+ * @later: the caller is left to its test run
+ * @hold: they stay stopped. The caller, too: it waits for us and need make no call
+ */
 static int visit_all(struct uspace *uspace, struct uspace_plan *plan, pid_t caller, bool later,
-		     struct uspace_reach *reach)
+		     struct uspace_hold *hold, struct uspace_reach *reach)
 {
 	const struct timespec pause = {.tv_nsec = EXECUTING_MS * 1000000l};
 	bool caller_maps = false;
@@ -331,9 +385,10 @@ static int visit_all(struct uspace *uspace, struct uspace_plan *plan, pid_t call
 		r = find_targets(uspace, plan, &set);
 		if (r < 0 || set.cnt == before)
 			break;
-		caller_maps |= take_pid(&set, before, caller);
+		if (!hold)
+			caller_maps |= take_pid(&set, before, caller);
 		if (set.cnt > before)
-			r = visit_targets(plan, plan->changed_cnt, &set, before, reach);
+			r = visit_targets(plan, plan->changed_cnt, &set, before, hold, reach);
 	}
 	if (reach->executing && !reach->failed)
 		reason_set(&reach->reason, 0, "a process executes others all the time");
@@ -410,7 +465,7 @@ static void revisit_run(struct pool_job *job)
 
 	pthread_mutex_lock(&uspace->apply);
 	if (uspace->plan)
-		visit_targets(uspace->plan, uspace->plan->site_cnt, &set, 0, &reach);
+		visit_targets(uspace->plan, uspace->plan->site_cnt, &set, 0, NULL, &reach);
 	again = reach.executing;
 	pthread_mutex_unlock(&uspace->apply);
 	if (reach.failed)
@@ -442,8 +497,8 @@ bool uspace_targets_is_latest(struct uspace *uspace, const struct uspace_plan *p
 	       plan->generation;
 }
 
-static int apply(struct uspace *uspace, pid_t caller, bool later, struct uspace_reach *ret_reach,
-		 struct reason *reason)
+static int apply(struct uspace *uspace, pid_t caller, bool later, struct uspace_hold *hold,
+		 struct uspace_reach *ret_reach, struct reason *reason)
 {
 	struct uspace_plan *plan, *old;
 	int r;
@@ -461,7 +516,7 @@ static int apply(struct uspace *uspace, pid_t caller, bool later, struct uspace_
 	__atomic_store_n(&uspace->plan, plan, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&uspace->lock);
 	uspace_plan_free(old);
-	r = visit_all(uspace, plan, caller, later, ret_reach);
+	r = visit_all(uspace, plan, caller, later, hold, ret_reach);
 	settle_sites(uspace, r == 0 && !ret_reach->failed && !ret_reach->unsure);
 	return r;
 }
@@ -469,7 +524,24 @@ static int apply(struct uspace *uspace, pid_t caller, bool later, struct uspace_
 int uspace_targets_apply(struct uspace *uspace, pid_t caller, struct uspace_reach *ret_reach,
 			 struct reason *reason)
 {
-	return apply(uspace, caller, false, ret_reach, reason);
+	return apply(uspace, caller, false, NULL, ret_reach, reason);
+}
+
+int uspace_targets_hold(struct uspace *uspace, struct uspace_hold *ret_hold,
+			struct uspace_reach *ret_reach, struct reason *reason)
+{
+	*ret_hold = (struct uspace_hold){.cnt = 0};
+	return apply(uspace, 0, false, ret_hold, ret_reach, reason);
+}
+
+void uspace_targets_let_go(struct uspace_hold *hold)
+{
+	for (uint32_t i = 0; i < hold->cnt; i++)
+		close_fd(hold->holders[i].fd);
+	for (uint32_t i = 0; i < hold->cnt; i++)
+		while (waitpid(hold->holders[i].child, NULL, 0) < 0 && errno == EINTR)
+			;
+	hold->cnt = 0;
 }
 
 /* Whether processes have to map more than they do; or -errno. */
@@ -495,7 +567,7 @@ static int cover(struct uspace *uspace, pid_t caller, bool later, struct uspace_
 	if (r <= 0)
 		return r;
 	list_for_each(site, &uspace->sites, node) site->changed = true;
-	return apply(uspace, caller, later, ret_reach, reason);
+	return apply(uspace, caller, later, NULL, ret_reach, reason);
 }
 
 int uspace_targets_cover(struct uspace *uspace, pid_t caller, struct uspace_reach *ret_reach)

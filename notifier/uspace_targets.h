@@ -103,6 +103,9 @@ int uspace_targets_add_unwinder(struct uspace *uspace, int file_fd, const struct
  *  it cannot be taken away. The caller holds @uspace->apply. */
 void uspace_targets_remove(struct uspace *uspace, struct uspace_point *point);
 
+/** uspace_targets_withdraw() - the same, but it runs until a process is brought to a plan without it */
+void uspace_targets_withdraw(struct uspace_point *point);
+
 /** uspace_targets_recode() - the program whose code is at @from has its code at @to, in all processes,
  *  without stopping any. The caller holds @uspace->apply. */
 void uspace_targets_recode(struct uspace *uspace, uint64_t from, uint64_t to);
@@ -118,6 +121,26 @@ void uspace_targets_recode(struct uspace *uspace, uint64_t from, uint64_t to);
  */
 int uspace_targets_apply(struct uspace *uspace, pid_t caller, struct uspace_reach *ret_reach,
 			 struct reason *reason);
+
+/**
+ * struct uspace_hold - processes that are kept stopped
+ * @holders: children that do, and our ends of the sockets by whose end they let go
+ */
+struct uspace_hold {
+	struct uspace_holder {
+		pid_t child;
+		int fd;
+	} holders[16];
+	uint32_t cnt;
+};
+
+/**
+ * uspace_targets_hold() - as uspace_targets_apply(), and all that were changed stay stopped, outside
+ * of programs, until uspace_targets_let_go(), whatever is returned
+ */
+int uspace_targets_hold(struct uspace *uspace, struct uspace_hold *ret_hold,
+			struct uspace_reach *ret_reach, struct reason *reason);
+void uspace_targets_let_go(struct uspace_hold *hold);
 
 /**
  * uspace_targets_cover() - bring every process with a site to mapping what programs in it may reach

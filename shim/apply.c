@@ -25,9 +25,10 @@
 #include "shim/test_run.h"
 #include "shim/unwind.h"
 
-#define JUMP_SIZE  5u
-#define SIBLING_MS 500
-#define STOP_TRIES 4
+#define JUMP_SIZE     5u
+#define SIBLING_MS    500
+#define STOP_TRIES    4
+#define OUTSIDE_TRIES 5000 /* of some ten microseconds each */
 
 /* Files by an unwinder's name are looked at while the process stands: this much of each, and so
  * many. */
@@ -671,6 +672,92 @@ int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_sta
 		tell_result(&work, r);
 	tracee_release(&work.tracee);
 	return r;
+}
+
+/*
+ * Let threads run that are in the region's code, or in a stub on the way there, each until it is
+ * not; the others stand. Those whose program was interrupted by a signal are not seen.
+ */
+static int leave_programs(struct work *work, struct reason *reason)
+{
+	struct tracee *tracee = &work->tracee;
+	bool inside = true;
+	struct maps maps;
+	uint64_t base;
+	int r = maps_read(tracee->pid, &maps);
+
+	if (r < 0)
+		return r;
+	base = inject_find(&work->plan->region, &maps);
+	for (int try = 0; try < OUTSIDE_TRIES && inside && base && r == 0; try++) {
+		inside = false;
+		for (uint32_t i = 0; i < tracee->cnt && r == 0; i++) {
+			uint64_t ip = tracee_thread_ip(tracee, i);
+
+			if (ip - base >= REGION_SHARED && !stub_leads_in(tracee, &maps, ip))
+				continue;
+			inside = true;
+			r = tracee_nudge(tracee, i);
+		}
+	}
+	maps_deinit(&maps);
+	if (r == 0 && inside && base)
+		r = reason_set(reason, -EBUSY, "a thread does not leave a program");
+	return r;
+}
+
+/* Stopped outside of programs: they end soon. */
+static int stop_outside(struct work *work, pid_t pid, struct reason *reason)
+{
+	int r = stop(work, pid, reason);
+
+	if (r < 0)
+		return r;
+	r = leave_programs(work, reason);
+	if (r < 0)
+		tracee_release(&work->tracee);
+	return r;
+}
+
+struct shim_held {
+	struct tracee tracee;
+};
+
+int shim_apply_hold(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_states,
+		    struct shim_held **ret_held, struct reason *reason)
+{
+	struct work work = {.plan = plan};
+	struct shim_held *held;
+	int r;
+
+	*ret_held = NULL;
+	all_absent(plan, ret_states);
+	if (!concerns(pid, plan))
+		return 0;
+	held = malloc(sizeof(*held));
+	if (!held)
+		return -ENOMEM;
+	r = stop_outside(&work, pid, reason);
+	if (r == 0) {
+		r = apply(&work, ret_states, reason);
+		if (r < 0)
+			tracee_release(&work.tracee);
+	}
+	if (r < 0) {
+		free(held);
+		return r;
+	}
+	held->tracee = work.tracee;
+	*ret_held = held;
+	return 0;
+}
+
+struct shim_held *shim_let_go(struct shim_held *held)
+{
+	if (held)
+		tracee_release(&held->tracee);
+	free(held);
+	return NULL;
 }
 
 int shim_apply_stopped(pid_t pid, pid_t tid, const struct shim_plan *plan,

@@ -157,6 +157,20 @@ bool shim_has_filters(pid_t pid, uint32_t limit);
 int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_states,
 	       struct reason *reason);
 
+struct shim_held;
+
+/**
+ * shim_apply_hold() - the same, and the process stays stopped; nobody is inside of a program or on
+ * the way to one then
+ * @ret_held: for shim_let_go(), or NULL when the process has nothing of it
+ *
+ * Errors: also -EBUSY with a reason: a thread does not leave a program.
+ */
+int shim_apply_hold(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_states,
+		    struct shim_held **ret_held, struct reason *reason);
+/** shim_let_go() - it runs on. Accepts NULL. Return: NULL. */
+struct shim_held *shim_let_go(struct shim_held *held);
+
 /**
  * shim_lower_semaphores() - lower all USDT semaphores that were raised in a process, without
  * stopping it: for whoever is left when nobody will take its probes away

@@ -71,6 +71,18 @@ bool stub_behind(const struct tracee *tracee, const struct maps *maps, uint64_t 
 	return true;
 }
 
+bool stub_leads_in(const struct tracee *tracee, const struct maps *maps, uint64_t ip)
+{
+	const struct map_entry *entry = maps_find(maps, ip);
+	struct region_stub first;
+	uint64_t at;
+
+	if (!entry || !is_area(tracee, entry, &first))
+		return false;
+	at = ip % REGION_STUB_SIZE;
+	return at < REGION_STUB_BACK || at >= REGION_STUB_CHECK;
+}
+
 /* An area's record for @site that no jump leads to any more, else a free one; or 0. */
 static uint64_t free_record(const struct tracee *tracee, uint64_t area, uint64_t site)
 {

@@ -27,6 +27,9 @@
 bool stub_behind(const struct tracee *tracee, const struct maps *maps, uint64_t site,
 		 const unsigned char *jump, uint64_t *ret_address, struct region_stub *ret_stub);
 
+/** stub_leads_in() - whether a thread at @ip is in a stub and has yet to run what it leads to */
+bool stub_leads_in(const struct tracee *tracee, const struct maps *maps, uint64_t ip);
+
 /**
  * stub_new() - make a stub for @site in an area near it, which is mapped when there is none
  * @want: what it displaces, and what it asks first

@@ -449,6 +449,19 @@ uint64_t tracee_thread_ip(const struct tracee *tracee, uint32_t index)
 	return ip;
 }
 
+int tracee_nudge(struct tracee *tracee, uint32_t index)
+{
+	struct tracee_thread *thread = &tracee->threads[index];
+
+	if (!thread->stopped)
+		return 0;
+	if (ptrace(PTRACE_CONT, thread->tid, NULL, 0) < 0 ||
+	    ptrace(PTRACE_INTERRUPT, thread->tid, NULL, NULL) < 0 ||
+	    tracee_wait_event_stop(thread->tid, INT64_MAX) < 0)
+		return -ESRCH;
+	return get_regs(thread);
+}
+
 int tracee_set_ip(struct tracee *tracee, uint32_t index, uint64_t ip)
 {
 	struct tracee_thread *thread = &tracee->threads[index];
