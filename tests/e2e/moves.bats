@@ -42,8 +42,8 @@ uretprobe:$DIR/sample:work { @r = count(); @odd[retval % 2] = count(); }
 interval:ms:50 { @ticks["i"] = count(); }
 END { clear(@ticks); }
 EOF
-	real bpftrace "$DIR/script" -c "$DIR/sample -n 5000 -t 3" 2>/dev/null >"$DIR/real"
-	inside bpftrace "$DIR/script" -c "$DIR/sample -n 5000 -t 3" 2>"$DIR/err" >"$DIR/inside"
+	real bpftrace "$DIR/script" -c "$DIR/sample -n 5000 -t 3" 2>/dev/null | sort >"$DIR/real"
+	inside bpftrace "$DIR/script" -c "$DIR/sample -n 5000 -t 3" 2>"$DIR/err" | sort >"$DIR/inside"
 	cat "$DIR/err"
 	diff "$DIR/real" "$DIR/inside"
 	grep -qx '@r: 15000' "$DIR/inside"
