@@ -91,6 +91,7 @@ int uspace_callers_run(struct uspace_plan *plan, pid_t pid, const struct shim_te
 		       struct uspace_caller *ret_caller, struct reason *reason)
 {
 	struct uspace_caller caller = {.reason_fd = -1};
+	struct reason why = {0}, rest = {0};
 	char armed = 0;
 
 	caller.child = start(plan, pid, run, &caller.reason_fd);
@@ -100,10 +101,17 @@ int uspace_callers_run(struct uspace_plan *plan, pid_t pid, const struct shim_te
 		*ret_caller = caller;
 		return 0;
 	}
-	uspace_callers_finish(&caller, reason);
+	/* What was read then is the first letter of why. */
+	if (armed)
+		why.text[0] = armed;
+	uspace_callers_finish(&caller, &rest);
+	if (armed)
+		memcpy(why.text + 1, rest.text, sizeof(why.text) - 1);
+	why.text[sizeof(why.text) - 1] = '\0';
 	return reason_set(reason, -EPERM,
 			  "a program for traced processes runs in the process that asks for it, "
-			  "which cannot be stopped");
+			  "which cannot be stopped%s%.300s",
+			  why.text[0] ? ": " : "", why.text);
 }
 
 void uspace_callers_finish(struct uspace_caller *caller, struct reason *ret_reason)

@@ -32,6 +32,19 @@ static int answer_and_run(struct call *call, struct uspace_prog *prog,
 	return 0;
 }
 
+/* The plan holds what it has a segment of: maps that nobody else needs would live on in it. */
+static void trim_plan(struct uspace *uspace, const struct uspace_prog *prog)
+{
+	struct uspace_reach reach;
+	bool has = false;
+
+	for (uint32_t i = 0; i < prog->map_cnt; i++)
+		has |= prog->maps[i]->mapped || prog->maps[i]->table ||
+		       prog->maps[i]->record.type == BPF_MAP_TYPE_RINGBUF;
+	if (has)
+		uspace_targets_apply(uspace, 0, &reach, NULL);
+}
+
 int uspace_test_run(struct call *call, struct uspace_prog *prog, struct shim_test_run *run)
 {
 	struct uspace *uspace = call->tenant->uspace;
@@ -50,6 +63,7 @@ int uspace_test_run(struct call *call, struct uspace_prog *prog, struct shim_tes
 		run->code = prog->code;
 		r = answer_and_run(call, prog, run);
 		uspace_prog_leave(prog);
+		trim_plan(uspace, prog);
 	}
 	pthread_mutex_unlock(&uspace->apply);
 	return r;

@@ -123,3 +123,20 @@ EOF
 	timeout -k 5 150 "$BPFSHIMD" --run --unprivileged --verify-only -- "$DIR/test_run" who >"$DIR/inside"
 	diff "$DIR/real" "$DIR/inside"
 }
+
+@test "what the tool had is gone with it, while its tree lives on" {
+	inside sh -c "$DIR/test_run who >/dev/null; touch $DIR/ran; sleep 8" 2>"$DIR/err" &
+	daemon=$!
+	started $daemon
+	chmod 777 "$DIR"
+	wait_for 10 test -e "$DIR/ran"
+	wait_for 5 same_objects || { new_objects; false; }
+	kill -0 $daemon
+}
+
+@test "a tool that is traced by somebody else: refused, with the reason, and it goes on" {
+	inside strace -f -o /dev/null -e trace=none "$DIR/test_run" often 3 >"$DIR/inside" 2>"$DIR/err"
+	cat "$DIR/inside" "$DIR/err"
+	grep -qx 'runs 0, failed 3' "$DIR/inside"
+	grep -q 'PROG_TEST_RUN: refused: .* which cannot be stopped: another process traces it$' "$DIR/err"
+}
