@@ -318,11 +318,24 @@ static struct uspace_entry exchange(struct uspace_map *map, uint32_t slot,
 	return old;
 }
 
+/* Where what is noted of it stands now. */
+static void moved(uint32_t from, uint32_t to, void *data)
+{
+	struct uspace_map *map = data;
+
+	pthread_mutex_lock(&map->uspace->lock);
+	map->table[to] = map->table[from];
+	map->table[from] = (struct uspace_entry){0};
+	pthread_mutex_unlock(&map->uspace->lock);
+}
+
 static void publish(struct uspace_map *map, uint32_t slot, const void *key, uint32_t mapped)
 {
 	uint64_t word = word_of(&map->table[slot], mapped);
 
-	if (is_hash(map))
+	if (is_hash(map) && !word)
+		table_hash_remove(map->uspace->base, &map->record, slot, moved, map);
+	else if (is_hash(map))
 		table_hash_write(map->uspace->base, &map->record, slot, key, word);
 	else
 		table_array_write(map->uspace->base, &map->record, slot, word);

@@ -36,8 +36,14 @@ int table_layout(struct region_map *map, uint64_t *ret_size)
 		buckets *= 2;
 	map->buckets = buckets;
 	map->elem_stride = (uint32_t)(sizeof(struct table_slot) + rt_align8(map->key_size));
-	*ret_size = (uint64_t)buckets * map->elem_stride;
+	*ret_size = (uint64_t)buckets * map->elem_stride + sizeof(uint64_t);
 	return 0;
+}
+
+/* How often an entry was moved, behind the slots. */
+static uint64_t *moves_of(unsigned char *base, const struct region_map *map)
+{
+	return RT_PTR(base, map->data + (uint64_t)map->buckets * map->elem_stride);
 }
 
 static void *resolve(unsigned char *base, uint64_t word)
@@ -54,7 +60,7 @@ static int read_slot(const struct table_slot *slot, const struct region_map *map
 	for (uint32_t i = 0; i < TRIES; i++) {
 		uint64_t sequence = __atomic_load_n(&slot->sequence, __ATOMIC_ACQUIRE);
 		uint64_t word = rt_load(&slot->word);
-		bool same = word > TABLE_GONE && rt_equal(slot->key, key, map->key_size);
+		bool same = word && rt_equal(slot->key, key, map->key_size);
 
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 		if (sequence & 1 || rt_load(&slot->sequence) != sequence)
@@ -65,17 +71,37 @@ static int read_slot(const struct table_slot *slot, const struct region_map *map
 	return 0;
 }
 
-static void *hash_of_maps_lookup(unsigned char *base, const struct region_map *map, const void *key)
+/* Return: whether the key was found. */
+static bool scan(unsigned char *base, const struct region_map *map, const void *key,
+		 uint64_t *ret_word)
 {
 	const uint32_t mask = map->buckets - 1;
 	uint32_t at = rt_hash(key, map->key_size, map->seed);
-	uint64_t word;
 
 	for (uint32_t i = 0; i <= mask; i++, at++) {
-		int r = read_slot(slot_at(base, map, at & mask), map, key, &word);
+		int r = read_slot(slot_at(base, map, at & mask), map, key, ret_word);
 
 		if (r)
-			return r > 0 ? resolve(base, word) : NULL;
+			return r > 0;
+	}
+	return false;
+}
+
+/* One that was passed while it moved is looked for again: it stood in one place or the other all the
+ * time, and cannot have been missed if none has moved. */
+static void *hash_of_maps_lookup(unsigned char *base, const struct region_map *map, const void *key)
+{
+	const uint64_t *moves = moves_of(base, map);
+	uint64_t word;
+
+	for (uint32_t i = 0; i < TRIES; i++) {
+		uint64_t before = __atomic_load_n(moves, __ATOMIC_ACQUIRE);
+
+		if (scan(base, map, key, &word))
+			return resolve(base, word);
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		if (rt_load(moves) == before)
+			break;
 	}
 	return NULL;
 }
@@ -104,19 +130,16 @@ int64_t table_hash_find(unsigned char *base, const struct region_map *map, const
 {
 	const uint32_t mask = map->buckets - 1;
 	uint32_t at = rt_hash(key, map->key_size, map->seed);
-	int64_t room = make ? -E2BIG : -ENOENT;
 
 	for (uint32_t i = 0; i <= mask; i++, at++) {
 		const struct table_slot *slot = slot_at(base, map, at & mask);
 
-		if (slot->word > TABLE_GONE && rt_equal(slot->key, key, map->key_size))
-			return at & mask;
-		if (make && slot->word <= TABLE_GONE && room < 0)
-			room = at & mask;
 		if (!slot->word)
-			break;
+			return make ? (int64_t)(at & mask) : -ENOENT;
+		if (rt_equal(slot->key, key, map->key_size))
+			return at & mask;
 	}
-	return room;
+	return make ? -E2BIG : -ENOENT;
 }
 
 static void write_slot(struct table_slot *slot, const struct region_map *map, const void *key,
@@ -133,16 +156,38 @@ static void write_slot(struct table_slot *slot, const struct region_map *map, co
 void table_hash_write(unsigned char *base, const struct region_map *map, uint32_t slot,
 		      const void *key, uint64_t word)
 {
-	const uint32_t mask = map->buckets - 1;
+	write_slot(slot_at(base, map, slot), map, key, word);
+}
 
-	if (word) {
-		write_slot(slot_at(base, map, slot), map, key, word);
-		return;
+/* Where the search for the key of a slot begins. */
+static uint32_t home_of(unsigned char *base, const struct region_map *map, uint32_t slot)
+{
+	return (uint32_t)rt_hash(slot_at(base, map, slot)->key, map->key_size, map->seed) &
+	       (map->buckets - 1);
+}
+
+/*
+ * What follows is moved up, so that no search passes a place that was given up. An entry is written
+ * to its new place before it leaves the old one, and the count goes up in between.
+ */
+void table_hash_remove(unsigned char *base, const struct region_map *map, uint32_t slot,
+		       table_moved_fn *moved, void *data)
+{
+	const uint32_t mask = map->buckets - 1;
+	uint64_t *moves = moves_of(base, map);
+
+	for (uint32_t at = (slot + 1) & mask; slot_at(base, map, at)->word; at = (at + 1) & mask) {
+		const struct table_slot *entry = slot_at(base, map, at);
+
+		if (at == slot)
+			break;
+		if (((at - home_of(base, map, at)) & mask) < ((at - slot) & mask))
+			continue;
+		write_slot(slot_at(base, map, slot), map, entry->key, entry->word);
+		__atomic_store_n(moves, *moves + 1, __ATOMIC_RELEASE);
+		__atomic_thread_fence(__ATOMIC_RELEASE);
+		moved(at, slot, data);
+		slot = at;
 	}
-	write_slot(slot_at(base, map, slot), map, NULL, TABLE_GONE);
-	/* Deleted ones that none follows need not be passed any more. */
-	if (slot_at(base, map, (slot + 1) & mask)->word)
-		return;
-	for (; slot_at(base, map, slot)->word == TABLE_GONE; slot = (slot - 1) & mask)
-		write_slot(slot_at(base, map, slot), map, NULL, 0);
+	write_slot(slot_at(base, map, slot), map, NULL, 0);
 }

@@ -8,14 +8,15 @@
  * a key's place on holds it:
  *
  *	uint64_t sequence	odd while the daemon writes the slot
- *	uint64_t word		TABLE_GONE: the key was deleted, others may follow
+ *	uint64_t word		0: free
  *	the key, rounded up to 8 bytes
+ *
+ * and behind them a uint64_t, which counts entries that were moved from one slot to another.
  */
 #pragma once
 
 #include "vm/runtime/map.h"
 
-#define TABLE_GONE    1u
 #define TABLE_NOWHERE 0xffffffff00000002ull /* something stands there that processes cannot use */
 
 /** table_layout() - what the record of such a map says. Return: 0, -EINVAL or -E2BIG. */
@@ -27,9 +28,13 @@ void *table_lookup(unsigned char *base, const struct region_map *map, const void
 /* For the daemon. */
 void table_array_write(unsigned char *base, const struct region_map *map, uint32_t slot,
 		       uint64_t word);
-/** table_hash_find() - slot that has @key, or (@make) where it would go; -ENOENT, -E2BIG */
+/** table_hash_find() - slot that has @key, or (@make) the free one where it would go; -ENOENT,
+ *  -E2BIG */
 int64_t table_hash_find(unsigned char *base, const struct region_map *map, const void *key,
 			bool make);
-/** table_hash_write() - @word 0: take it out */
 void table_hash_write(unsigned char *base, const struct region_map *map, uint32_t slot,
 		      const void *key, uint64_t word);
+/** table_hash_remove() - take an entry out @moved: is told of each that takes the place of another */
+typedef void table_moved_fn(uint32_t from, uint32_t to, void *data);
+void table_hash_remove(unsigned char *base, const struct region_map *map, uint32_t slot,
+		       table_moved_fn *moved, void *data);
