@@ -47,6 +47,19 @@ static int map_over(struct uspace *uspace, uint64_t offset, uint64_t size, int f
 	return at == MAP_FAILED ? -errno : 0;
 }
 
+/* Nobody writes to it: zeros for ever. */
+static int make_void(struct uspace *uspace)
+{
+	cleanup_fd int fd = memfd_create("bpfshim-void", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0 || fchmod(fd, 0400) < 0 || ftruncate(fd, REGION_ARRAYS_SIZE) < 0 ||
+	    fcntl(fd, F_ADD_SEALS,
+		  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
+		return -errno;
+	uspace->void_fd = reopen_readonly(fd);
+	return uspace->void_fd < 0 ? uspace->void_fd : 0;
+}
+
 static int make_files(struct uspace *uspace)
 {
 	int code = memfd_create("bpfshim-code", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -72,7 +85,7 @@ static int make_files(struct uspace *uspace)
 	if (r < 0)
 		return r;
 	uspace->code_fd = reopen_readonly(code);
-	return uspace->code_fd < 0 ? uspace->code_fd : 0;
+	return uspace->code_fd < 0 ? uspace->code_fd : make_void(uspace);
 }
 
 /* Filters of the tenant's first process, ours among them: every other process has at least these.
@@ -146,6 +159,7 @@ int uspace_new(struct tenant *tenant, struct uspace **ret_uspace, struct reason 
 		.tenant = tenant,
 		.code_fd = -1,
 		.code_rw_fd = -1,
+		.void_fd = -1,
 		.shared_fd = -1,
 	};
 	uspace_space_init(&uspace->code, REGION_CODE, REGION_CODE_SIZE, 64);
@@ -191,6 +205,7 @@ struct uspace *uspace_free(struct uspace *uspace)
 	close_fd(uspace->code_fd);
 	close_fd(uspace->code_rw_fd);
 	close_fd(uspace->shared_fd);
+	close_fd(uspace->void_fd);
 	if (uspace->base)
 		munmap(uspace->base, REGION_SIZE);
 	free(uspace);

@@ -80,6 +80,7 @@ struct uspace_text {
  * @code_fd: read-only descriptor of text and code, for targets
  * @code_rw_fd: the same, writable: for the keeper, which switches everything off
  * @shared_fd: shared part and maps
+ * @void_fd: zeros, for where an array was
  * @nonce: second half of what a target must know to be given the files
  * @seccomp_filters: how many every process of the tenant has
  * @resident: number of maps whose contents are in the region: element commands are looked at
@@ -104,7 +105,7 @@ struct uspace_text {
 struct uspace {
 	struct tenant *tenant;
 	unsigned char *base;
-	int code_fd, code_rw_fd, shared_fd;
+	int code_fd, code_rw_fd, shared_fd, void_fd;
 	uint64_t nonce;
 	uint32_t seccomp_filters;
 	struct uspace_space code, map_memory, arrays;

@@ -494,6 +494,7 @@ int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct
 	plan->enter = header->enter;
 	plan->enter_small = header->enter_small;
 	plan->nonce = uspace->nonce;
+	plan->void_ino = ino_of(uspace->void_fd);
 	plan->cgroup_fd = uspace->tenant->cgroup->fd;
 	plan->cgroup_id = uspace->tenant->scope.cgroup_id;
 	plan->seccomp_filters = uspace->seccomp_filters;
@@ -512,6 +513,11 @@ int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct
 	}
 	*ret_plan = plan;
 	return 0;
+}
+
+bool uspace_plan_shrinks(const struct uspace_plan *plan, const struct uspace_plan *old)
+{
+	return old && uspace_plan_grows(old, plan);
 }
 
 bool uspace_plan_wants(const struct uspace_plan *plan, dev_t dev, ino_t ino)
@@ -553,16 +559,19 @@ static enum shim_state worst(const enum shim_state *states, uint32_t cnt)
 int uspace_plan_run(const struct uspace_plan *plan, uint32_t cnt, pid_t pid, pid_t stopped,
 		    int armed_fd, enum shim_state *ret_state, struct reason *reason)
 {
-	cleanup_free struct shim_want *wants = calloc(cnt + 1, sizeof(*wants));
+	cleanup_free struct shim_want *wants = calloc(plan->site_cnt + 1, sizeof(*wants));
 	cleanup_free enum shim_state *states = calloc(cnt + 1, sizeof(*states));
 	struct shim_plan shim = {
 		.region = {.segments = plan->segments,
 			   .segment_cnt = plan->segment_cnt,
 			   .mapped = plan->mapped,
 			   .enter = plan->enter,
-			   .enter_small = plan->enter_small},
+			   .enter_small = plan->enter_small,
+			   .void_ino = plan->void_ino},
 		.wants = wants,
 		.want_cnt = cnt,
+		.rest = wants + cnt,
+		.rest_cnt = plan->site_cnt - cnt,
 		.get_fd_cmd = USPACE_FD_CMD,
 		.get_fd_nonce = plan->nonce,
 		.cgroup_id = plan->cgroup_id,
@@ -576,7 +585,7 @@ int uspace_plan_run(const struct uspace_plan *plan, uint32_t cnt, pid_t pid, pid
 
 	if (!wants || !states)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < cnt; i++) {
+	for (uint32_t i = 0; i < plan->site_cnt; i++) {
 		const struct plan_site *site = &plan->sites[i];
 
 		wants[i] = site->want;

@@ -37,6 +37,7 @@ struct plan_site {
  * @mapped: number of the segments as a whole (struct region_config)
  * @generation: counts plans; a catch of a late target tells by it that its plan is an old one
  * @sites: changed ones first, @changed_cnt of them
+ * @void_ino: see struct shim_region
  * @test_run: set in the child that brings a process to it, see struct shim_plan
  * @ret_held: likewise: the process stays stopped
  */
@@ -49,6 +50,7 @@ struct uspace_plan {
 	int cgroup_fd;
 	struct plan_site *sites;
 	uint32_t site_cnt, changed_cnt;
+	ino_t void_ino;
 	const struct shim_test_run *test_run;
 	struct shim_held **ret_held;
 };
@@ -71,6 +73,9 @@ int uspace_plan_new(struct uspace *uspace, struct uspace_plan **ret_plan, struct
 
 /** uspace_plan_grows() - whether it has segments that @old (or NULL) has not */
 bool uspace_plan_grows(const struct uspace_plan *plan, const struct uspace_plan *old);
+
+/** uspace_plan_shrinks() - whether @old (or NULL) has segments that it has not */
+bool uspace_plan_shrinks(const struct uspace_plan *plan, const struct uspace_plan *old);
 
 /** uspace_plan_wants() - whether anything is wanted in a file. @plan may be NULL. */
 bool uspace_plan_wants(const struct uspace_plan *plan, dev_t dev, ino_t ino);

@@ -501,12 +501,21 @@ static int apply(struct uspace *uspace, pid_t caller, bool later, struct uspace_
 		 struct uspace_reach *ret_reach, struct reason *reason)
 {
 	struct uspace_plan *plan, *old;
+	struct uspace_site *site;
 	int r;
 
 	*ret_reach = (struct uspace_reach){0};
 	r = uspace_plan_new(uspace, &plan, reason);
 	if (r < 0)
 		return r;
+	/* All are visited then, to give back what they need no more. */
+	if (uspace_plan_shrinks(plan, uspace->plan)) {
+		uspace_plan_free(plan);
+		list_for_each(site, &uspace->sites, node) site->changed = true;
+		r = uspace_plan_new(uspace, &plan, reason);
+		if (r < 0)
+			return r;
+	}
 	if (uspace_plan_grows(plan, uspace->plan))
 		uspace->mapped++;
 	plan->mapped = uspace->mapped;
@@ -694,8 +703,10 @@ int uspace_give_fd(struct call *call)
 	if (!uspace || call->notif.data.args[2] != uspace->nonce ||
 	    !called_by_us(call->tenant, (pid_t)call->notif.pid) || !guest_valid(&call->guest))
 		return -EINVAL;
+	if (offset == REGION_SIZE)
+		fd = fcntl(uspace->void_fd, F_DUPFD_CLOEXEC, 0);
 	pthread_mutex_lock(&uspace->lock);
-	for (uint32_t i = 0; uspace->plan && i < uspace->plan->segment_cnt; i++) {
+	for (uint32_t i = 0; fd < 0 && uspace->plan && i < uspace->plan->segment_cnt; i++) {
 		const struct shim_segment *segment = &uspace->plan->segments[i];
 
 		if (segment->offset == offset && segment->fd >= 0)

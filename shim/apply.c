@@ -45,6 +45,8 @@ struct work {
 	bool no_returns; /* some return probes were left out */
 	uint64_t base;
 	bool injected; /* this time */
+	bool prepared; /* to make calls */
+	bool hold;     /* it need make none */
 	struct steady steady;
 };
 
@@ -160,17 +162,25 @@ static int reread_maps(struct work *work)
 	return maps_read(work->tracee.pid, &work->maps);
 }
 
+static int ensure_calls(struct work *work, struct reason *reason)
+{
+	int r = work->prepared ? 0 : tracee_prepare(&work->tracee, &work->maps);
+
+	if (r == -EOPNOTSUPP)
+		return reason_set(reason, r, "it has no syscall instruction");
+	if (r == -ETIMEDOUT)
+		return reason_set(reason, r, "its threads did not stop in time");
+	work->prepared |= r == 0;
+	return r;
+}
+
 static int ensure_region(struct work *work, struct reason *reason)
 {
 	int r;
 
 	if (work->injected)
 		return 0;
-	r = tracee_prepare(&work->tracee, &work->maps);
-	if (r == -EOPNOTSUPP)
-		return reason_set(reason, r, "it has no syscall instruction");
-	if (r == -ETIMEDOUT)
-		return reason_set(reason, r, "its threads did not stop in time");
+	r = ensure_calls(work, reason);
 	if (r < 0)
 		return r;
 	r = inject_region(&work->tracee, work->plan, &work->maps, work->base, &work->base, reason);
@@ -448,6 +458,35 @@ static int apply_wants(struct work *work, bool unwinders, enum shim_state *ret_s
 	return worst;
 }
 
+/* Whether the process maps a file in which something is wanted. */
+static bool is_wanted(const struct work *work, const struct shim_want *wants, uint32_t cnt)
+{
+	for (uint32_t i = 0; i < work->maps.cnt; i++)
+		for (uint32_t k = 0; k < cnt; k++)
+			if (wants[k].site && !wants[k].unwinder &&
+			    maps_at(&work->maps, i, wants[k].offset) &&
+			    maps_is_file(&work->maps, &work->maps.entries[i], wants[k].dev,
+					 wants[k].ino))
+				return true;
+	return false;
+}
+
+/* Arrays that nothing in this process needs any more; where it cannot be done now they stay. */
+static void release_arrays(struct work *work)
+{
+	const struct shim_plan *plan = work->plan;
+	struct reason reason;
+	bool all;
+
+	if (!work->base || work->hold || reread_maps(work) < 0)
+		return;
+	all = !plan->test_run && !is_wanted(work, plan->wants, plan->want_cnt) &&
+	      !is_wanted(work, plan->rest, plan->rest_cnt);
+	if (inject_has_arrays(&work->tracee, plan, work->base, all) &&
+	    ensure_calls(work, &reason) == 0)
+		inject_release(&work->tracee, plan, &work->maps, work->base, all);
+}
+
 /* What became of the probes is then only said by @reason, if anything is. */
 static int test_run(struct work *work, struct reason *reason)
 {
@@ -494,6 +533,8 @@ static int apply(struct work *work, enum shim_state *ret_states, struct reason *
 				   "probes are left out");
 	if (work->plan->test_run && worst != -ESRCH && worst != -ERESTART)
 		worst = test_run(work, reason);
+	if (worst != -ESRCH && worst != -ERESTART)
+		release_arrays(work);
 	maps_deinit(&work->maps);
 	return worst;
 }
@@ -726,7 +767,7 @@ struct shim_held {
 int shim_apply_hold(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_states,
 		    struct shim_held **ret_held, struct reason *reason)
 {
-	struct work work = {.plan = plan};
+	struct work work = {.plan = plan, .hold = true};
 	struct shim_held *held;
 	int r;
 

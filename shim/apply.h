@@ -42,11 +42,14 @@ struct shim_segment {
  *(device and inode of its descriptor)
  * @enter, @enter_small: offsets of rt_enter and rt_enter_small (struct region_header)
  * @mapped: number of these segments as a whole, see struct region_config
+ * @void_ino: of a file of zeros; mapped privately it stands where an array was, because a thread may
+ *	still be in a program that uses it. Asked for as the segment at REGION_SIZE
  */
 struct shim_region {
 	const struct shim_segment *segments;
 	uint32_t segment_cnt, mapped;
 	uint64_t enter, enter_small;
+	ino_t void_ino;
 };
 
 /**
@@ -112,6 +115,7 @@ int shim_file_error(int error, struct reason *reason);
 
 /**
  * struct shim_plan - what a process is to look like
+ * @rest, @rest_cnt: other sites, which stay as they are
  * @get_fd_cmd, @get_fd_nonce: arguments of the bpf() call by which the target receives descriptors:
  *	bpf(cmd, segment offset, nonce) as raw arguments; the daemon answers with the segment's file
  * @cgroup_id: what bpf_get_current_cgroup_id() says there
@@ -126,8 +130,8 @@ int shim_file_error(int error, struct reason *reason);
  */
 struct shim_plan {
 	struct shim_region region;
-	const struct shim_want *wants;
-	uint32_t want_cnt;
+	const struct shim_want *wants, *rest;
+	uint32_t want_cnt, rest_cnt;
 	int get_fd_cmd;
 	uint64_t get_fd_nonce;
 	uint64_t cgroup_id;

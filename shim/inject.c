@@ -52,16 +52,47 @@ uint64_t inject_find(const struct shim_region *region, const struct maps *maps)
 
 enum place {
 	PLACE_HOLE,
+	PLACE_VOID, /* an array was there */
 	PLACE_OURS,
 	PLACE_FOREIGN,
 };
 
+static bool is_array(uint64_t offset)
+{
+	return offset - REGION_ARRAYS < REGION_ARRAYS_SIZE;
+}
+
+static bool is_void(const struct shim_region *region, const struct map_entry *entry)
+{
+	return !entry->shared && entry->ino && entry->ino == region->void_ino;
+}
+
+/* Whether nothing but the void is where an array belongs; some of it may be a hole. */
+static enum place void_or_foreign(const struct shim_region *region, const struct maps *maps,
+				  uint64_t address, uint64_t size)
+{
+	enum place place = PLACE_HOLE;
+
+	for (uint32_t i = 0; i < maps->cnt; i++) {
+		const struct map_entry *entry = &maps->entries[i];
+
+		if (entry->end <= address || entry->start >= address + size)
+			continue;
+		if (!is_void(region, entry))
+			return PLACE_FOREIGN;
+		place = PLACE_VOID;
+	}
+	return place;
+}
+
 /* What the process has where a segment belongs. */
-static enum place place_of(const struct maps *maps, const struct shim_segment *segment,
-			   uint64_t address)
+static enum place place_of(const struct shim_region *region, const struct maps *maps,
+			   const struct shim_segment *segment, uint64_t address)
 {
 	const struct map_entry *entry = maps_find(maps, address);
 
+	if (is_array(segment->offset) && (!entry || is_void(region, entry)))
+		return void_or_foreign(region, maps, address, segment->size);
 	if (!entry)
 		return PLACE_HOLE;
 	if (segment->fd < 0)
@@ -87,9 +118,44 @@ static void take_back(struct tracee *tracee, struct handed *handed)
 	handed->fd = -1;
 }
 
-static int map_file(struct tracee *tracee, const struct shim_plan *plan,
-		    const struct shim_segment *segment, uint64_t address, struct handed *handed)
+/* What is mapped of the arrays; false when it cannot be read. */
+static bool read_arrays(const struct tracee *tracee, uint64_t base, struct region_config *config)
 {
+	return tracee_read(tracee, base + REGION_CONFIG, config, sizeof(*config)) == 0;
+}
+
+static void write_array(struct tracee *tracee, uint64_t base, uint32_t index,
+			struct region_pages array)
+{
+	tracee_write(tracee,
+		     base + REGION_CONFIG + offsetof(struct region_config, arrays) +
+			     index * sizeof(array),
+		     &array, sizeof(array));
+}
+
+/* Where there is no room for it, the array stays for ever. */
+static void note_array(struct tracee *tracee, const struct shim_segment *segment, uint64_t base)
+{
+	struct region_config config;
+
+	if (!is_array(segment->offset) || !read_arrays(tracee, base, &config))
+		return;
+	for (uint32_t i = 0; i < REGION_MAPPED_MAX; i++) {
+		if (config.arrays[i].pages)
+			continue;
+		write_array(
+			tracee, base, i,
+			(struct region_pages){(uint32_t)((segment->offset - REGION_ARRAYS) / PAGE),
+					      (uint32_t)(segment->size / PAGE)});
+		return;
+	}
+}
+
+static int map_file(struct tracee *tracee, const struct shim_plan *plan,
+		    const struct shim_segment *segment, uint64_t address, enum place place,
+		    struct handed *handed)
+{
+	const uint64_t fixed = place == PLACE_VOID ? MAP_FIXED : MAP_FIXED_NOREPLACE;
 	int64_t r;
 
 	/* Maps of the kernel share one inode. */
@@ -103,7 +169,7 @@ static int map_file(struct tracee *tracee, const struct shim_plan *plan,
 	if (handed->fd < 0)
 		return (int)handed->fd;
 	r = CALL(tracee, SYS_mmap, address, segment->size, (uint64_t)segment->prot,
-		 MAP_SHARED | MAP_FIXED_NOREPLACE, (uint64_t)handed->fd, segment->file_offset);
+		 MAP_SHARED | fixed, (uint64_t)handed->fd, segment->file_offset);
 	return r < 0 ? (int)r : 0;
 }
 
@@ -128,7 +194,7 @@ static void unmap_segments(struct tracee *tracee, const struct shim_region *regi
 	for (uint32_t i = 0; i < cnt; i++) {
 		const struct shim_segment *segment = &region->segments[i];
 
-		if (place_of(maps, segment, base + segment->offset) == PLACE_HOLE)
+		if (place_of(region, maps, segment, base + segment->offset) == PLACE_HOLE)
 			CALL(tracee, SYS_munmap, base + segment->offset, segment->size);
 	}
 }
@@ -143,13 +209,14 @@ static int map_segments(struct tracee *tracee, const struct shim_plan *plan,
 	for (uint32_t i = 0; i < plan->region.segment_cnt; i++) {
 		const struct shim_segment *segment = &plan->region.segments[i];
 		uint64_t address = base + segment->offset;
-		enum place place = place_of(maps, segment, address);
+		enum place place = place_of(&plan->region, maps, segment, address);
 
 		if (place == PLACE_FOREIGN)
 			r = -EEXIST;
-		else if (place == PLACE_HOLE)
-			r = segment->fd >= 0 ? map_file(tracee, plan, segment, address, &handed)
-					     : map_private(tracee, segment, address);
+		else if (place != PLACE_OURS)
+			r = segment->fd >= 0
+				    ? map_file(tracee, plan, segment, address, place, &handed)
+				    : map_private(tracee, segment, address);
 		if (r < 0) {
 			unmap_segments(tracee, &plan->region, i, maps, base);
 			break;
@@ -168,7 +235,7 @@ static void leave_out_of_cores(struct tracee *tracee, const struct shim_region *
 	for (uint32_t i = 0; i < region->segment_cnt && !fresh; i++) {
 		const struct shim_segment *segment = &region->segments[i];
 
-		if (place_of(maps, segment, base + segment->offset) == PLACE_HOLE)
+		if (place_of(region, maps, segment, base + segment->offset) < PLACE_OURS)
 			CALL(tracee, SYS_madvise, base + segment->offset, segment->size,
 			     MADV_DONTDUMP);
 	}
@@ -180,8 +247,8 @@ static uint64_t missing(const struct shim_region *region, const struct maps *map
 	uint64_t size = 0;
 
 	for (uint32_t i = 0; i < region->segment_cnt; i++)
-		if (place_of(maps, &region->segments[i], base + region->segments[i].offset) ==
-		    PLACE_HOLE)
+		if (place_of(region, maps, &region->segments[i],
+			     base + region->segments[i].offset) == PLACE_HOLE)
 			size += region->segments[i].size;
 	return size;
 }
@@ -287,9 +354,72 @@ int inject_region(struct tracee *tracee, const struct shim_plan *plan, const str
 			unmap_segments(tracee, &plan->region, plan->region.segment_cnt, maps, base);
 		return explain(r, reason);
 	}
+	for (uint32_t i = 0; i < plan->region.segment_cnt; i++) {
+		const struct shim_segment *segment = &plan->region.segments[i];
+
+		if (place_of(&plan->region, maps, segment, base + segment->offset) < PLACE_OURS)
+			note_array(tracee, segment, base);
+	}
 	leave_out_of_cores(tracee, &plan->region, maps, base, fresh);
 	*ret_base = base;
 	return 0;
+}
+
+/* Whether it is to go. An older plan may come late: it knows less than the process has. */
+static bool is_unwanted(const struct shim_plan *plan, const struct region_config *config,
+			const struct region_pages *array, bool all)
+{
+	const uint64_t offset = REGION_ARRAYS + array->page * PAGE;
+
+	if (!array->pages || config->mapped > plan->region.mapped)
+		return false;
+	for (uint32_t i = 0; i < plan->region.segment_cnt && !all; i++)
+		if (plan->region.segments[i].offset == offset)
+			return false;
+	return true;
+}
+
+bool inject_has_arrays(const struct tracee *tracee, const struct shim_plan *plan, uint64_t base,
+		       bool all)
+{
+	struct region_config config;
+	bool found = false;
+
+	if (!plan->region.void_ino || !read_arrays(tracee, base, &config))
+		return false;
+	for (uint32_t i = 0; i < REGION_MAPPED_MAX && !found; i++)
+		found = is_unwanted(plan, &config, &config.arrays[i], all);
+	return found;
+}
+
+void inject_release(struct tracee *tracee, const struct shim_plan *plan, const struct maps *maps,
+		    uint64_t base, bool all)
+{
+	struct region_config config;
+	int64_t fd;
+
+	if (!read_arrays(tracee, base, &config))
+		return;
+	fd = CALL(tracee, SYS_bpf, (uint64_t)plan->get_fd_cmd, REGION_SIZE, plan->get_fd_nonce);
+	if (fd < 0)
+		return;
+	for (uint32_t i = 0; i < REGION_MAPPED_MAX; i++) {
+		const struct region_pages *array = &config.arrays[i];
+		const uint64_t offset = (uint64_t)array->page * PAGE, size = array->pages * PAGE;
+		const uint64_t address = base + REGION_ARRAYS + offset;
+		const struct map_entry *entry = maps_find(maps, address);
+
+		if (!is_unwanted(plan, &config, array, all))
+			continue;
+		/* It is what was mapped there, or nothing of ours. */
+		if (size <= REGION_ARRAYS_SIZE - offset && entry && entry->shared && entry->ino &&
+		    entry->start == address && entry->end - address == size &&
+		    CALL(tracee, SYS_mmap, address, size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, (uint64_t)fd, offset) >= 0)
+			CALL(tracee, SYS_madvise, address, size, MADV_DONTDUMP);
+		write_array(tracee, base, i, (struct region_pages){0});
+	}
+	CALL(tracee, SYS_close, (uint64_t)fd);
 }
 
 int inject_anonymous(struct tracee *tracee, uint64_t address, uint64_t size)

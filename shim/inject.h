@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/reason.h"
@@ -22,6 +23,18 @@ uint64_t inject_find(const struct shim_region *region, const struct maps *maps);
  */
 int inject_region(struct tracee *tracee, const struct shim_plan *plan, const struct maps *maps,
 		  uint64_t base, uint64_t *ret_base, struct reason *reason);
+
+/**
+ * inject_release() - take away arrays that @plan has no segment for; @all: and those it has
+ *
+ * After tracee_prepare(). What cannot be taken away stays.
+ */
+void inject_release(struct tracee *tracee, const struct shim_plan *plan, const struct maps *maps,
+		    uint64_t base, bool all);
+
+/** inject_has_arrays() - whether the process has any that inject_release() would take away */
+bool inject_has_arrays(const struct tracee *tracee, const struct shim_plan *plan, uint64_t base,
+		       bool all);
 
 /** inject_anonymous() - @size bytes of private R-X memory at @address exactly. Return: 0 or -errno.
  */

@@ -338,8 +338,10 @@ struct region_test_run {
  * @spilled: bit N: entries of bucket N of the shadow table may stand in later buckets
  * @steady: memory that the process keeps as long as it runs (shim/steady.h); only ever added to,
  *	@steady_cnt last
+ * @arrays: what is mapped of REGION_ARRAYS, in pages from there; @pages 0: free
  */
 #define REGION_STEADY_MAX 64u
+#define REGION_MAPPED_MAX 128u
 struct region_range {
 	uint64_t start, end;
 };
@@ -351,6 +353,9 @@ struct region_config {
 	uint64_t spilled[16];
 	uint64_t steady_cnt;
 	struct region_range steady[REGION_STEADY_MAX];
+	struct region_pages {
+		uint32_t page, pages;
+	} arrays[REGION_MAPPED_MAX];
 };
 static_assert(sizeof(struct region_config) <= REGION_CACHE - REGION_CONFIG, "a page");
 

@@ -77,3 +77,10 @@ EOF
 	moved 0
 	grep -q 'is traced by another process\|another process traces it' "$DIR/err"
 }
+
+@test "arrays come and go in a process that lives on: 150 with room for 40, and calls stream meanwhile" {
+	echo '{"kernel": "deny", "quotas": {"maps": 40}}' >"$DIR/inside.json"
+	inside "$DIR/moves" 150 20000 arrays >"$DIR/out" 2>"$DIR/err"
+	cat "$DIR/out" "$DIR/err"
+	grep -qx 'rounds 150, right 150, status 0' "$DIR/out"
+}

@@ -3,11 +3,12 @@
  * A probe counts calls in a hash while they stream, and in the middle a program of the kernel's
  * comes that uses the hash as well. Each call must be counted once, wherever.
  *
- * usage: moves ROUNDS CALLS [link | traced]
+ * usage: moves ROUNDS CALLS [link | traced | arrays]
  *
  * Two threads of another process make CALLS calls each in every round. With "link" the probe is
  * attached by a link. With "traced" somebody traces that process meanwhile, so that it cannot be
- * stopped: the kernel's program must be refused, and the probe go on.
+ * stopped: the kernel's program must be refused, and the probe go on. With "arrays" there is no
+ * such program; each round counts in a new array.
  */
 #include <errno.h>
 #include <linux/bpf.h>
@@ -108,10 +109,9 @@ static int prog_new(uint32_t type, int hash, int key)
 	return fd;
 }
 
-static int hash_new(void)
+static int map_new(uint32_t type)
 {
-	union bpf_attr attr = {
-		.map_type = BPF_MAP_TYPE_HASH, .key_size = 4, .value_size = 8, .max_entries = 8};
+	union bpf_attr attr = {.map_type = type, .key_size = 4, .value_size = 8, .max_entries = 8};
 	int hash = bpf(BPF_MAP_CREATE, &attr);
 
 	for (uint32_t key = 0; key < 2; key++) {
@@ -208,10 +208,34 @@ static pid_t trace(pid_t pid)
 }
 
 /* Return: whether all were counted. */
+static int array_round(int target_fd)
+{
+	int array = map_new(BPF_MAP_TYPE_ARRAY), user = prog_new(BPF_PROG_TYPE_KPROBE, array, 0);
+	int probe = probe_new();
+	uint64_t counted;
+	char byte = 'x';
+
+	attach(probe, user, 0);
+	if (write(target_fd, &byte, 1) != 1 || read(target_fd, &byte, 1) != 1)
+		fail("target");
+	counted = hash_read(array, 0);
+	if (counted != (uint64_t)calls * THREADS)
+		printf("round %d: counted %llu\n", rounds_done, (unsigned long long)counted);
+	/* And it goes while calls stream. */
+	if (write(target_fd, &byte, 1) != 1)
+		fail("target");
+	close(probe);
+	close(user);
+	close(array);
+	if (read(target_fd, &byte, 1) != 1)
+		fail("target");
+	return counted == (uint64_t)calls * THREADS;
+}
+
 static int one_round(pid_t pid, int target_fd, const char *how, unsigned int delay)
 {
 	const int by_link = strcmp(how, "link") == 0, traced = strcmp(how, "traced") == 0;
-	int hash = hash_new(), user = prog_new(BPF_PROG_TYPE_KPROBE, hash, 0);
+	int hash = map_new(BPF_MAP_TYPE_HASH), user = prog_new(BPF_PROG_TYPE_KPROBE, hash, 0);
 	int kernel = prog_new(BPF_PROG_TYPE_RAW_TRACEPOINT, hash, 1);
 	int probe = probe_new(), link = attach(probe, user, by_link), tracepoint;
 	uint64_t counted, others, expected = (uint64_t)calls * THREADS;
@@ -256,7 +280,7 @@ int main(int argc, char **argv)
 
 	calls = argc > 2 ? atoi(argv[2]) : 0;
 	if (rounds < 1 || calls < 1)
-		return fprintf(stderr, "usage: moves ROUNDS CALLS [link | traced]\n"), 2;
+		return fprintf(stderr, "usage: moves ROUNDS CALLS [link | traced | arrays]\n"), 2;
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds) < 0)
 		fail("socketpair");
 	child = fork();
@@ -265,9 +289,14 @@ int main(int argc, char **argv)
 		target(fds[1]);
 	}
 	close(fds[1]);
-	for (int i = 0; i < rounds; i++)
-		rounds_done = i, right += one_round(child, fds[0], argc > 3 ? argv[3] : "",
-						    (unsigned int)(i % 10) * 700);
+	for (int i = 0; i < rounds; i++) {
+		const char *how = argc > 3 ? argv[3] : "";
+
+		rounds_done = i;
+		right += strcmp(how, "arrays") == 0
+				 ? array_round(fds[0])
+				 : one_round(child, fds[0], how, (unsigned int)(i % 10) * 700);
+	}
 	close(fds[0]);
 	waitpid(child, &status, 0);
 	printf("rounds %d, right %d, status %d\n", rounds, right, status);
