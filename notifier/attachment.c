@@ -61,7 +61,7 @@ static void attachment_close(struct pool_job *job)
 
 	close_fd(attachment->real_fd);
 	uspace_link_free(attachment->user);
-	place_request_free(attachment->request);
+	place_request_unref(attachment->request);
 	if (attachment->kernel_prog)
 		uspace_prog_kernel_leave(attachment->kernel_prog);
 	uspace_prog_unref(attachment->kernel_prog);

@@ -49,7 +49,8 @@ struct uspace_prog;
  * @real_fd: the kernel object, or -1 in USER placement and before a placement was chosen; owned
  * @user: USER placement: the attachment in traced processes; owned
  * @placing: event: held while a program is attached, so that two callers do not place it twice
- * @request: a user probe whose placement is not chosen yet: it is when a program comes; owned
+ * @request: a user probe that the kernel does not have: its placement is chosen when a program
+ *	comes. A link of one in USER placement has it, too; a reference
  * @kernel_prog: its program, counted as one that runs in the kernel; a reference
  * @placement: why it is placed where it is
  * @id: link: id as the tenant sees it; @real_id as the kernel numbers it

@@ -27,6 +27,7 @@ struct link_plan {
 	struct attachment_facts facts;
 	struct placement placement; /* owned; link_reply() takes it over */
 	uint64_t event;		    /* in USER placement: of which event; or 0 */
+	struct place_request *request; /* then: what was asked for; borrowed */
 };
 
 static int link_check(struct call *call, enum policy_attach what, const char *target)
@@ -62,6 +63,8 @@ static int link_reply(struct call *call, int fd, struct link_plan *plan,
 	place_commit(attachment, &plan->placement);
 	attachment->real_id = real_id;
 	attachment->event = plan->event;
+	if (plan->request)
+		attachment->request = place_request_ref(plan->request);
 	attachment->facts = plan->facts;
 	attachment->facts.prog_id = object->id;
 	attachment_list(attachment);
@@ -137,6 +140,7 @@ static int link_event(struct call *call, struct attachment *event, int prog,
 	}
 	plan.facts.weight = 1;
 	plan.event = plan.placement.user ? event->event : 0;
+	plan.request = plan.placement.user ? event->request : NULL;
 	place_opened(event, &plan.placement, object->id);
 	return link_reply(call, fd, &plan, object);
 }
@@ -418,9 +422,9 @@ int cmd_link_update(struct call *call)
 
 		r = call_get_object(call, (int)attr.old_prog_fd, KOBJECT_PROG, &old, &replaced);
 	}
+	/* As the kernel answers for links of perf events and of uprobe_multi. */
 	if (r == 0 && link->user)
-		r = reason_set(&call->reason, -EOPNOTSUPP,
-			       "replacing a program in traced processes is not served yet");
+		r = -EINVAL;
 	if (r == 0) {
 		attr.link_fd = (uint32_t)link->real_fd;
 		attr.new_prog_fd = (uint32_t)prog;

@@ -17,6 +17,7 @@
 #include "notifier/attachment.h"
 #include "notifier/call.h"
 #include "notifier/commands.h"
+#include "notifier/place.h"
 
 #define ABI_F_PATH_FD (1u << 14) /* BPF_F_PATH_FD, Linux 6.5 */
 
@@ -109,9 +110,9 @@ static int pin_link(struct call *call, const struct attachment *link)
 	if (!name[0])
 		return -EEXIST;
 	r = check_bpffs(dir);
-	if (r == 0 && link->real_fd < 0)
-		r = reason_set(&call->reason, -EOPNOTSUPP,
-			       "links of programs in traced processes cannot be pinned yet");
+	/* A pin keeps what the kernel has. */
+	if (r == 0 && link->user && place_move(call, &(struct place_cause){.link = link}) < 0)
+		r = -EPERM;
 	/* Before it is there: whoever opens it finds what to tell of it. */
 	if (r == 0)
 		r = remember_pinned(call->tenant, link);

@@ -27,15 +27,22 @@ struct place_request *place_request_new(const struct perf_event_attr *attr, pid_
 		probe_file_close(file);
 		return NULL;
 	}
-	*request = (struct place_request){.attr = *attr, .pid = pid, .cpu = cpu, .file = *file};
+	*request = (struct place_request){.attr = *attr, .refs = 1, .pid = pid, .cpu = cpu, .file = *file};
 	file->fd = -1;
 	return request;
 }
 
-struct place_request *place_request_free(struct place_request *request)
+struct place_request *place_request_ref(struct place_request *request)
 {
-	if (request)
-		probe_file_close(&request->file);
+	__atomic_add_fetch(&request->refs, 1, __ATOMIC_RELAXED);
+	return request;
+}
+
+struct place_request *place_request_unref(struct place_request *request)
+{
+	if (!request || __atomic_sub_fetch(&request->refs, 1, __ATOMIC_ACQ_REL))
+		return NULL;
+	probe_file_close(&request->file);
 	free(request);
 	return NULL;
 }
@@ -109,7 +116,7 @@ int place_kernel(struct call *call, const struct object *object, struct placemen
 	if (object->uprog->map_cnt)
 		uspace_late_let_go(call->tenant->uspace, guest_tgid(&call->guest));
 	r = uspace_prog_kernel_enter(object->uprog, &call->reason);
-	if (r == -EPERM && place_move(call, object->uprog, NULL) == 0) {
+	if (r == -EPERM && place_move(call, &(struct place_cause){.prog = object->uprog}) == 0) {
 		reason_clear(&call->reason);
 		r = uspace_prog_kernel_enter(object->uprog, &call->reason);
 	}
@@ -123,7 +130,7 @@ int place_conflict(struct call *call, const struct probe_file *file, const uint6
 {
 	int r = probe_conflict(call, file, offsets, cnt);
 
-	if (r != -EBUSY || place_move(call, NULL, file) < 0)
+	if (r != -EBUSY || place_move(call, &(struct place_cause){.file = file}) < 0)
 		return r;
 	reason_clear(&call->reason);
 	return probe_conflict(call, file, offsets, cnt);
@@ -231,7 +238,7 @@ void place_opened(struct attachment *event, struct placement *placement, uint32_
 	event->placement = placement->why;
 	event->facts.prog_id = prog_id;
 	pthread_mutex_unlock(&event->tenant->lock);
-	place_request_free(request);
+	place_request_unref(request);
 }
 
 void place_commit(struct attachment *attachment, struct placement *placement)

@@ -16,12 +16,13 @@
 struct call;
 
 /**
- * struct place_request - a user probe as a tool asked for it with perf_event_open()
+ * struct place_request - a user probe as a tool asked for it with perf_event_open(); counted
  * @attr: what the kernel will be asked for; config1 is set from @file when it is
  * @pid, @cpu: in our numbering
  * @file: owned
  */
 struct place_request {
+	unsigned int refs;
 	struct perf_event_attr attr;
 	pid_t pid;
 	int cpu;
@@ -46,8 +47,9 @@ struct placement {
 /** place_request_new() - @file is taken over, also on failure. Return: NULL without memory. */
 struct place_request *place_request_new(const struct perf_event_attr *attr, pid_t pid, int cpu,
 					struct probe_file *file);
-/** place_request_free() - accepts NULL. Return: NULL. */
-struct place_request *place_request_free(struct place_request *request);
+struct place_request *place_request_ref(struct place_request *request);
+/** place_request_unref() - accepts NULL. Return: NULL. */
+struct place_request *place_request_unref(struct place_request *request);
 
 /** place_open() - the kernel's event for it. Return: descriptor, owned by the caller, or -errno. */
 int place_open(const struct place_request *request);
@@ -80,16 +82,25 @@ int place_event_fd(const struct attachment *event, const struct placement *place
 int place_kernel(struct call *call, const struct object *object, struct placement *ret_placement);
 
 /**
- * place_move() - what is to come into the kernel shares maps, or a file, with programs in traced
- * processes: these move into the kernel, with all that share maps or files with them
- * (place_move.c)
- * @prog: its program, or NULL; @file: that gets a breakpoint, or NULL
+ * struct place_cause - why attachments in traced processes have to move into the kernel
+ * @prog: is to run there, and shares maps with them; or NULL
+ * @file: is to get a breakpoint; or NULL
+ * @link: is to be the kernel's own; or NULL
+ */
+struct place_cause {
+	const struct uspace_prog *prog;
+	const struct probe_file *file;
+	const struct attachment *link;
+};
+
+/**
+ * place_move() - they do, with all that share maps or files with them (place_move.c)
  *
  * No hit is lost but of those whose program a signal has interrupted: processes stand meanwhile.
  *
  * Return: 0, or -EPERM with a reason in @call: they stay where they are.
  */
-int place_move(struct call *call, const struct uspace_prog *prog, const struct probe_file *file);
+int place_move(struct call *call, const struct place_cause *cause);
 
 /** place_conflict() - probe_conflict(), once probes in traced processes have moved that would be one */
 int place_conflict(struct call *call, const struct probe_file *file, const uint64_t *offsets,

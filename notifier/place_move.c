@@ -28,7 +28,8 @@
 
 /**
  * struct moved - one attachment on its way
- * @attachment: that has the link; @event: whose request it was, the same or another; references
+ * @attachment: that has the link; @event: what it is a link of, the same or another, or NULL when
+ *	that is closed; references
  * @event_fd, @link_fd: the kernel's; owned until they are taken over
  * @locked: the event's @placing is held
  * @suspended, @entered: how far it has come
@@ -40,11 +41,11 @@ struct moved {
 	bool locked, suspended, entered;
 };
 
-/* @prog: that comes, or NULL; @file: that the kernel is to put a breakpoint into, or all zero */
+/* @file: of the cause, or all zero */
 struct move {
 	struct call *call;
 	struct uspace *uspace;
-	const struct uspace_prog *prog;
+	const struct place_cause *cause;
 	struct stat file;
 	struct moved moved[MOVED_MAX];
 	uint32_t cnt;
@@ -70,9 +71,13 @@ static bool shares_map(const struct uspace_link *link, const struct uspace_prog 
 }
 
 /* Whether it has to go because of what comes, or of one that goes already. */
-static bool has_to_go(const struct move *move, const struct uspace_link *link)
+static bool has_to_go(const struct move *move, const struct attachment *attachment)
 {
-	if (move->prog && shares_map(link, move->prog))
+	const struct uspace_link *link = attachment->user;
+
+	if (attachment == move->cause->link)
+		return true;
+	if (move->cause->prog && shares_map(link, move->cause->prog))
 		return true;
 	if (move->file.st_ino && uspace_link_is_in(link, move->file.st_dev, move->file.st_ino))
 		return true;
@@ -114,7 +119,7 @@ static int add_next(struct move *move)
 		struct moved *moved = &move->moved[move->cnt];
 
 		if (!attachment->user || is_in(move, attachment) ||
-		    !has_to_go(move, attachment->user))
+		    !has_to_go(move, attachment))
 			continue;
 		if (move->cnt == MOVED_MAX)
 			return reason_set(&move->call->reason, -EPERM,
@@ -168,20 +173,17 @@ static int check(struct move *move, struct moved *moved)
 	const struct place_request *request;
 	int r;
 
-	if (!moved->event || moved->attachment->user != moved->link)
-		return reason_set(&call->reason, -EPERM,
-				  "an attachment in traced processes that shares a map with it "
-				  "cannot move into the kernel");
-	if (!lock_event(moved))
+	if (moved->event && !lock_event(moved))
 		return reason_set(&call->reason, -EPERM, "another program is being attached");
-	request = moved->event->request;
-	if (!request || moved->event->real_fd >= 0)
+	request = moved->attachment->request;
+	if (!request || moved->attachment->user != moved->link)
 		return reason_set(&call->reason, -EPERM,
-				  "an attachment in traced processes that shares a map with it "
-				  "cannot move into the kernel");
+				  "an attachment in traced processes that shares maps or a file "
+				  "with it cannot move into the kernel");
 	r = request->pid < 0 ? probe_scope(call, &request->file) : 0;
 	return r < 0 ? r
-		     : probe_foreign_conflict(call, &request->file, &moved->event->facts.offset, 1);
+		     : probe_foreign_conflict(call, &request->file,
+					      &moved->attachment->facts.offset, 1);
 }
 
 static int check_all(struct move *move)
@@ -226,11 +228,11 @@ static int enter(struct move *move)
 	for (uint32_t i = 0; i < move->cnt && r == 0; i++) {
 		struct moved *moved = &move->moved[i];
 
-		moved->event_fd = place_open(moved->event->request);
+		moved->event_fd = place_open(moved->attachment->request);
 		r = moved->event_fd < 0 ? moved->event_fd : open_link(moved);
 		if (r < 0)
 			reason_set(reason, r, "the kernel does not take the probe of %s: %s",
-				   moved->event->facts.target, strerrordesc_np(-r));
+				   moved->attachment->facts.target, strerrordesc_np(-r));
 	}
 	return r;
 }
@@ -301,15 +303,14 @@ static int move_all(struct move *move)
 static void commit(struct move *move, struct moved *moved)
 {
 	struct attachment *attachment = moved->attachment, *event = moved->event;
-	struct place_request *request = NULL;
+	struct place_request *requests[2] = {NULL};
 	enum kobject_kind kind;
 	uint32_t real_id = 0;
 
 	if (moved->link_fd >= 0)
 		kobject_identify(moved->link_fd, &kind, &real_id);
 	pthread_mutex_lock(&attachment->tenant->lock);
-	event->real_fd = take_fd(&moved->event_fd);
-	request = take_ptr(&event->request);
+	requests[0] = take_ptr(&attachment->request);
 	attachment->user = NULL;
 	attachment->kernel_prog = uspace_prog_ref(uspace_link_prog(moved->link));
 	if (moved->link_fd >= 0) {
@@ -317,10 +318,17 @@ static void commit(struct move *move, struct moved *moved)
 		attachment->real_id = real_id;
 	}
 	reason_set(&attachment->placement, 0,
-		   "a program in the kernel shares maps or a file with it");
-	event->placement = attachment->placement;
+		   "what is in the kernel, or has to be, shares maps or a file with it");
+	if (event) {
+		event->real_fd = take_fd(&moved->event_fd);
+		requests[1] = take_ptr(&event->request);
+		event->placement = attachment->placement;
+	}
 	pthread_mutex_unlock(&attachment->tenant->lock);
-	place_request_free(request);
+	/* The kernel's link has it. */
+	moved->event_fd = close_fd(moved->event_fd);
+	place_request_unref(requests[0]);
+	place_request_unref(requests[1]);
 	uspace_link_forget(moved->link);
 }
 
@@ -334,7 +342,7 @@ static void finish(struct move *move)
 	}
 }
 
-int place_move(struct call *call, const struct uspace_prog *prog, const struct probe_file *file)
+int place_move(struct call *call, const struct place_cause *cause)
 {
 	struct tenant *tenant = call->tenant;
 	struct move *move = calloc(1, sizeof(*move));
@@ -344,8 +352,9 @@ int place_move(struct call *call, const struct uspace_prog *prog, const struct p
 		return -ENOMEM;
 	move->call = call;
 	move->uspace = tenant->uspace;
-	move->prog = prog;
-	if (file && fstat(file->fd, &move->file) < 0) {
+	move->cause = cause;
+	if (policy_check_kernel(call->tenant->policy, &call->reason) < 0 ||
+	    (cause->file && fstat(cause->file->fd, &move->file) < 0)) {
 		free(move);
 		return -EPERM;
 	}
@@ -360,8 +369,8 @@ int place_move(struct call *call, const struct uspace_prog *prog, const struct p
 	for (uint32_t i = 0; i < move->cnt && r == 0; i++)
 		commit(move, &move->moved[i]);
 	if (r == 0)
-		log_notice("tenant=%s: %u probes moved into the kernel, where a program shares "
-			   "maps or a file with them",
+		log_notice("tenant=%s: %u probes moved into the kernel, with what shares maps or a "
+			   "file with them",
 			   tenant->name, move->cnt);
 	finish(move);
 	pthread_mutex_unlock(&tenant->moving);

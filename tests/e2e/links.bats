@@ -33,7 +33,10 @@ PY
 
 teardown() { common_teardown; }
 
-@test "a link opened from its pin is told of as before" {
+# pinned_links POLICY: a link opened from its pin is told of as before, in the kernel's own words but for ids
+pinned_links()
+{
+	echo "$1" >"$DIR/policy"
 	cat >"$DIR/pins" <<'PY'
 import bpf, ask, os, sys, time
 path, pins = sys.argv[1:3]
@@ -60,7 +63,7 @@ wait()
 PY
 	mkfifo "$DIR/gate"
 	exec 7<>"$DIR/gate"
-	"$BPFSHIMD" --run --unprivileged -- python3 "$DIR/pins" "$DIR/sample" /sys/fs/bpf <&7 >"$DIR/log" 3>&- 7>&- &
+	"$BPFSHIMD" --run --unprivileged --policy "$DIR/policy" -- python3 "$DIR/pins" "$DIR/sample" /sys/fs/bpf <&7 >"$DIR/log" 3>&- 7>&- &
 	local daemon=$! ps
 	started $daemon
 	wait_for 10 grep -q "$DIR/sample" "$DIR/log"
@@ -87,6 +90,14 @@ for daemon in json.load(sys.stdin):
 	mkdir "$DIR/fs"
 	timeout 30 unshare -m sh -c 'mount -t bpf bpf "$1/fs" && printf "\n\n" | python3 "$1/pins" "$1/sample" "$1/fs"' sh "$DIR" >"$DIR/real"
 	diff "$DIR/real" "$DIR/log"
+}
+
+@test "a link opened from its pin is told of as before" {
+	pinned_links "{}"
+}
+
+@test "the same where processes come first: the link moves into the kernel" {
+	pinned_links '{"prefer": "user"}'
 }
 
 @test "a second program on an event is refused, and counted as nowhere" {

@@ -36,7 +36,7 @@ moved() { [ "$(grep -cE '[0-9]+ probes moved into the kernel' "$DIR/err")" -eq "
 @test "bpftrace: uprobes, a return probe, a tracepoint and a clock share maps, as for real root" {
 	# The return probe is attached before the uprobe, which shares a map with the tracepoint.
 	cat >"$DIR/script" <<EOF
-tracepoint:syscalls:sys_enter_sched_yield { @n["k"] = count(); }
+tracepoint:syscalls:sys_enter_sched_yield /comm == "sample"/ { @n["k"] = count(); }
 uprobe:$DIR/sample:work { @n["u"] = count(); @args = hist(arg0 % 1000); }
 uretprobe:$DIR/sample:work { @r = count(); @odd[retval % 2] = count(); }
 interval:ms:50 { @ticks["i"] = count(); }
