@@ -30,13 +30,14 @@ enum attachment_kind {
  * @fd_type: BPF_FD_TYPE_* as BPF_TASK_FD_QUERY reports it
  * @weight: what it counts for in the quota of links: probes it makes
  * @prog_id: program attached, tenant's numbering; 0 for none
- * @pid: uprobe_multi link: its pid filter, as the tool gave it
+ * @multi: a uprobe_multi link; @flags: as the tool gave them, @pid: its pid filter likewise
  */
 struct attachment_facts {
 	enum policy_attach what;
 	char target[256];
 	uint64_t offset;
-	uint32_t fd_type, weight, prog_id, pid;
+	uint32_t fd_type, weight, prog_id, pid, flags;
+	bool multi;
 };
 
 struct place_request;

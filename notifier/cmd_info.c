@@ -36,6 +36,13 @@ struct link_info_perf {
 	uint64_t cookie, ref_ctr;
 };
 
+/* The same of a uprobe_multi link: Linux 6.8. */
+struct link_info_multi {
+	uint64_t path, offsets, ref_ctrs, cookies;
+	uint32_t path_size, count, flags, pid;
+};
+static_assert(LINK_UNION + offsetof(struct link_info_multi, pid) == MULTI_PID, "bpf_link_info");
+
 static uint32_t visible_id(struct tenant *tenant, enum kobject_kind kind, uint32_t real_id)
 {
 	struct object *object;
@@ -213,13 +220,21 @@ static int info_link_name(struct call *call, const struct attachment *link, bool
  * bpf/syscall.c, Linux 6.18. */
 static int info_link_user(const struct attachment *link, unsigned char *room, uint32_t *ret_len)
 {
-	const uint32_t type = LINK_PERF;
+	const uint32_t type = link->facts.multi ? LINK_UPROBE_MULTI : LINK_PERF;
+	const struct link_info_multi multi = {.count = link->facts.weight,
+					      .flags = link->facts.flags,
+					      .pid = link->facts.pid};
 	const struct link_info_perf perf = {.type = link->facts.fd_type == BPF_FD_TYPE_URETPROBE
 							    ? PERF_INFO_URETPROBE
 							    : PERF_INFO_UPROBE,
 					    .offset = (uint32_t)link->facts.offset};
 
 	memcpy(room, &type, sizeof(type));
+	if (link->facts.multi) {
+		memcpy(room + LINK_UNION, &multi, sizeof(multi));
+		*ret_len = LINK_UNION + sizeof(multi);
+		return 0;
+	}
 	memcpy(room + LINK_UNION, &perf, sizeof(perf));
 	*ret_len = LINK_UNION + sizeof(perf);
 	return 0;

@@ -194,7 +194,9 @@ static int link_uprobe_multi(struct call *call, int prog, const struct object *o
 	struct link_plan plan = {.facts = {.what = POLICY_ATTACH_UPROBE,
 					   .fd_type = BPF_FD_TYPE_UPROBE,
 					   .weight = cnt,
-					   .pid = attr.uprobe_multi.pid},
+					   .pid = attr.uprobe_multi.pid,
+					   .flags = attr.uprobe_multi.flags,
+					   .multi = true},
 				 .placement = PLACEMENT_NONE};
 	struct probe_file file = {.fd = -1};
 	struct place_multi multi = {

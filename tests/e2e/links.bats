@@ -180,6 +180,9 @@ PY
 	cat "$DIR/ours"
 	[ "$(tr '\n' ' ' <"$DIR/real")" = 'program True pid True pid True ' ]
 	diff "$DIR/real" "$DIR/ours"
+	echo '{"prefer": "user"}' >"$DIR/policy"
+	"$BPFSHIMD" --run --unprivileged --policy "$DIR/policy" -- python3 "$DIR/numbers" "$DIR/sample" >"$DIR/ours"
+	diff "$DIR/real" "$DIR/ours"
 }
 
 @test "paths of pins of links: bare names, long ones, slashes, what is there already" {
