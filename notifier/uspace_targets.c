@@ -508,8 +508,10 @@ static int apply(struct uspace *uspace, pid_t caller, bool later, struct uspace_
 	r = uspace_plan_new(uspace, &plan, reason);
 	if (r < 0)
 		return r;
-	/* All are visited then, to give back what they need no more. */
-	if (uspace_plan_shrinks(plan, uspace->plan)) {
+	/* All are visited then: to give back what they need no more, or because entries of tables
+	 * are for who has as much as the last plan says. */
+	if (uspace_plan_shrinks(plan, uspace->plan) ||
+	    (atomic_load(&uspace->tables) && uspace_plan_grows(plan, uspace->plan))) {
 		uspace_plan_free(plan);
 		list_for_each(site, &uspace->sites, node) site->changed = true;
 		r = uspace_plan_new(uspace, &plan, reason);

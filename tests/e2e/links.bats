@@ -229,3 +229,40 @@ PY
 	diff "$DIR/real" "$DIR/inside"
 	[ "$(grep -c EINVAL "$DIR/real")" -eq 2 ]
 }
+
+@test "a new array for another file's programs: entries put into a program array later are seen by all" {
+	cat >"$DIR/seen" <<'PY'
+import bpf, ask, ctypes, os, struct, sys, time
+static, dynamic = sys.argv[1:3]
+target = os.posix_spawn(static, [static, "-n", "2000000000"], os.environ)
+time.sleep(0.3)
+key = ctypes.c_uint32(0)
+def update(map, value, kind=ctypes.c_uint32):
+    value = kind(value)
+    assert bpf.bpf(bpf.MAP_UPDATE, struct.pack("I4x3Q", map, ctypes.addressof(key), ctypes.addressof(value), 0)) == 0
+def value_of(map):
+    value = ctypes.c_uint64()
+    assert bpf.bpf(bpf.MAP_LOOKUP, struct.pack("I4x3Q", map, ctypes.addressof(key), ctypes.addressof(value), 0)) == 0
+    return value.value
+def counts(map):
+    # The first element, one more.
+    return (bpf.insn(0x62, 10, off=-4) + bpf.load_map(map) + bpf.insn(0xbf, 2, 10) + bpf.insn(7, 2, imm=-4) + bpf.call(1) +
+            bpf.insn(0x15, 0, off=2) + bpf.insn(0xb7, 1, imm=1) + bpf.insn(0xdb, 0, 1) + bpf.NOTHING)
+programs = bpf.map_create(bpf.PROG_ARRAY, value=4)
+hash = bpf.map_create(bpf.HASH)
+update(hash, 0, ctypes.c_uint64)
+goes_on = bpf.prog_load(bpf.KPROBE, bpf.load_map(programs, 2) + bpf.insn(0xb7, 3) + bpf.call(12) + bpf.NOTHING)
+first = bpf.link_create(goes_on, ask.uprobe(static))
+other = bpf.link_create(bpf.prog_load(bpf.KPROBE, counts(bpf.map_create(bpf.ARRAY))), ask.uprobe(dynamic))
+assert isinstance(first, int) and isinstance(other, int), (first, other)
+update(programs, bpf.prog_load(bpf.KPROBE, counts(hash)))
+time.sleep(0.3)
+print("seen", value_of(hash) > 0)
+os.kill(target, 9)
+os.waitpid(target, 0)
+PY
+	echo '{"kernel": "deny"}' >"$DIR/policy"
+	"$BPFSHIMD" --run --unprivileged --policy "$DIR/policy" -- python3 "$DIR/seen" "$DIR/sample-static" "$DIR/sample" >"$DIR/out" 2>"$DIR/err"
+	cat "$DIR/out" "$DIR/err"
+	grep -qx 'seen True' "$DIR/out"
+}
