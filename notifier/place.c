@@ -94,6 +94,9 @@ int place_multi(struct call *call, const struct place_multi *multi, int prog,
 		reason_set(why, 0, "verified");
 		return 1;
 	}
+	/* The kernel would answer the same, did it know of what is there. */
+	if (r == -EINVAL && why->text[0])
+		return reason_set(&call->reason, r, "%s", why->text);
 	if (policy_check_kernel(policy, NULL) == 0) {
 		log_debug("tenant=%s: a probe of %s goes to the kernel: %s", call->tenant->name,
 			  multi->file->path, why->text[0] ? why->text : strerrordesc_np(-r));

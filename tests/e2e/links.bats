@@ -222,11 +222,13 @@ attach(outer, counter)
 PY
 	real python3 -B "$DIR/semaphores" "$DIR/sample" >"$DIR/real"
 	ours python3 -B "$DIR/semaphores" "$DIR/sample" >"$DIR/ours"
-	echo '{"kernel": "deny"}' >"$DIR/inside.json"
-	inside python3 -B "$DIR/semaphores" "$DIR/sample" >"$DIR/inside" 2>"$DIR/err"
-	cat "$DIR/err"
 	diff "$DIR/real" "$DIR/ours"
-	diff "$DIR/real" "$DIR/inside"
+	for policy in '{"kernel": "deny"}' '{"prefer": "user"}'; do
+		echo "$policy" >"$DIR/inside.json"
+		inside python3 -B "$DIR/semaphores" "$DIR/sample" >"$DIR/inside" 2>"$DIR/err"
+		cat "$DIR/err"
+		diff "$DIR/real" "$DIR/inside"
+	done
 	[ "$(grep -c EINVAL "$DIR/real")" -eq 2 ]
 }
 
