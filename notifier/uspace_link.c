@@ -25,6 +25,7 @@ struct suspended {
 
 /*
  * @prog_fd: the kernel object that holds the program's maps while it is attached
+ * @dev, @ino: of the file
  * @counter: of hits, shared by all points
  * @suspended: its points while it is suspended; owned
  */
@@ -32,6 +33,8 @@ struct uspace_link {
 	struct uspace *uspace;
 	struct uspace_prog *prog;
 	int prog_fd;
+	dev_t dev;
+	ino_t ino;
 	uint32_t counter;
 	struct uspace_reach reach;
 	struct suspended *suspended;
@@ -165,6 +168,8 @@ int uspace_link_new(struct uspace *uspace, const struct uspace_link_request *req
 	if (!link)
 		return -ENOMEM;
 	link->uspace = uspace;
+	link->dev = st.st_dev;
+	link->ino = st.st_ino;
 	link->prog = uspace_prog_ref(request->prog);
 	link->prog_fd = fcntl(request->prog_fd, F_DUPFD_CLOEXEC, 0);
 	r = link->prog_fd < 0 ? -errno : counter_take(uspace, &link->counter);
@@ -326,7 +331,7 @@ void uspace_link_stats(struct uspace_link *link, struct uspace_link_stats *ret_s
 		.unreached = link->reach.failed + atomic_load(&link->uspace->missed),
 		.full = __atomic_load_n(&link->prog->full, __ATOMIC_RELAXED)};
 	ret_stats->targets =
-		uspace_targets_count(link->uspace, link->points[0], &ret_stats->filtered);
+		uspace_targets_count(link->uspace, link->dev, link->ino, &ret_stats->filtered);
 	for (uint32_t slot = 0; slot < slots_of(link->uspace); slot++) {
 		const struct region_counter *counter =
 			counter_of(link->uspace, slot, link->counter);

@@ -621,8 +621,7 @@ static int count_one(pid_t pid, void *data)
 	return 0;
 }
 
-uint32_t uspace_targets_count(struct uspace *uspace, const struct uspace_point *point,
-			      uint32_t *ret_filtered)
+uint32_t uspace_targets_count(struct uspace *uspace, dev_t dev, ino_t ino, uint32_t *ret_filtered)
 {
 	struct count count = {.cnt = 0};
 
@@ -631,8 +630,7 @@ uint32_t uspace_targets_count(struct uspace *uspace, const struct uspace_point *
 		count.limit = uspace->seccomp_filters;
 
 	if (fstat(uspace->code_fd, &count.code) < 0 ||
-	    targets_find(uspace->tenant->cgroup->fd, point->site->want.dev, point->site->want.ino,
-			 count_one, &count) < 0)
+	    targets_find(uspace->tenant->cgroup->fd, dev, ino, count_one, &count) < 0)
 		return 0;
 	*ret_filtered = count.filtered;
 	return count.cnt;

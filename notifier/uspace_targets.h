@@ -173,11 +173,10 @@ bool uspace_targets_is_latest(struct uspace *uspace, const struct uspace_plan *p
 /** uspace_targets_revisit() - bring one process to the latest plan, soon */
 void uspace_targets_revisit(struct uspace *uspace, pid_t pid);
 
-/** uspace_targets_count() - processes of the tenant that map the file of @point and have the region
+/** uspace_targets_count() - processes of the tenant that map a file and have the region
  * @ret_filtered: not counted among them: those whose own seccomp filters ended it
  */
-uint32_t uspace_targets_count(struct uspace *uspace, const struct uspace_point *point,
-			      uint32_t *ret_filtered);
+uint32_t uspace_targets_count(struct uspace *uspace, dev_t dev, ino_t ino, uint32_t *ret_filtered);
 
 /** uspace_targets_overlap() - whether a jump of ours covers byte @offset of the file */
 bool uspace_targets_overlap(struct uspace *uspace, dev_t dev, ino_t ino, uint64_t offset);
