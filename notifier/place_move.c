@@ -118,8 +118,7 @@ static int add_next(struct move *move)
 	{
 		struct moved *moved = &move->moved[move->cnt];
 
-		if (!attachment->user || is_in(move, attachment) ||
-		    !has_to_go(move, attachment))
+		if (!attachment->user || is_in(move, attachment) || !has_to_go(move, attachment))
 			continue;
 		if (move->cnt == MOVED_MAX)
 			return reason_set(&move->call->reason, -EPERM,
@@ -215,11 +214,25 @@ static int open_link(struct moved *moved)
 	return moved->link_fd < 0 ? moved->link_fd : 0;
 }
 
+/* Whatever the visits say: over a jump that is left, a breakpoint would end the process. */
+static int check_clean(const struct move *move)
+{
+	for (uint32_t i = 0; i < move->cnt; i++) {
+		const struct attachment *attachment = move->moved[i].attachment;
+
+		if (!probe_is_clean(&attachment->request->file, &attachment->facts.offset, 1))
+			return reason_set(&move->call->reason, -EPERM,
+					  "a process still has its jump at a probe of %s",
+					  attachment->facts.target);
+	}
+	return 0;
+}
+
 /* All of it in the kernel, while the processes stand. */
 static int enter(struct move *move)
 {
 	struct reason *reason = &move->call->reason;
-	int r = 0;
+	int r = check_clean(move);
 
 	for (uint32_t i = 0; i < move->cnt && r == 0; i++) {
 		r = uspace_prog_kernel_enter_held(uspace_link_prog(move->moved[i].link), reason);

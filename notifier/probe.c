@@ -253,6 +253,10 @@ int probe_conflict(struct call *call, const struct probe_file *file, const uint6
 		if (uspace_targets_overlap(uspace, st.st_dev, st.st_ino, offsets[i]))
 			return reason_set(&call->reason, -EBUSY,
 					  "a program in the traced process has its jump there");
+	if (uspace && atomic_load(&uspace->left_behind) && S_ISREG(st.st_mode) &&
+	    !probe_is_clean(file, offsets, cnt))
+		return reason_set(&call->reason, -EBUSY,
+				  "a process that could not be changed still has a jump there");
 	return probe_foreign_conflict(call, file, offsets, cnt);
 }
 
@@ -267,6 +271,31 @@ int probe_foreign_conflict(struct call *call, const struct probe_file *file,
 	if (!S_ISREG(st.st_mode) || !other_daemons())
 		return 0;
 	return foreign_conflict(call, file, &st, offsets, cnt);
+}
+
+bool probe_is_clean(const struct probe_file *file, const uint64_t *offsets, uint32_t cnt)
+{
+	cleanup_fd int fd = open(file->kernel_path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	struct jump_sites sites = {.file_fd = fd, .offsets = offsets, .cnt = cnt};
+	struct dirent *entry;
+	struct stat st;
+	bool clean = true;
+	DIR *proc = fd >= 0 ? opendir("/proc") : NULL;
+
+	if (!proc || fstat(file->fd, &st) < 0) {
+		if (proc)
+			closedir(proc);
+		return false;
+	}
+	sites.dev = st.st_dev;
+	sites.ino = st.st_ino;
+	while (clean && (entry = readdir(proc))) {
+		int pid = atoi(entry->d_name);
+
+		clean = pid <= 0 || !process_has_jump(pid, &sites);
+	}
+	closedir(proc);
+	return clean;
 }
 
 int probe_pid(struct call *call, int pid)

@@ -55,6 +55,9 @@ int probe_conflict(struct call *call, const struct probe_file *file, const uint6
 int probe_foreign_conflict(struct call *call, const struct probe_file *file,
 			   const uint64_t *offsets, uint32_t cnt);
 
+/** probe_is_clean() - whether no process at all has a jump over one of the sites */
+bool probe_is_clean(const struct probe_file *file, const uint64_t *offsets, uint32_t cnt);
+
 /**
  * probe_pid() - translate the caller's pid filter
  * @pid: as given; -1 and 0 are kept by the callers of this function

@@ -96,6 +96,7 @@ struct uspace_text {
  * @callers: children at work on processes that wait for an answer; guarded by @apply
  * @unwinders, @unwinder_cnt: files that are watched for it; guarded by @apply
  * @unwinders_in: mount namespace in which they were looked for last
+ * @left_behind: some process could not be changed once, and may have jumps that nothing tells of
  * @missed: processes that load a probed file and could not be caught
  * @rings_busy: ring buffers that records were found for, each with a reference; the event thread's
  * @stuck: by slot, the run that uspace_retire_wait() has waited for in vain
@@ -129,6 +130,7 @@ struct uspace {
 	uint32_t unwinder_cnt;
 	uint64_t unwinders_in;
 	atomic_uint missed;
+	atomic_bool left_behind;
 	pthread_mutex_t lock, apply;
 	struct list maps, sites, rings_busy;
 	pthread_t events;

@@ -528,6 +528,8 @@ static int apply(struct uspace *uspace, pid_t caller, bool later, struct uspace_
 	pthread_mutex_unlock(&uspace->lock);
 	uspace_plan_free(old);
 	r = visit_all(uspace, plan, caller, later, hold, ret_reach);
+	if (ret_reach->failed)
+		atomic_store(&uspace->left_behind, true);
 	settle_sites(uspace, r == 0 && !ret_reach->failed && !ret_reach->unsure);
 	return r;
 }

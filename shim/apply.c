@@ -28,7 +28,7 @@
 #define JUMP_SIZE     5u
 #define SIBLING_MS    500
 #define STOP_TRIES    4
-#define OUTSIDE_TRIES 5000 /* of some ten microseconds each */
+#define OUTSIDE_TRIES 5000u /* of some ten microseconds each */
 
 /* Files by an unwinder's name are looked at while the process stands: this much of each, and so
  * many. */
@@ -730,18 +730,20 @@ static int leave_programs(struct work *work, struct reason *reason)
 	if (r < 0)
 		return r;
 	base = inject_find(&work->plan->region, &maps);
-	for (int try = 0; try < OUTSIDE_TRIES && inside && base && r == 0; try++) {
+	for (uint32_t try = 0; try < OUTSIDE_TRIES && inside && base && r >= 0; try++) {
 		inside = false;
-		for (uint32_t i = 0; i < tracee->cnt && r == 0; i++) {
+		for (uint32_t i = 0; i < tracee->cnt && r >= 0; i++) {
 			uint64_t ip = tracee_thread_ip(tracee, i);
 
 			if (ip - base >= REGION_SHARED && !stub_leads_in(tracee, &maps, ip))
 				continue;
 			inside = true;
-			r = tracee_nudge(tracee, i);
+			r = tracee_nudge(tracee, i, 10 + try % 8 * 10);
+			i -= r > 0;
 		}
 	}
 	maps_deinit(&maps);
+	r = r > 0 ? 0 : r;
 	if (r == 0 && inside && base)
 		r = reason_set(reason, -EBUSY, "a thread does not leave a program");
 	return r;

@@ -449,17 +449,24 @@ uint64_t tracee_thread_ip(const struct tracee *tracee, uint32_t index)
 	return ip;
 }
 
-int tracee_nudge(struct tracee *tracee, uint32_t index)
+int tracee_nudge(struct tracee *tracee, uint32_t index, uint32_t us)
 {
+	const struct timespec nap = {.tv_nsec = us * 1000l};
 	struct tracee_thread *thread = &tracee->threads[index];
 
 	if (!thread->stopped)
 		return 0;
-	if (ptrace(PTRACE_CONT, thread->tid, NULL, 0) < 0 ||
-	    ptrace(PTRACE_INTERRUPT, thread->tid, NULL, NULL) < 0 ||
-	    tracee_wait_event_stop(thread->tid, INT64_MAX) < 0)
+	if (ptrace(PTRACE_CONT, thread->tid, NULL, 0) == 0) {
+		/* Interrupted at once it would not even have come to run. */
+		nanosleep(&nap, NULL);
+		if (ptrace(PTRACE_INTERRUPT, thread->tid, NULL, NULL) == 0 &&
+		    tracee_wait_event_stop(thread->tid, INT64_MAX) == 0 && get_regs(thread) == 0)
+			return 0;
+	}
+	if (tracee->cnt == 1)
 		return -ESRCH;
-	return get_regs(thread);
+	forget_thread(tracee, index);
+	return 1;
 }
 
 int tracee_set_ip(struct tracee *tracee, uint32_t index, uint64_t ip)

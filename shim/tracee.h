@@ -86,9 +86,12 @@ void tracee_let_go(pid_t tid, int signal);
 /** tracee_release() - registers and signals as they were, threads run on but for borrowed ones */
 void tracee_release(struct tracee *tracee);
 
-/** tracee_nudge() - let thread @index run for some microseconds. Before any call is made. Return: 0,
- *  or -ESRCH it has ended. */
-int tracee_nudge(struct tracee *tracee, uint32_t index);
+/**
+ * tracee_nudge() - let thread @index run for about @us microseconds; before any call is made
+ *
+ * Return: 0, or 1: it has ended, and another has its index; -ESRCH: it was the last one.
+ */
+int tracee_nudge(struct tracee *tracee, uint32_t index, uint32_t us);
 
 /** tracee_set_ip() - where thread @index continues */
 int tracee_set_ip(struct tracee *tracee, uint32_t index, uint64_t ip);

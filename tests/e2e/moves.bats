@@ -84,3 +84,44 @@ EOF
 	cat "$DIR/out" "$DIR/err"
 	grep -qx 'rounds 150, right 150, status 0' "$DIR/out"
 }
+
+@test "a process that kept an idle jump: no breakpoint of the kernel's comes over it" {
+	cat >"$DIR/tree" <<EOF
+$DIR/sample -n 400000000 -t 1 >/dev/null 2>&1 & target=\$!
+bpftrace -e 'uprobe:$DIR/sample:work { @ = count(); }' >$DIR/first 2>&1 & tool=\$!
+for i in \$(seq 100); do
+	grep -q Attaching $DIR/first && break
+	sleep 0.1
+done
+sleep 1
+strace -f -o /dev/null -e trace=none -p \$target 2>/dev/null & tracer=\$!
+sleep 1
+kill -INT \$tool
+wait \$tool
+cat $DIR/first
+timeout -s INT 2 bpftrace -e 'uprobe:$DIR/sample:work { @ = count(); }'
+kill \$tracer
+wait \$tracer
+sleep 0.5
+kill \$target
+wait \$target
+echo "status \$?"
+EOF
+	touch "$DIR/first"
+	chmod 666 "$DIR/first"
+	inside sh "$DIR/tree" >"$DIR/out" 2>"$DIR/err"
+	cat "$DIR/out" "$DIR/err"
+	grep -qE '^@: [1-9]' "$DIR/out"
+	grep -q 'a process that could not be changed still has a jump there' "$DIR/err"
+	grep -qx 'status 143' "$DIR/out"
+}
+
+@test "and in the middle of three million calls" {
+	local i
+	for i in 1 2 3 4 5; do
+		inside "$DIR/moves" 1 1500000 >"$DIR/out" 2>"$DIR/err"
+		cat "$DIR/out" "$DIR/err"
+		grep -qx 'rounds 1, right 1, status 0' "$DIR/out"
+		moved 1
+	done
+}
