@@ -478,7 +478,9 @@ static void release_arrays(struct work *work)
 	struct reason reason;
 	bool all;
 
-	if (!work->base || work->hold || reread_maps(work) < 0)
+	/* Hardly anybody has any. */
+	if (!work->base || work->hold || !inject_has_arrays(&work->tracee, plan, work->base, true) ||
+	    reread_maps(work) < 0)
 		return;
 	all = !plan->test_run && !is_wanted(work, plan->wants, plan->want_cnt) &&
 	      !is_wanted(work, plan->rest, plan->rest_cnt);
