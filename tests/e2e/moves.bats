@@ -54,7 +54,7 @@ EOF
 	cat >"$DIR/tree" <<EOF
 $DIR/sample -n 400000000 -t 4 >$DIR/sample.out 2>&1 & target=\$!
 sleep 0.3
-timeout -s INT 3 bpftrace -e 'interval:ms:100 { @n["i"] = count(); }
+timeout -s INT 6 bpftrace -e 'interval:ms:100 { @n["i"] = count(); }
 	uprobe:$DIR/sample:work { @n["u"] = count(); @h = hist(arg0); } uretprobe:$DIR/sample:work { @r = count(); }'
 kill -0 \$target && kill \$target
 wait \$target
@@ -99,7 +99,7 @@ sleep 1
 kill -INT \$tool
 wait \$tool
 cat $DIR/first
-timeout -s INT 2 bpftrace -e 'uprobe:$DIR/sample:work { @ = count(); }'
+timeout -s INT 5 bpftrace -e 'uprobe:$DIR/sample:work { @ = count(); }'
 kill \$tracer
 wait \$tracer
 sleep 0.5

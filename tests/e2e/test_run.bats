@@ -62,7 +62,7 @@ looping()
 }
 
 @test "whoever runs it for the tool is killed in the middle: the tool goes on with its signals as they were" {
-	looping 300
+	looping 200
 	kill -9 "$helper"
 	wait $daemon
 	cat "$DIR/inside" "$DIR/err"
@@ -77,7 +77,7 @@ looping()
 }
 
 @test "the daemon is killed in the middle of a run: it comes to its end" {
-	looping 300
+	looping 200
 	kill -9 "$(pgrep -P $daemon -f -- '--run')"
 	done_() { grep -q '^signals as before$' "$DIR/inside"; }
 	wait_for 20 done_
