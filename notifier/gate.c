@@ -6,6 +6,7 @@
 #include "notifier/gate.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -173,25 +174,34 @@ static int ask(struct gate *gate, uint32_t log_level, uint32_t log_size)
 }
 
 /*
- * Our text in the place of what the log holds; of one that is too long the end. Return: @error, or
- * -ENOSPC. Source: bpf_vlog_finalize(), kernel/bpf/log.c, Linux 6.12.
+ * @text in the place of what the log holds; of one that is too long the end. @true_size: that of
+ * the text when it was whole, with its end. Return: @error, or -ENOSPC. Source:
+ * bpf_vlog_finalize(), kernel/bpf/log.c, Linux 6.12.
  */
-static int show_log(const struct gate *gate, int error, uint32_t *ret_true_size)
+static int show_text(struct guestlog *log, const char *text, uint32_t true_size, int error,
+		     uint32_t *ret_true_size)
 {
-	const struct worker_answer *answer = gate->answer;
-	struct guestlog *log = gate->log;
 	size_t len, room;
 
-	if (!answer || !answer->log || !log->level)
+	if (!log->level)
 		return error;
-	*ret_true_size = answer->log_true_size;
+	*ret_true_size = true_size;
 	if (!log->buf || !log->size)
 		return error;
 	room = log->size - 1;
-	len = strlen(answer->log);
-	memcpy(log->buf, answer->log + (len > room ? len - room : 0), len > room ? room : len);
+	len = strlen(text);
+	memcpy(log->buf, text + (len > room ? len - room : 0), len > room ? room : len);
 	log->buf[len > room ? room : len] = '\0';
-	return answer->log_true_size > log->size ? -ENOSPC : error;
+	return true_size > log->size ? -ENOSPC : error;
+}
+
+static int show_log(const struct gate *gate, int error, uint32_t *ret_true_size)
+{
+	const struct worker_answer *answer = gate->answer;
+
+	if (!answer || !answer->log)
+		return error;
+	return show_text(gate->log, answer->log, answer->log_true_size, error, ret_true_size);
 }
 
 /* Ours alone decides: of what it refuses the kernel sees nothing. */
@@ -207,13 +217,48 @@ static int ask_alone(struct gate *gate)
 }
 
 /*
+ * What the kernel's verifier cannot be trusted with: it does not see that an atomic operation that
+ * fetches from the stack takes its number from there, leaves out ways that the program does take,
+ * and so lets it read and write out of bounds. Whether such an operation is on the stack is for a
+ * verifier to say, and ours could not. Seen with Linux 6.18 (backtrack_insn(),
+ * kernel/bpf/verifier.c).
+ *
+ * Return: the instruction, or -1.
+ */
+static int64_t find_mistrusted(const struct kprog_request *request)
+{
+	const struct bpf_insn *insn = request->prog.insns;
+
+	for (uint32_t i = 0; i < request->attr.insn_cnt; i++)
+		if (BPF_CLASS(insn[i].code) == BPF_STX && BPF_MODE(insn[i].code) == BPF_ATOMIC &&
+		    (insn[i].imm & BPF_FETCH))
+			return i;
+	return -1;
+}
+
+static int refuse_mistrusted(struct gate *gate, int64_t at, uint32_t *ret_true_size)
+{
+	char text[256];
+	int len = snprintf(text, sizeof(text),
+			   "%lld: an atomic operation that fetches, in a program that bpfshim's "
+			   "verifier did not check: the kernel's is mistaken about such\n",
+			   (long long)at);
+
+	reason_set(&gate->call->reason, -EOPNOTSUPP, "%.*s", len - 1, text);
+	return show_text(gate->log, text, (uint32_t)len + 1, -EOPNOTSUPP, ret_true_size);
+}
+
+/*
  * Both must accept. Who else refuses is asked too, since stock tools know the kernel's words: ours
  * are shown where the kernel would have taken the program.
  */
 static int ask_first(struct gate *gate, uint32_t *ret_true_size)
 {
 	int r = ask(gate, 0, 0);
+	int64_t mistrusted = gate->verdict == GATE_UNDECIDED ? find_mistrusted(gate->request) : -1;
 
+	if (r == 0 && mistrusted >= 0)
+		return refuse_mistrusted(gate, mistrusted, ret_true_size);
 	if (r < 0 || gate->verdict != GATE_REFUSED)
 		return r;
 	r = kprog_try(gate->request, ret_true_size);
