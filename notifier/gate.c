@@ -32,7 +32,7 @@ enum gate_verdict {
 
 /**
  * struct gate - one program at the gate
- * @request, @user, @log: borrowed; @user may be NULL
+ * @request, @info, @user, @log: borrowed; @user may be NULL
  * @error: -errno that goes with a refusal, or why it is undecided
  * @answer: the worker's, @own or that of @user, or NULL
  * @map_fds: our descriptors of the program's maps, borrowed; @map_cnt of them
@@ -40,6 +40,7 @@ enum gate_verdict {
 struct gate {
 	struct call *call;
 	const struct kprog_request *request;
+	const struct verifier_info *info;
 	const struct prog_user *user;
 	struct guestlog *log;
 	enum gate_verdict verdict;
@@ -131,7 +132,8 @@ static int ask_worker(struct gate *gate, struct bpf_insn *insns, uint32_t log_le
 						  .attach_type = attr->expected_attach_type,
 						  .gpl = license_is_gpl(gate->request->license),
 						  .sleepable = attr->prog_flags & BPF_F_SLEEPABLE,
-						  .maps = shapes.maps},
+						  .maps = shapes.maps,
+						  .info = *gate->info},
 					 .log_level = log_level,
 					 .log_size = log_level ? log_size : 0};
 	int r = prog_maps_index(insns, attr->insn_cnt, gate->request->fd_array, find_map, &shapes);
@@ -154,6 +156,11 @@ static int ask(struct gate *gate, uint32_t log_level, uint32_t log_size)
 
 	if (gate->user && gate->user->answered) {
 		judge(gate, &gate->user->answer);
+		return 0;
+	}
+	if (gate->request->attr.core_relo_cnt) {
+		reason_set(&gate->why, 0, "it has CO-RE relocations for the kernel to do");
+		fail(gate, -EOPNOTSUPP);
 		return 0;
 	}
 	if (!gate->call->tenant->worker) {
@@ -292,10 +299,11 @@ static void restrict_program(const struct gate *gate, struct kprog_request *requ
 			gate->verdict != GATE_ACCEPTED || gate->answer->facts.reads_unwritten;
 }
 
-int gate_load(struct call *call, struct kprog_request *request, const struct prog_user *user,
-	      struct guestlog *log, struct kprog_result *ret_result)
+int gate_load(struct call *call, struct kprog_request *request, const struct verifier_info *info,
+	      const struct prog_user *user, struct guestlog *log, struct kprog_result *ret_result)
 {
-	struct gate gate = {.call = call, .request = request, .user = user, .log = log};
+	struct gate gate = {
+		.call = call, .request = request, .info = info, .user = user, .log = log};
 	enum policy_verifier verifier = policy_verifier(call->tenant->policy);
 	uint32_t *true_size = &ret_result->log_true_size;
 	int r = 0;
@@ -318,10 +326,11 @@ int gate_load(struct call *call, struct kprog_request *request, const struct pro
 }
 
 int gate_verify_only(struct call *call, const struct kprog_request *request,
-		     const struct prog_user *user, struct guestlog *log,
-		     struct kprog_result *ret_result)
+		     const struct verifier_info *info, const struct prog_user *user,
+		     struct guestlog *log, struct kprog_result *ret_result)
 {
-	struct gate gate = {.call = call, .request = request, .user = user, .log = log};
+	struct gate gate = {
+		.call = call, .request = request, .info = info, .user = user, .log = log};
 	int r = ask_alone(&gate);
 	bool asked = gate.answer == &gate.own;
 

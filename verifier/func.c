@@ -33,6 +33,8 @@ int func_call(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_next
 
 	if (insn->dst_reg || insn->off)
 		return walk_fail(walk, -EINVAL, "BPF_CALL uses reserved fields\n");
+	if (walk->subprogs[cfg_subprog(walk, start)].global)
+		return global_call(walk, cfg_subprog(walk, start));
 	for (uint32_t i = 0; i < 10; i++) {
 		if (i <= 5)
 			args[i] = caller->regs[i];
@@ -164,6 +166,13 @@ static int check_return(struct walk *walk)
 
 	if (read_reg(walk, 0) < 0)
 		return -EACCES;
+	if (walk->state.top.start) /* a function that is verified by itself */
+		return r0->type == REG_SCALAR
+			       ? 1
+			       : walk_fail(walk, -EINVAL,
+					   "At subprogram exit the register R0 is not a scalar "
+					   "value (%s)\n",
+					   reg_type_name(r0->type));
 	if (!has_return_max(walk->prog, &max))
 		return 1;
 	if (r0->type != REG_SCALAR)
