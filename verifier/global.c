@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "verifier/context.h"
 #include "verifier/dynptr.h"
 #include "verifier/helpers.h"
 #include "verifier/internal.h"
@@ -316,6 +317,8 @@ static int check_memory(struct walk *walk, uint32_t regno, uint32_t arg, uint32_
 	if (reg_is_const(reg) && !reg->r64.umin) {
 		need_value(walk, reg);
 		r = 0;
+	} else if (reg->type == REG_CTX && context_is_memory(walk->prog->type)) {
+		r = memory_context(walk, regno, size);
 	} else {
 		/* Each of them stands behind the one that cannot be null. */
 		reg->type = (uint8_t)(reg->type - or_null);
@@ -337,16 +340,16 @@ static int check_arg(struct walk *walk, const struct subprog *subprog, uint32_t 
 	const struct reg *reg = walk_reg(walk, regno);
 	uint32_t id;
 
+	if (subprog->args[arg] != FUNC_NUMBER && reg->type == REG_CTX && reg->off)
+		return walk_fail(walk, -EACCES,
+				 "dereference of modified ctx ptr R%u off=%d disallowed\n", regno,
+				 reg->off);
 	switch (subprog->args[arg]) {
 	case FUNC_NUMBER:
 		if (reg->type != REG_SCALAR)
 			return walk_fail(walk, -EINVAL, "R%u is not a scalar\n", regno);
 		return 0;
 	case FUNC_CTX:
-		if (reg->type == REG_CTX && reg->off)
-			return walk_fail(walk, -EACCES,
-					 "dereference of modified ctx ptr R%u off=%d disallowed\n",
-					 regno, reg->off);
 		if (reg->type != REG_CTX)
 			return walk_fail(walk, -EINVAL, "arg#%u expects pointer to ctx\n", arg);
 		return 0;

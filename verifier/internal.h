@@ -218,6 +218,8 @@ int memory_store(struct walk *walk, const struct bpf_insn *insn);
 int memory_atomic(struct walk *walk, const struct bpf_insn *insn);
 /** memory_range() - a helper reads or writes up to @max bytes at what @reg points to */
 int memory_range(struct walk *walk, uint32_t regno, uint64_t min, uint64_t max, bool write);
+/** memory_context() - a function reads and writes so many bytes of the context, which is memory */
+int memory_context(struct walk *walk, uint32_t regno, uint32_t size);
 /** read_reg() - that a register holds something */
 int read_reg(struct walk *walk, uint32_t regno);
 const char *reg_type_name(uint8_t type);

@@ -345,7 +345,7 @@ static int check_sleepable(struct walk *walk)
 {
 	const struct verifier_prog *prog = walk->prog;
 
-	if (prog->type != BPF_PROG_TYPE_KPROBE)
+	if (prog->type != BPF_PROG_TYPE_KPROBE && prog->type != BPF_PROG_TYPE_SYSCALL)
 		return walk_fail(walk, -EINVAL,
 				 "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops "
 				 "programs can be sleepable\n");
@@ -370,6 +370,8 @@ static int check_kind(struct walk *walk)
 				 "not supported by this verifier: program type %u\n", prog->type);
 	if (prog->map_cnt > VERIFIER_MAPS_MAX)
 		return -E2BIG;
+	if (prog->type == BPF_PROG_TYPE_SYSCALL && !prog->sleepable)
+		return walk_fail(walk, -EINVAL, "Syscall programs can only be sleepable\n");
 	return prog->sleepable ? check_sleepable(walk) : 0;
 }
 

@@ -221,6 +221,7 @@ static const struct verifier_map maps[MAPS] = {
 		INSN_CALL(BPF_FUNC_map_lookup_elem)
 /* 4 instructions */
 #define CALL_WITH(first) first, INSN_CALL_REL(2), INSN_MOV64_IMM(0, 0), INSN_EXIT()
+#define SYSCALL BPF_PROG_TYPE_SYSCALL
 #define XDP		 BPF_PROG_TYPE_XDP
 #define FILTER		 BPF_PROG_TYPE_SOCKET_FILTER
 
@@ -421,6 +422,12 @@ static const struct info_case cases[] = {
 	{"context of other programs is memory", PROG(INSN_CALL_REL(2), RET0, RET0), .type = XDP,
 	 FUNCS({3, F_REGS}), .error = -EINVAL},
 
+	{"context that is memory", PROG(INSN_CALL_REL(2), RET0, RET0), .type = SYSCALL,
+	 FUNCS({3, F_OTHER})},
+	{"a part of context that is memory",
+	 PROG(INSN_ALU64_IMM(BPF_ADD, 1, 8), INSN_CALL_REL(2), RET0, RET0), .type = SYSCALL,
+	 FUNCS({4, F_BOX}), .error = -EACCES},
+
 	/* Who calls whom. */
 	{"never called", /* r0 is 1 */
 	 PROG(INSN_MOV64_IMM(0, 1), INSN_JMP_IMM(BPF_JEQ, 0, 1, 2), INSN_MOV64_IMM(1, 1),
@@ -531,8 +538,10 @@ static void ask_about(const struct info_case *test, struct question *q)
 					 .cnt = cnt,
 					 .type = test->type ? test->type : BPF_PROG_TYPE_KPROBE,
 					 .gpl = true,
+					 .sleepable = test->type == SYSCALL,
 					 .maps = maps,
-					 .map_cnt = MAPS,
+					 .map_cnt =
+						 test->type == SYSCALL ? 0 : MAPS, /* prog arrays */
 					 .info = {.btf = &build.out, .btf_len = btf_len}};
 	q->prog.info.funcs = (struct verifier_records){
 		q->funcs, func_cnt,
@@ -550,6 +559,7 @@ static int ask_kernel(const struct verifier_prog *prog)
 			       .insns = (uintptr_t)insns,
 			       .insn_cnt = prog->cnt,
 			       .license = (uintptr_t) "GPL",
+			       .prog_flags = prog->sleepable ? BPF_F_SLEEPABLE : 0,
 			       .log_level = 2,
 			       .log_buf = (uintptr_t)kernel_log,
 			       .log_size = sizeof(kernel_log),
