@@ -261,6 +261,9 @@ int func_callback(struct walk *walk, const struct reg *func, uint32_t helper,
 /** func_tail_call() - a function goes on as another program: what that returns is its caller's.
  * Pushes that way */
 int func_tail_call(struct walk *walk);
+/** func_packet_end() - a load from behind the packet's end ends the function, which returns 0. Pushes
+ * that way */
+int func_packet_end(struct walk *walk);
 /** func_exit() - Return: 1 at the end of the path */
 int func_exit(struct walk *walk, uint32_t *ret_next);
 

@@ -221,7 +221,7 @@ static const struct verifier_map maps[MAPS] = {
 		INSN_CALL(BPF_FUNC_map_lookup_elem)
 /* 4 instructions */
 #define CALL_WITH(first) first, INSN_CALL_REL(2), INSN_MOV64_IMM(0, 0), INSN_EXIT()
-#define SYSCALL BPF_PROG_TYPE_SYSCALL
+#define SYSCALL		 BPF_PROG_TYPE_SYSCALL
 #define XDP		 BPF_PROG_TYPE_XDP
 #define FILTER		 BPF_PROG_TYPE_SOCKET_FILTER
 
@@ -276,6 +276,17 @@ static const struct info_case cases[] = {
 	      INSN_RAW(BPF_LD | BPF_ABS | BPF_B, 0, 0, 0, 0), INSN_EXIT()),
 	 .type = FILTER, FUNCS({2, F_STATIC_NOTHING}), .error = -EINVAL,
 	 .log = "LD_ABS is only allowed in functions that return 'int'."},
+
+	{"a packet's byte in a function that returns a number",
+	 PROG(INSN_CALL_REL(1), INSN_EXIT(), INSN_MOV64_REG(6, 1),
+	      INSN_RAW(BPF_LD | BPF_ABS | BPF_B, 0, 0, 0, 0), INSN_EXIT()),
+	 .type = FILTER, FUNCS({2, F_STATIC})},
+	{"which is 0 when there is none",
+	 PROG(INSN_CALL_REL(7), LD_DATA(2), INSN_MOV64_IMM(3, 7), INSN_ALU64_REG(BPF_SUB, 3, 0),
+	      INSN_ALU64_REG(BPF_ADD, 2, 3), INSN_LDX(BPF_DW, 0, 2, 54), INSN_EXIT(),
+	      INSN_MOV64_REG(6, 1), INSN_RAW(BPF_LD | BPF_ABS | BPF_B, 0, 0, 0, 0),
+	      INSN_MOV64_IMM(0, 7), INSN_EXIT()),
+	 .type = FILTER, FUNCS({8, F_STATIC}), .error = -EACCES},
 
 	/* Records of lines. */
 	{"lines", PROG(LD_DATA(1), RET0), .lines = {1, 3, 4}},
