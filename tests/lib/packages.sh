@@ -2,7 +2,7 @@
 # Debian packages that building, testing and demonstrating need. Sourced by tests/run and tests/demo.
 
 BUILD_PACKAGES="gcc g++ libc6-dev cmake ninja-build pkg-config git libseccomp-dev libjson-c-dev libelf-dev
-	libcmocka-dev libbpf-dev scdoc clang llvm systemtap-sdt-dev llvm-19-dev libzydis-dev golang-go"
+	libcmocka-dev libbpf-dev scdoc clang llvm systemtap-sdt-dev llvm-19-dev libzydis-dev golang-go musl-tools"
 TOOL_PACKAGES="bats bpftrace bpfcc-tools libbpf-tools bpftool linux-headers-amd64 strace python3
 	procps util-linux"
 
