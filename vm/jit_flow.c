@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "vm/jit_unit.h"
+#include "vm/runtime/turns.h"
 
 #define LD_IMM64  (BPF_LD | BPF_IMM | BPF_DW)
 #define TURNS_MAX (8u << 20) /* BPF_MAX_LOOPS, include/linux/bpf.h, Linux 6.18 */
@@ -290,6 +291,35 @@ static LLVMValueRef condition(struct jit_unit *unit, const struct bpf_insn *insn
 	return LLVMBuildICmp(b, predicate, dst, src, "");
 }
 
+/* Whether the run has taken too long (vm/runtime/turns.h): asked once in RT_TURNS_CHECK turns. */
+static LLVMValueRef time_is_spent(struct jit_unit *unit)
+{
+	LLVMTypeRef type = LLVMFunctionType(unit->i64, &unit->pointer, 1, false);
+	LLVMBasicBlockRef from = LLVMGetInsertBlock(unit->builder), check, next;
+	LLVMValueRef at = jit_const(unit, offsetof(struct rt_run, turns)), turns, now, values[2];
+	LLVMBuilderRef b = unit->builder;
+
+	check = LLVMAppendBasicBlockInContext(unit->context, unit->function, "");
+	next = LLVMAppendBasicBlockInContext(unit->context, unit->function, "");
+	at = LLVMBuildGEP2(b, unit->i8, unit->run, &at, 1, "");
+	turns = LLVMBuildAdd(b, LLVMBuildLoad2(b, unit->i32, at, ""),
+			     LLVMConstInt(unit->i32, 1, false), "");
+	LLVMBuildStore(b, turns, at);
+	now = LLVMBuildAnd(b, turns, LLVMConstInt(unit->i32, RT_TURNS_CHECK - 1, false), "");
+	LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntEQ, now, LLVMConstInt(unit->i32, 0, false), ""),
+			check, next);
+	LLVMPositionBuilderAtEnd(b, check);
+	values[0] = LLVMBuildCall2(b, type, jit_declare(unit, "rt_turns_check", type), &unit->run,
+				   1, "");
+	values[0] = LLVMBuildICmp(b, LLVMIntEQ, values[0], jit_const(unit, 0), "");
+	LLVMBuildBr(b, next);
+	LLVMPositionBuilderAtEnd(b, next);
+	values[1] = LLVMConstInt(LLVMInt1TypeInContext(unit->context), 0, false);
+	turns = LLVMBuildPhi(b, LLVMInt1TypeInContext(unit->context), "");
+	LLVMAddIncoming(turns, values, (LLVMBasicBlockRef[]){check, from}, 2);
+	return turns;
+}
+
 /* may_goto: whether this run of the function has passed it as often as it may. */
 static LLVMValueRef turns_are_spent(struct jit_unit *unit)
 {
@@ -299,7 +329,9 @@ static LLVMValueRef turns_are_spent(struct jit_unit *unit)
 	spent = LLVMBuildICmp(b, LLVMIntEQ, left, jit_const(unit, 0), "");
 	left = LLVMBuildSub(b, left, jit_const(unit, 1), "");
 	LLVMBuildStore(b, LLVMBuildSelect(b, spent, jit_const(unit, 0), left, ""), unit->turns);
-	return spent;
+	if (!unit->resolve("rt_turns_check", unit->data))
+		return spent;
+	return LLVMBuildOr(b, spent, time_is_spent(unit), "");
 }
 
 /* The block of the instruction behind a conditional jump; made when nobody else jumps there. */

@@ -195,6 +195,7 @@ static inline uint64_t jit_side_run_at(struct region_side *r, uint64_t offset, c
 	void *at = r->base + offset;
 
 	memcpy(&prog, &at, sizeof(at));
+	r->runtime.run.turns = 0;
 	return prog(ctx, &r->runtime.run);
 }
 

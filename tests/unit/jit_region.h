@@ -209,5 +209,6 @@ static inline uint64_t jit_region_call(struct jit_region *region, void *ctx)
 	void *at = region->base + JIT_REGION_CODE;
 
 	memcpy(&prog, &at, sizeof(at));
+	region->run.turns = 0;
 	return prog(ctx, &region->run);
 }

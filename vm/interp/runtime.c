@@ -400,6 +400,7 @@ static int constant(void *data, const struct bpf_insn *insn, uint64_t *ret_value
 
 void interp_runtime_begin(struct interp_runtime *runtime, struct interp *interp)
 {
+	runtime->run.turns = 0;
 	interp->helpers = helpers;
 	interp->constant = constant;
 	interp->allows = allows;

@@ -7,6 +7,7 @@
 
 #include "vm/runtime/helpers.h"
 #include "vm/runtime/map.h"
+#include "vm/runtime/turns.h"
 
 #define LOOPS_MAX (8u << 20) /* BPF_MAX_LOOPS, include/linux/bpf.h, Linux 6.18 */
 
@@ -24,7 +25,7 @@ uint64_t rt_loop(RT_HELPER_ARGS)
 	if (cnt > LOOPS_MAX)
 		return (uint64_t)-E2BIG;
 	for (uint32_t i = 0; i < cnt; i++)
-		if (callback(i, r3, 0, 0, 0, run))
+		if (callback(i, r3, 0, 0, 0, run) || !rt_turn(run))
 			return i + 1;
 	return cnt;
 }
@@ -44,7 +45,8 @@ static bool call_for(void *key, unsigned char *value, void *data)
 	if (map_is_percpu(map))
 		value += (uint64_t)each->run->slot * map->value_stride;
 	return callback(each->map, (uint64_t)key, (uint64_t)value, each->context, 0, each->run) ==
-	       0;
+		       0 &&
+	       rt_turn(each->run);
 }
 
 /* r1: map; r2: the function, given map, key, value and r3; r4: flags */

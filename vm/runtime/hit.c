@@ -60,7 +60,7 @@ rt_inline void run_attach(unsigned char *base, struct pt_regs *regs, struct rt_r
 
 	run->cookie = attach->cookie;
 	run->counter = attach->counter;
-	run->tail_calls = run->test_run = 0;
+	run->tail_calls = run->test_run = run->turns = 0;
 	region_counter(base, run->slot, attach->counter)->hits++;
 	prog(regs, run);
 }

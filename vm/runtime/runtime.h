@@ -22,15 +22,17 @@
  * @tail_calls: made since its program was entered; compiled code counts them
  * @test_run: it was asked for (struct region_test_run): the context is no struct pt_regs, one lies
  *	in front of it
+ * @turns: of its loops, see turns.h; @until: when it has taken too long, once @turns are many
  */
 struct rt_run {
 	unsigned char *base;
 	uint32_t slot, counter;
-	uint32_t tail_calls, test_run;
+	uint32_t tail_calls, test_run, turns;
 	uint64_t cookie;
 	uint64_t stack; /* target's stack pointer at the site: memory from here to the end of its
 			   page is mapped; 0: there is no target, and nothing to read */
 	uint64_t stub;	/* address of the struct region_stub that led here, 0: none */
+	uint64_t until;
 	uint64_t signals; /* to be sent when it is over: bit N is signal N, to the thread in the
 			     upper half */
 };
@@ -62,8 +64,8 @@ int rt_map_delete(unsigned char *base, const struct region_map *map, const void 
 int rt_map_next_key(unsigned char *base, const struct region_map *map, const void *key,
 		    void *ret_key);
 
-/* Maps without keys. @flags: 0, or BPF_EXIST: the oldest value makes room in a full one. A peek into
- * a bloom filter reads @ret_value and says whether it has been pushed. */
+/* Maps without keys. @flags: 0, or BPF_EXIST: the oldest value makes room in a full one. A peek
+ * into a bloom filter reads @ret_value and says whether it has been pushed. */
 int rt_map_push(unsigned char *base, const struct region_map *map, const void *value,
 		uint64_t flags, uint32_t slot);
 int rt_map_pop(unsigned char *base, const struct region_map *map, void *ret_value, uint32_t slot);
