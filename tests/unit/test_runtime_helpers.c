@@ -101,6 +101,11 @@ static void test_read_stack(void **state)
 	memset(pages + FAKE_PAGE - 32, 'x', 32);
 	assert_int_equal(read_str(dst, 64, pages + FAKE_PAGE - 32), -EFAULT);
 	assert_int_equal(read_str(dst, 32, pages + FAKE_PAGE - 32), 32);
+	/* A stack that is empty ends where its pointer stands. */
+	run.stack = (uint64_t)pages + FAKE_PAGE;
+	assert_int_equal(read_user(dst, 8, pages + FAKE_PAGE), -EFAULT);
+	assert_int_equal(read_str(dst, 8, pages + FAKE_PAGE), -EFAULT);
+	assert_int_equal(read_user(dst, 8, pages + FAKE_PAGE - 8), 0);
 }
 
 static void without_vm_readv(void)

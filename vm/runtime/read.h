@@ -10,10 +10,11 @@
 uint64_t rt_steady_from(unsigned char *base, uint64_t address);
 
 /** rt_mapped_from() - how many bytes from @address on are mapped for certain: on the stack, from
- * its pointer to the end of the page; and where the process keeps its memory */
+ * its pointer to the end of the page it points into, which is none where a page begins: that may be
+ * the stack's end; and where the process keeps its memory */
 rt_inline uint64_t rt_mapped_from(const struct rt_run *run, uint64_t address)
 {
-	uint64_t end = (run->stack | (RT_PAGE - 1)) + 1;
+	uint64_t end = (run->stack + RT_PAGE - 1) & ~(RT_PAGE - 1);
 
 	if (!run->stack)
 		return 0;

@@ -29,8 +29,9 @@ struct rt_run {
 	uint32_t slot, counter;
 	uint32_t tail_calls, test_run, turns;
 	uint64_t cookie;
-	uint64_t stack; /* target's stack pointer at the site: memory from here to the end of its
-			   page is mapped; 0: there is no target, and nothing to read */
+	uint64_t stack; /* target's stack pointer at the site: memory from here to the next
+			   beginning of a page is mapped; 0: there is no target, and nothing to
+			   read */
 	uint64_t stub;	/* address of the struct region_stub that led here, 0: none */
 	uint64_t until;
 	uint64_t signals; /* to be sent when it is over: bit N is signal N, to the thread in the
