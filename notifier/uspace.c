@@ -163,6 +163,7 @@ int uspace_new(struct tenant *tenant, struct uspace **ret_uspace, struct reason 
 		.shared_fd = -1,
 	};
 	uspace_space_init(&uspace->code, REGION_CODE, REGION_CODE_SIZE, 64);
+	uspace->code.is_code = true;
 	uspace_space_init(&uspace->map_memory, REGION_MAPS, REGION_MAPS_SIZE, 4096);
 	uspace_space_init(&uspace->arrays, REGION_ARRAYS, REGION_ARRAYS_SIZE, 4096);
 	cache_init(&uspace->cache);

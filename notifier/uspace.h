@@ -49,6 +49,7 @@ struct tiers;
 struct uspace_output;
 struct uspace_plan;
 struct uspace_entry;
+struct shim_extent;
 
 /* Command number by which a stopped target asks for the region's files; no kernel has it. */
 #define USPACE_FD_CMD 0x62700001
@@ -57,11 +58,15 @@ struct uspace_entry;
  * struct uspace_space - addresses of one kind (uspace_alloc.c)
  * @next: what was never used begins here
  * @unit: sizes are multiples of it
- * @free: extents given back
+ * @free: extents given back, @free_size bytes; @resting: those of code which may be in use
+ * @is_code: processes execute or believe what stands there
+ * @again: not before this is it tried to make room (CLOCK_MONOTONIC, ms)
  */
 struct uspace_space {
-	uint64_t next, end, unit;
-	struct list free;
+	uint64_t start, next, end, unit, free_size;
+	struct list free, resting;
+	bool is_code;
+	int64_t again;
 };
 
 /**
@@ -262,6 +267,22 @@ void uspace_space_give(struct uspace *uspace, struct uspace_space *space, uint64
 /** uspace_space_give_unused() - nobody ever was sent there: it can be used again at once */
 void uspace_space_give_unused(struct uspace *uspace, struct uspace_space *space, uint64_t at,
 			      uint64_t size);
+
+/**
+ * uspace_space_resting() - what uspace_space_wake() would make free, when there is little room
+ * @ret_since: for it
+ * @ret_extents: ascending; owned by the caller
+ *
+ * Return: how many, also 0 when there is room, or when that was asked a moment ago; -ENOMEM
+ */
+int uspace_space_resting(struct uspace *uspace, struct uspace_space *space, int64_t *ret_since,
+			 struct shim_extent **ret_extents);
+/** uspace_space_wake() - nobody is in what was given back before @since */
+void uspace_space_wake(struct uspace *uspace, struct uspace_space *space, int64_t since);
+
+/** uspace_reclaim() - when there is little room for code: see, in another thread, whether what was given
+ *  back can be used again, for which all targets are stopped one by one (uspace_reclaim.c) */
+void uspace_reclaim(struct uspace *uspace);
 
 /* uspace_map.c */
 

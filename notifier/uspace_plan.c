@@ -556,18 +556,23 @@ static enum shim_state worst(const enum shim_state *states, uint32_t cnt)
 	return SHIM_ABSENT;
 }
 
+struct shim_region uspace_plan_region(const struct uspace_plan *plan)
+{
+	return (struct shim_region){.segments = plan->segments,
+				    .segment_cnt = plan->segment_cnt,
+				    .mapped = plan->mapped,
+				    .enter = plan->enter,
+				    .enter_small = plan->enter_small,
+				    .void_ino = plan->void_ino};
+}
+
 int uspace_plan_run(const struct uspace_plan *plan, uint32_t cnt, pid_t pid, pid_t stopped,
 		    int armed_fd, enum shim_state *ret_state, struct reason *reason)
 {
 	cleanup_free struct shim_want *wants = calloc(plan->site_cnt + 1, sizeof(*wants));
 	cleanup_free enum shim_state *states = calloc(cnt + 1, sizeof(*states));
 	struct shim_plan shim = {
-		.region = {.segments = plan->segments,
-			   .segment_cnt = plan->segment_cnt,
-			   .mapped = plan->mapped,
-			   .enter = plan->enter,
-			   .enter_small = plan->enter_small,
-			   .void_ino = plan->void_ino},
+		.region = uspace_plan_region(plan),
 		.wants = wants,
 		.want_cnt = cnt,
 		.rest = wants + cnt,

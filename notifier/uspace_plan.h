@@ -55,6 +55,9 @@ struct uspace_plan {
 	struct shim_held **ret_held;
 };
 
+/** uspace_plan_region() - the region as targets are to have it; as long as @plan */
+struct shim_region uspace_plan_region(const struct uspace_plan *plan);
+
 /** plan_site_free() - a site's records and the older ones, which nobody is sent to any more.
  * @uspace NULL: some process may be, so their room is not used again. Accepts NULL. */
 void plan_site_free(struct uspace *uspace, struct plan_site *site);

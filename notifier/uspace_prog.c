@@ -64,7 +64,7 @@ static int put_first(struct uspace_prog *prog, const struct worker_answer *answe
 		return reason_set(reason, -ENOSPC, "the tenant's code part is full");
 	r = put(prog, answer, at, reason);
 	if (r < 0) {
-		uspace_space_give(prog->uspace, space, at, answer->code_len);
+		uspace_space_give_unused(prog->uspace, space, at, answer->code_len);
 		return r;
 	}
 	prog->code = at;
@@ -196,6 +196,7 @@ int uspace_prog_new(struct uspace *uspace, const struct verifier_prog *prog,
 	made = calloc(1, sizeof(*made));
 	if (!made)
 		return -ENOMEM;
+	uspace_reclaim(uspace);
 	made->refs = 1;
 	made->uspace = uspace;
 	take_maps(made, maps, prog->map_cnt);
@@ -251,14 +252,14 @@ int uspace_prog_replace(struct uspace_prog *prog, const struct worker_answer *an
 	uspace_table_recode(uspace, prog);
 	__atomic_store_n(&prog->full, true, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&uspace->apply);
-	uspace_space_give(uspace, &uspace->code, at + size, prog->room_size - size);
+	uspace_space_give_unused(uspace, &uspace->code, at + size, prog->room_size - size);
 	prog->room = prog->room_size = 0;
 	return 0;
 }
 
 void uspace_prog_refuse(struct uspace_prog *prog, const struct reason *why)
 {
-	uspace_space_give(prog->uspace, &prog->uspace->code, prog->code, prog->size);
+	uspace_space_give_unused(prog->uspace, &prog->uspace->code, prog->code, prog->size);
 	prog->code = 0;
 	prog->why_not = *why;
 }
@@ -281,7 +282,7 @@ struct uspace_prog *uspace_prog_unref(struct uspace_prog *prog)
 		uspace_map_unref(prog->maps[i]);
 	uspace_space_give(prog->uspace, &prog->uspace->code, prog->code, prog->size);
 	uspace_space_give(prog->uspace, &prog->uspace->code, prog->first, prog->first_size);
-	uspace_space_give(prog->uspace, &prog->uspace->code, prog->room, prog->room_size);
+	uspace_space_give_unused(prog->uspace, &prog->uspace->code, prog->room, prog->room_size);
 	cache_entry_unref(prog->entry);
 	free(prog);
 	return NULL;

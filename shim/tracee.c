@@ -428,25 +428,38 @@ void tracee_release(struct tracee *tracee)
 	*tracee = (struct tracee){.mem_fd = -1};
 }
 
-uint64_t tracee_thread_ip(const struct tracee *tracee, uint32_t index)
+bool tracee_thread_place(const struct tracee *tracee, uint32_t index, uint64_t *ret_ip,
+			 uint64_t *ret_sp)
 {
 	const struct tracee_thread *thread = &tracee->threads[index];
 	int64_t deadline = tracee_now_ms() + TRACEE_SLEEPER_MS;
-	uint64_t ip = 0;
 
+	*ret_ip = thread->regs.rip;
+	*ret_sp = thread->regs.rsp;
 	if (thread->stopped)
-		return thread->regs.rip;
+		return true;
 	do {
 		cleanup_free char *text = NULL;
-		const char *last;
+		char *last;
 
 		if (tracee_read_syscall(thread, &text) < 0)
-			return 0;
+			return false;
 		/* "running": it has just woken up, and is on its way to the stop. */
 		last = strrchr(text, ' ');
-		ip = last ? strtoull(last, NULL, 16) : 0;
-	} while (!ip && tracee_now_ms() < deadline);
-	return ip;
+		*ret_ip = last ? strtoull(last, NULL, 16) : 0;
+		if (last)
+			*last = '\0';
+		last = last ? strrchr(text, ' ') : NULL;
+		*ret_sp = last ? strtoull(last, NULL, 16) : 0;
+	} while ((!*ret_ip || !*ret_sp) && tracee_now_ms() < deadline);
+	return *ret_ip && *ret_sp;
+}
+
+uint64_t tracee_thread_ip(const struct tracee *tracee, uint32_t index)
+{
+	uint64_t ip, sp;
+
+	return tracee_thread_place(tracee, index, &ip, &sp) ? ip : 0;
 }
 
 int tracee_nudge(struct tracee *tracee, uint32_t index, uint32_t us)

@@ -74,6 +74,10 @@ int tracee_stop(pid_t pid, const struct tracee_how *how, struct tracee *ret_trac
 int tracee_borrow(pid_t pid, pid_t tid, int cgroup_fd, struct tracee *ret_tracee, pid_t *ret_busy,
 		  struct reason *reason);
 
+/** tracee_thread_place() - where thread @index goes on in its own code, and on which stack. Return:
+ *  whether that is known */
+bool tracee_thread_place(const struct tracee *tracee, uint32_t index, uint64_t *ret_ip,
+			 uint64_t *ret_sp);
 /** tracee_thread_ip() - where thread @index goes on in its own code; 0 unknown */
 uint64_t tracee_thread_ip(const struct tracee *tracee, uint32_t index);
 
