@@ -447,8 +447,8 @@ static int read_locked(unsigned char *base, const struct table *table, const voi
 	return place.elem ? 0 : -ENOENT;
 }
 
-/* Whether @copy was made of a whole value: nobody was changing it, and it still is the same. Per-CPU
- * values are changed in place in the kernel, too. */
+/* Whether @copy was made of a whole value: nobody was changing it, and it still is the same.
+ * Per-CPU values are changed in place in the kernel, too. */
 static bool is_whole(const struct table *table, struct hash_elem *elem, const uint64_t *bucket,
 		     const void *copy)
 {

@@ -232,8 +232,8 @@ static void mark_stalled(unsigned char *base)
 	}
 }
 
-/* The same in a handler: the next signal may be pending already, so that what was interrupted goes on
- * only between two short ones. */
+/* The same in a handler: the next signal may be pending already, so that what was interrupted goes
+ * on only between two short ones. */
 static bool wait_nested(struct wait *wait)
 {
 	uint64_t time = rt_monotonic();
