@@ -386,11 +386,48 @@ static void test_lock_of_own_thread(void **state)
 	fake_free(shared.base);
 }
 
+/* One puts values of equal words, the others read them as tools do. */
+static int replace_or_read(struct shared *shared, uint32_t slot)
+{
+	uint64_t words[16], key = 1;
+	int torn = 0;
+
+	for (uint64_t i = 1; slot == 0 && i <= 300000; i++) {
+		for (int word = 0; word < 16; word++)
+			words[word] = i;
+		if (rt_map_update(shared->base, &shared->map, &key, words, BPF_ANY, 0) < 0)
+			torn = 1;
+	}
+	atomic_store(&shared->stop, shared->stop || slot == 0);
+	while (slot && !atomic_load(&shared->stop)) {
+		if (rt_map_read(shared->base, &shared->map, &key, words) < 0)
+			torn = 1;
+		for (int word = 1; word < 16; word++)
+			torn |= words[word] != words[0];
+	}
+	return torn;
+}
+
+static void test_values_are_read_whole(void **state)
+{
+	uint64_t words[16] = {0}, key = 1;
+	struct shared shared;
+
+	shared_init(&shared, BPF_MAP_TYPE_HASH, 4);
+	shared.map.value_size = sizeof(words);
+	assert_int_equal(rt_map_layout(&shared.map, THREADS), 0);
+	assert_int_equal(
+		rt_map_update(shared.base, &shared.map, &key, words, BPF_ANY, RT_ALL_SLOTS), 0);
+	run_threads(&shared, replace_or_read);
+	fake_free(shared.base);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_key_once),
 		cmocka_unit_test(test_lookups_among_changes),
+		cmocka_unit_test(test_values_are_read_whole),
 		cmocka_unit_test(test_percpu_counts),
 		cmocka_unit_test(test_percpu_counts_unknown_threads),
 		cmocka_unit_test(test_killed_in_the_middle),

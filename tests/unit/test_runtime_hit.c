@@ -431,6 +431,61 @@ static void test_signal_in_program_one_slot(void **state)
 	fake_free(base);
 }
 
+/* Nor for a slot that somebody else holds: who does may be waiting likewise. */
+static void test_signal_in_program_other_slot_held(void **state)
+{
+	unsigned char *base = fake_region(2);
+	struct region_attach outer = {fake_code(base, prog_raise), 0, 0, 0};
+	struct region_attach inner = {fake_code(base, prog_note), 0, 1, 0};
+	work_fn probed = fake_stub(base, 0, fake_site(base, 0, outer), work);
+	struct sigaction action = {.sa_handler = call_nested};
+	pid_t child = child_holds(base);
+	double start;
+
+	nested_call = fake_stub(base, 1, fake_site(base, 1, inner), work);
+	sigaction(SIGUSR1, &action, NULL);
+	start = seconds();
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(probed(1, 2), 12);
+	assert_true(seconds() - start < 0.4);
+	assert_int_equal(fake_count(base, 0).hits, 100);
+	assert_int_equal(fake_count(base, 1).missed, 100);
+	((uint32_t *)(base + REGION_MAPS))[1] = 1;
+	assert_int_equal(child_status(child), 0);
+	fake_free(base);
+}
+
+/* As if the signal came between two stores of taking or giving back the slot. */
+static uint64_t prog_raise_in_between(void *ctx, struct rt_run *run)
+{
+	struct region_slot *slot = &fake_shared(run->base)->slots[run->slot];
+	uint64_t sp = slot->sp;
+
+	slot->sp = 0;
+	raise(SIGUSR1);
+	slot->sp = sp;
+	return 0;
+}
+
+static void test_signal_at_the_edge_of_a_program(void **state)
+{
+	unsigned char *base = fake_region(1);
+	struct region_attach outer = {fake_code(base, prog_raise_in_between), 0, 0, 0};
+	struct region_attach inner = {fake_code(base, prog_note), 0, 1, 0};
+	work_fn probed = fake_stub(base, 0, fake_site(base, 0, outer), work);
+	struct sigaction action = {.sa_handler = call_nested};
+	double start = seconds();
+
+	nested_call = fake_stub(base, 1, fake_site(base, 1, inner), work);
+	sigaction(SIGUSR1, &action, NULL);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(probed(1, 2), 12);
+	assert_true(seconds() - start < 0.4);
+	assert_int_equal(fake_count(base, 0).hits, 100);
+	assert_int_equal(fake_count(base, 1).missed, 100);
+	fake_free(base);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -448,6 +503,8 @@ int main(void)
 		cmocka_unit_test(test_jump_out_of_program),
 		cmocka_unit_test(test_signal_in_program),
 		cmocka_unit_test(test_signal_in_program_one_slot),
+		cmocka_unit_test(test_signal_in_program_other_slot_held),
+		cmocka_unit_test(test_signal_at_the_edge_of_a_program),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -430,22 +430,59 @@ int hash_next_key(unsigned char *base, const struct region_map *map, const void 
 	return -ENOENT;
 }
 
+/* With the lock: whoever replaces the value holds it. -EBUSY: as it was read without. */
+static int read_locked(unsigned char *base, const struct table *table, const void *key,
+		       uint32_t hash, void *ret_value)
+{
+	uint64_t *bucket = &table->buckets[hash & table->mask];
+	struct place place;
+	uint64_t word;
+
+	if (!lock_take(base, bucket, lock_holder(base, RT_ALL_SLOTS), &word))
+		return -EBUSY;
+	place = chain_find(table, key, hash, (uint32_t)word);
+	if (place.elem)
+		map_get(table->map, elem_value(table, place.elem), ret_value);
+	lock_give(bucket, word, (uint32_t)word);
+	return place.elem ? 0 : -ENOENT;
+}
+
+/* Whether @copy was made of a whole value: nobody was changing it, and it still is the same.
+ * Per-CPU values are changed in place in the kernel, too. */
+static bool is_whole(const struct table *table, struct hash_elem *elem, const uint64_t *bucket,
+		     const void *copy)
+{
+	if (map_is_percpu(table->map))
+		return true;
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	if (__atomic_load_n(bucket, __ATOMIC_ACQUIRE) >> 32)
+		return false;
+	return rt_equal(elem_value(table, elem), copy, table->map->value_size);
+}
+
 int hash_read(unsigned char *base, const struct region_map *map, const void *key, void *ret_value)
 {
 	struct table table = table_of(base, map);
 	uint32_t hash = key_hash(map, key);
+	const uint64_t *bucket = &table.buckets[hash & table.mask];
+	bool found = false;
 
 	for (int i = 0; i < LOOKUP_TRIES; i++) {
 		struct hash_elem *elem = find(base, &table, key, hash).elem;
+		bool whole;
 
 		if (!elem)
 			return -ENOENT;
 		map_get(map, elem_value(&table, elem), ret_value);
-		if (__atomic_load_n(&elem->hash, __ATOMIC_ACQUIRE) == hash &&
-		    rt_equal(elem->key, key, map->key_size))
+		whole = is_whole(&table, elem, bucket, ret_value);
+		found = __atomic_load_n(&elem->hash, __ATOMIC_ACQUIRE) == hash &&
+			rt_equal(elem->key, key, map->key_size);
+		if (found && whole)
 			return 0;
 	}
-	return -ENOENT;
+	if (!found || read_locked(base, &table, key, hash, ret_value) == -ENOENT)
+		return -ENOENT;
+	return 0;
 }
 
 /* A chain that goes in circles has no more elements than the map. */

@@ -6,6 +6,9 @@
  * Waiting is for owners that make progress. A slot that did not change hands during a whole wait is
  * marked stalled, and nobody waits for that ownership again: a stopped thread costs one wait, not
  * one per hit.
+ *
+ * A run in a signal handler that interrupted another keeps that one's slot from everybody. Threads
+ * that wait in handlers may wait for one another, so each gives up soon, and its handler goes on.
  */
 #include "vm/runtime/slot.h"
 
@@ -16,6 +19,7 @@
 #define WAIT_NS	       500000000ull /* without any slot changing hands */
 #define WAIT_MOST      8	    /* times that, whatever happens */
 #define STALLS_MAX     7	    /* waits halve after each that was in vain, down to 4 ms */
+#define NESTED_NS      50000ull	    /* in all, in a signal handler that interrupted a run */
 #define YIELDS	       32	    /* rounds before sleeping */
 #define SLEEP_NS       50000
 #define SLEEP_MAX_NS   1000000
@@ -26,10 +30,12 @@
 #define OWNER_NS_MASK  0xfffull
 #define SS_ON_STACK    1
 
-/** struct slot_claim - what is wanted @word: for the owner field @slot: to begin with */
+/** struct slot_claim - what is wanted @word: for the owner field @slot: to begin with
+ *  @nested: this thread has a slot already */
 struct slot_claim {
 	uint64_t word, sp;
 	uint32_t slot;
+	bool nested;
 };
 
 struct wait {
@@ -104,9 +110,10 @@ static enum mine slot_mine(const struct region_slot *slot, const struct slot_cla
 	uint64_t sp = rt_load(&slot->sp);
 
 	*ret_sp = sp;
-	if (!slot_same_thread(owner, claim->word) || !sp)
+	if (!slot_same_thread(owner, claim->word))
 		return MINE_NOT;
-	if (on_signal_stack())
+	/* Without a place: it was interrupted just before it had one, or after. */
+	if (!sp || on_signal_stack())
 		return MINE_BELOW;
 	if (!slot_near(sp, claim->sp))
 		return MINE_NOT;
@@ -165,7 +172,7 @@ enum round {
 };
 
 /* One slot. @ret_waitable: set to true if it is worth waiting for. */
-static bool claim_one(struct region_slot *slot, enum round round, const struct slot_claim *claim,
+static bool claim_one(struct region_slot *slot, enum round round, struct slot_claim *claim,
 		      bool *ret_waitable)
 {
 	uint64_t owner = rt_load(&slot->owner), sp;
@@ -179,7 +186,9 @@ static bool claim_one(struct region_slot *slot, enum round round, const struct s
 	if (owner && round != ROUND_FREE &&
 	    take_from_dead(slot, claim, owner, round == ROUND_ZOMBIES))
 		return true;
-	if (mine != MINE_BELOW && rt_load(&slot->stalled) != rt_load(&slot->episodes) + 1)
+	if (mine == MINE_BELOW)
+		claim->nested = true;
+	else if (rt_load(&slot->stalled) != rt_load(&slot->episodes) + 1)
 		*ret_waitable = true;
 	return false;
 }
@@ -223,6 +232,18 @@ static void mark_stalled(unsigned char *base)
 	}
 }
 
+/* The same in a handler: the next signal may be pending already, so that what was interrupted goes
+ * on only between two short ones. */
+static bool wait_nested(struct wait *wait)
+{
+	uint64_t time = rt_monotonic();
+
+	if (!wait->start)
+		wait->start = time;
+	__builtin_ia32_pause();
+	return time - wait->start < NESTED_NS;
+}
+
 /* One turn of waiting. Return: false when it has been long enough. */
 static bool wait_turn(unsigned char *base, struct wait *wait)
 {
@@ -262,11 +283,13 @@ static bool claim_waiting(unsigned char *base, struct wait *wait, struct slot_cl
 		*ret_waited = waitable;
 		if (!waitable)
 			return false;
-		if (wait_turn(base, wait))
+		if (claim->nested ? wait_nested(wait) : wait_turn(base, wait))
 			continue;
 		if (claim_round(base, ROUND_ZOMBIES, claim, &waitable))
 			return true;
-		if (progress(base) == wait->progress)
+		if (claim->nested)
+			*ret_waited = false;
+		else if (progress(base) == wait->progress)
 			mark_stalled(base);
 		return false;
 	}
