@@ -104,12 +104,11 @@ static int pointer_alu(struct walk *walk, const struct bpf_insn *insn, const str
 	/* Source: check_alu_op(), adjust_ptr_min_max_vals(), Linux 6.12, of who may know addresses.
 	 */
 	if (op == BPF_NEG) {
-		reg_set_bounded(walk_reg(walk, insn->dst_reg),
-				BPF_CLASS(insn->code) == BPF_ALU64 ? 8 : 4, false);
+		reg_set_unknown(walk_reg(walk, insn->dst_reg));
 		return 0;
 	}
 	if (BPF_CLASS(insn->code) == BPF_ALU && op == BPF_SUB) {
-		reg_set_bounded(walk_reg(walk, insn->dst_reg), 4, false);
+		reg_set_unknown(walk_reg(walk, insn->dst_reg));
 		return 0;
 	}
 	if (BPF_CLASS(insn->code) == BPF_ALU)

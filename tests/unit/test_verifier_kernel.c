@@ -213,8 +213,8 @@ static int ask_verifier(const struct bpf_insn *insns, uint32_t cnt, bool gpl)
  * What is better known here than by the kernel: bounds of a quotient and of a remainder, signed
  * bounds of a shift to the left, that a 32-bit shift by a register leaves the upper half zero, bits
  * that survive a sign extension in a register, bits that two numbers have in common, that there may
- * be no multiple of a number within some bounds, that the lower half of a difference of addresses
- * is not negative. Each such instruction is replaced by one that tells nothing.
+ * be no multiple of a number within some bounds. Each such instruction is replaced by one that tells
+ * nothing.
  */
 static void know_less(struct bpf_insn *insn)
 {
@@ -228,8 +228,7 @@ static void know_less(struct bpf_insn *insn)
 	}
 	if (class != BPF_ALU && class != BPF_ALU64)
 		return;
-	if ((x && ((op == BPF_MOV && insn->off) || (op == BPF_SUB && class == BPF_ALU))) ||
-	    (op == BPF_NEG && class == BPF_ALU))
+	if (x && op == BPF_MOV && insn->off)
 		*insn = INSN_LDX(BPF_DW, insn->dst_reg, 10, -512);
 	else if (op == BPF_DIV || op == BPF_MOD || op == BPF_LSH || op == BPF_MUL ||
 		 ((op == BPF_RSH || op == BPF_ARSH) && x && class == BPF_ALU) ||
