@@ -26,6 +26,7 @@
 #include "tests/unit/verifier_flow.h"
 #include "tests/unit/verifier_gen.h"
 #include "tests/unit/verifier_inner.h"
+#include "tests/unit/verifier_narrow.h"
 #include "tests/unit/verifier_values.h"
 
 #define PROGRAMS 12000
@@ -332,6 +333,26 @@ static void test_words(void **state)
 	}
 }
 
+/* Parts of numbers and linked ones: neither side knows more. */
+static void test_same(void **state)
+{
+	int wrong = 0;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(verifier_narrow_cases); i++) {
+		const struct verifier_case *test = &verifier_narrow_cases[i];
+		int own = ask_verifier(test->insns, case_cnt(test), true),
+		    kernel = ask_kernel(test->insns, case_cnt(test), true, 1);
+
+		if (own == kernel && kernel == test->error)
+			continue;
+		print_error("%s: here %d, the kernel %d: %s\n%s\n", test->name, own, kernel,
+			    kernel_log, own_log);
+		wrong++;
+	}
+	assert_int_equal(wrong, 0);
+}
+
 static void test_generated(void **state)
 {
 	uint32_t both = 0, neither = 0, stricter = 0, explained = 0, wrong = 0;
@@ -382,6 +403,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cases),
+		cmocka_unit_test(test_same),
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_generated),
 	};

@@ -206,7 +206,7 @@ static const struct verifier_case verifier_flow_cases[] = {
 	{"high half of a number from the stack",
 	 PROG(INSN_LD_IMM64(6, 70ull << 32), INSN_STX(BPF_DW, 10, 6, -8),
 	      INSN_LDX(BPF_W, 7, 10, -4), BYTE_AT(7)),
-	 .error = -EACCES, .log = "value_size=64 off=70 size=1"},
+	 .error = -EACCES, .log = "R2 unbounded memory access"},
 	{"32-bit difference of an address and a number",
 	 PROG(INSN_MOV64_REG(3, 10), INSN_ALU32_IMM(BPF_SUB, 3, 8), LD_VALUE(2, DATA, 0),
 	      INSN_ALU64_REG(BPF_ADD, 2, 3), RET0),
