@@ -14,12 +14,10 @@
 #define AT_LEAST(reg, number)                                                                      \
 	INSN_JMP_IMM(BPF_JGE, reg, number, 2), INSN_MOV64_IMM(0, 0), INSN_EXIT()
 #define LDX_SIGNED(size, d, s, o) INSN_RAW(BPF_LDX | MEMSX | (size), d, s, o, 0)
-/* Jumps to where the other way leads as well: a state is remembered there. */
-#define MARKERS                                                                                    \
-	INSN_JMP_IMM(BPF_JEQ, 9, 1, 0), INSN_JMP_IMM(BPF_JEQ, 9, 2, 0),                            \
-		INSN_JMP_IMM(BPF_JEQ, 9, 3, 0), INSN_JMP_IMM(BPF_JEQ, 9, 4, 0),                    \
-		INSN_JMP_IMM(BPF_JEQ, 9, 5, 0), INSN_JMP_IMM(BPF_JEQ, 9, 6, 0),                    \
-		INSN_JMP_IMM(BPF_JEQ, 9, 7, 0), INSN_JMP_IMM(BPF_JEQ, 9, 8, 0)
+/* Enough instructions and jumps for a state to be remembered; nothing is learnt. */
+#define FILLER	 INSN_MOV64_IMM(5, 0), INSN_MOV64_IMM(5, 0), INSN_MOV64_IMM(5, 0)
+#define NOWHERE	 INSN_JMP_REG(BPF_JEQ, 10, 10, 0)
+#define REMEMBER FILLER, FILLER, FILLER, NOWHERE, NOWHERE, NOWHERE
 
 static const struct verifier_case verifier_narrow_cases[] = {
 	/* parts on the stack */
@@ -96,23 +94,38 @@ static const struct verifier_case verifier_narrow_cases[] = {
 	{"zero or one somewhere into zeroes",
 	 PROG(UNKNOWN_TO(9), INSN_ST(BPF_DW, 10, -8, 0), MASKED(6, 4), INSN_MOV64_REG(2, 10),
 	      INSN_ALU64_REG(BPF_ADD, 2, 6), INSN_MOV64_IMM(3, 0), INSN_JMP_IMM(BPF_JNE, 9, 0, 1),
-	      INSN_JA(1), INSN_MOV64_IMM(3, 64), MARKERS, INSN_STX(BPF_B, 2, 3, -8),
+	      INSN_JA(1), INSN_MOV64_IMM(3, 64), REMEMBER, INSN_STX(BPF_B, 2, 3, -8),
 	      INSN_LDX(BPF_B, 7, 10, -8), BYTE_AT(7)),
 	 .error = -EACCES, .log = "value_size=64 off=255 size=1"},
 	{"either number as two bytes",
 	 PROG(UNKNOWN_TO(9), INSN_MOV64_IMM(6, 8), INSN_JMP_IMM(BPF_JNE, 9, 0, 1), INSN_JA(1),
-	      INSN_MOV64_IMM(6, 64), INSN_STX(BPF_H, 10, 6, -8), MARKERS,
+	      INSN_MOV64_IMM(6, 64), INSN_STX(BPF_H, 10, 6, -8), REMEMBER,
 	      INSN_LDX(BPF_H, 7, 10, -8), BYTE_AT(7)),
 	 .error = -EACCES, .log = "value_size=64 off=64 size=1"},
+	{"the lower byte of either number",
+	 PROG(UNKNOWN_TO(9), INSN_MOV64_IMM(6, 0x108), INSN_JMP_IMM(BPF_JNE, 9, 0, 1), INSN_JA(1),
+	      INSN_MOV64_IMM(6, 0x140), REMEMBER, INSN_STX(BPF_H, 10, 6, -8),
+	      INSN_LDX(BPF_B, 7, 10, -8), BYTE_AT(7)),
+	 .error = -EACCES, .log = "value_size=64 off=64 size=1"},
+	{"zero or another into the middle of a slot",
+	 PROG(UNKNOWN_TO(9), INSN_MOV64_IMM(6, 0), INSN_JMP_IMM(BPF_JNE, 9, 0, 1), INSN_JA(1),
+	      INSN_MOV64_IMM(6, 64), REMEMBER, INSN_STX(BPF_H, 10, 6, -6),
+	      INSN_LDX(BPF_H, 7, 10, -6), BYTE_AT(7)),
+	 .error = -EACCES, .log = "value_size=64 off=65535 size=1"},
+	{"a part of nothing, or of something",
+	 PROG(UNKNOWN_TO(9), INSN_MOV64_IMM(6, 0), INSN_JMP_IMM(BPF_JNE, 9, 0, 1), INSN_JA(1),
+	      INSN_MOV64_IMM(6, 64), REMEMBER, INSN_STX(BPF_DW, 10, 6, -8),
+	      INSN_LDX(BPF_H, 7, 10, -6), BYTE_AT(7)),
+	 .error = -EACCES, .log = "value_size=64 off=65535 size=1"},
 	{"zero or another in the middle of a slot",
 	 PROG(UNKNOWN_TO(9), INSN_MOV64_IMM(6, 0), INSN_JMP_IMM(BPF_JNE, 9, 0, 1), INSN_JA(1),
-	      INSN_MOV64_IMM(6, 64), INSN_STX(BPF_H, 10, 6, -6), MARKERS,
+	      INSN_MOV64_IMM(6, 64), INSN_STX(BPF_H, 10, 6, -6), REMEMBER,
 	      INSN_LDX(BPF_H, 7, 10, -6), BYTE_AT(7)),
 	 .error = -EACCES, .log = "value_size=64 off=65535 size=1"},
 	{"two bytes or one of the same number",
 	 PROG(UNKNOWN_TO(9), MASKED(6, 63), INSN_ST(BPF_DW, 10, -8, -1),
 	      INSN_JMP_IMM(BPF_JNE, 9, 0, 2), INSN_STX(BPF_H, 10, 6, -8), INSN_JA(1),
-	      INSN_STX(BPF_B, 10, 6, -8), MARKERS, INSN_LDX(BPF_H, 7, 10, -8), BYTE_AT(7)),
+	      INSN_STX(BPF_B, 10, 6, -8), REMEMBER, INSN_LDX(BPF_H, 7, 10, -8), BYTE_AT(7)),
 	 .error = -EACCES, .log = "value_size=64 off=65535 size=1"},
 
 	/* linked numbers */
@@ -200,32 +213,32 @@ static const struct verifier_case verifier_narrow_cases[] = {
 	{"linked on one path only",
 	 PROG(UNKNOWN_TO(6), UNKNOWN_TO(8), UNKNOWN_TO(9), INSN_JMP_IMM(BPF_JNE, 9, 0, 2),
 	      INSN_MOV64_REG(7, 6), INSN_JA(1), INSN_MOV64_REG(7, 8), INSN_ALU64_IMM(BPF_ADD, 7, 5),
-	      MARKERS, AT_MOST(6, 50), BYTE_AT(7)),
+	      REMEMBER, AT_MOST(6, 50), BYTE_AT(7)),
 	 .error = -EINVAL, .log = "register with unbounded min value"},
 	{"linked to others on either path",
 	 PROG(UNKNOWN_TO(6), UNKNOWN_TO(8), UNKNOWN_TO(9), INSN_MOV64_REG(4, 8),
 	      INSN_JMP_IMM(BPF_JNE, 9, 0, 2), INSN_MOV64_REG(7, 6), INSN_JA(1),
-	      INSN_MOV64_REG(7, 8), INSN_ALU64_IMM(BPF_ADD, 7, 5), MARKERS, AT_MOST(6, 50),
+	      INSN_MOV64_REG(7, 8), INSN_ALU64_IMM(BPF_ADD, 7, 5), REMEMBER, AT_MOST(6, 50),
 	      BYTE_AT(7)),
 	 .error = -EINVAL, .log = "register with unbounded min value"},
 	{"another constant on either path",
 	 PROG(UNKNOWN_TO(6), UNKNOWN_TO(9), INSN_MOV64_REG(7, 6), INSN_JMP_IMM(BPF_JNE, 9, 0, 2),
-	      INSN_ALU64_IMM(BPF_ADD, 7, 5), INSN_JA(1), INSN_ALU64_IMM(BPF_ADD, 7, 20), MARKERS,
+	      INSN_ALU64_IMM(BPF_ADD, 7, 5), INSN_JA(1), INSN_ALU64_IMM(BPF_ADD, 7, 20), REMEMBER,
 	      AT_MOST(6, 50), BYTE_AT(7)),
 	 .error = -EACCES, .log = "value_size=64 off=70 size=1"},
 	{"constant in a register, another on either path",
 	 PROG(UNKNOWN_TO(6), UNKNOWN_TO(9), INSN_MOV64_IMM(3, 5), INSN_JMP_IMM(BPF_JNE, 9, 0, 1),
-	      INSN_JA(1), INSN_MOV64_IMM(3, 20), MARKERS, INSN_MOV64_REG(7, 6),
+	      INSN_JA(1), INSN_MOV64_IMM(3, 20), REMEMBER, INSN_MOV64_REG(7, 6),
 	      INSN_ALU64_REG(BPF_ADD, 7, 3), AT_MOST(6, 50), BYTE_AT(7)),
 	 .error = -EACCES, .log = "value_size=64 off=70 size=1"},
 	{"constant in a register, what is learnt after it was added",
 	 PROG(UNKNOWN_TO(6), UNKNOWN_TO(9), INSN_MOV64_IMM(3, 5), INSN_JMP_IMM(BPF_JNE, 9, 0, 1),
-	      INSN_JA(1), INSN_MOV64_IMM(3, 20), MARKERS, INSN_MOV64_REG(7, 6),
+	      INSN_JA(1), INSN_MOV64_IMM(3, 20), REMEMBER, INSN_MOV64_REG(7, 6),
 	      INSN_ALU64_REG(BPF_ADD, 7, 3), AT_MOST(7, 60), AT_LEAST(7, 5), BYTE_AT(6)),
 	 .error = -EACCES, .log = "min value is negative"},
 	{"32 bits wide on one path only",
 	 PROG(UNKNOWN_TO(6), UNKNOWN_TO(9), INSN_JMP_IMM(BPF_JNE, 9, 0, 1),
-	      INSN_ALU64_IMM(BPF_RSH, 6, 32), MARKERS, INSN_MOV64_REG(7, 6),
+	      INSN_ALU64_IMM(BPF_RSH, 6, 32), REMEMBER, INSN_MOV64_REG(7, 6),
 	      INSN_ALU32_IMM(BPF_ADD, 7, 5), AT_MOST(7, 60), AT_LEAST(7, 5), BYTE_AT(6)),
 	 .error = -EINVAL, .log = "register with unbounded min value"},
 };
