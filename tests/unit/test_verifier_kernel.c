@@ -24,6 +24,7 @@
 #include "tests/unit/verifier_cases.h"
 #include "tests/unit/verifier_dynptr.h"
 #include "tests/unit/verifier_flow.h"
+#include "tests/unit/verifier_forgets.h"
 #include "tests/unit/verifier_gen.h"
 #include "tests/unit/verifier_inner.h"
 #include "tests/unit/verifier_narrow.h"
@@ -214,9 +215,8 @@ static int ask_verifier(const struct bpf_insn *insns, uint32_t cnt, bool gpl)
  * What is better known here than by the kernel: bounds of a quotient and of a remainder, signed
  * bounds of a shift to the left, that a 32-bit shift by a register leaves the upper half zero, bits
  * that survive a sign extension in a register, bits that two numbers have in common, that there may
- * be no multiple of a number within some bounds, nor a number of which the lower half is known
- * (r7 < 30 when it is at least 9 and w7 < 2: the kernel walks that way with r7 = 1). Each such
- * instruction is replaced by one that tells nothing.
+ * be no multiple of a number within some bounds. Each such instruction is replaced by one that tells
+ * nothing.
  */
 static void know_less(struct bpf_insn *insn)
 {
@@ -224,7 +224,7 @@ static void know_less(struct bpf_insn *insn)
 	bool x = BPF_SRC(insn->code) == BPF_X;
 
 	if (class == BPF_JMP || class == BPF_JMP32) {
-		if (op == BPF_JSET || (class == BPF_JMP32 && op != BPF_JEQ && op != BPF_JNE))
+		if (op == BPF_JSET)
 			*insn = INSN_JMP_REG(BPF_JEQ, 10, 10, insn->off);
 		return;
 	}
@@ -278,7 +278,7 @@ static bool is_explained(const struct bpf_insn *insns, uint32_t cnt, bool gpl)
 	if (ask_verifier(copy, cnt + 3, gpl) < 0)
 		return true;
 	ask_kernel(insns, cnt, gpl, 1);
-	return is_far_offset(insns, cnt);
+	return is_far_offset(insns, cnt) || forgets(kernel_log);
 }
 
 /* Return: number of programs on which the kernel is stricter. */
@@ -354,6 +354,27 @@ static void test_same(void **state)
 	assert_int_equal(wrong, 0);
 }
 
+/* That it forgets is seen where it does, and nowhere else. */
+static void test_forgets(void **state)
+{
+	const struct verifier_case known = {
+		PROG(UNKNOWN_TO(6), INSN_JMP_IMM(BPF_JSGT, 6, 19, 1), INSN_JMP_IMM(BPF_JLT, 6, 34, 2),
+		     INSN_MOV64_IMM(0, 0), INSN_EXIT(), INSN_ALU64_IMM(BPF_ADD, 6, 44), BYTE_AT(6)),
+	};
+
+	(void)state;
+	assert_int_equal(ask_verifier(known.insns, case_cnt(&known), true), 0);
+	assert_int_equal(ask_kernel(known.insns, case_cnt(&known), true, 1), -EACCES);
+	assert_true(forgets(kernel_log));
+	for (size_t i = 0; i < ARRAY_SIZE(verifier_narrow_cases); i++) {
+		const struct verifier_case *test = &verifier_narrow_cases[i];
+
+		ask_kernel(test->insns, case_cnt(test), true, 1);
+		if (test->error && forgets(kernel_log))
+			fail_msg("%s: %s", test->name, kernel_log);
+	}
+}
+
 static void test_generated(void **state)
 {
 	uint32_t both = 0, neither = 0, stricter = 0, explained = 0, wrong = 0;
@@ -406,6 +427,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cases),
 		cmocka_unit_test(test_same),
+		cmocka_unit_test(test_forgets),
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_generated),
 	};
