@@ -121,11 +121,21 @@ static bool is_any_number(const struct cover *cover, const struct reg *reg)
 	       !origin_is_marked(cover->origins, reg->origin);
 }
 
+static bool is_empty(const struct slot *slot)
+{
+	static const uint8_t none[sizeof(slot->bytes)];
+
+	return memcmp(slot->bytes, none, sizeof(none)) == 0;
+}
+
 static bool slot_covers(struct cover *cover, const struct slot *a, const struct slot *b)
 {
 	unsigned int size = slot_spilled(a);
 	bool any = size && is_any_number(cover, &a->spilled);
 
+	/* Most of a stack is. */
+	if (is_empty(a))
+		return cover->how != COVERS_SAME || is_empty(b);
 	if (a->bytes[0] == BYTE_DYNPTR &&
 	    (b->bytes[0] != BYTE_DYNPTR || !reg_covers(cover, &a->spilled, &b->spilled)))
 		return false;
