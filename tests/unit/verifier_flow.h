@@ -219,6 +219,12 @@ static const struct verifier_case verifier_flow_cases[] = {
 	 PROG(INSN_MOV64_REG(3, 10), INSN_RAW(BPF_ALU | BPF_NEG, 3, 0, 0, 0), LD_VALUE(2, DATA, 0),
 	      INSN_ALU64_REG(BPF_ADD, 2, 3), RET0),
 	 .error = -EINVAL, .log = "register with unbounded min value"},
+	/* Linux 6.18 takes the two for equal and accepts it. */
+	{"number of which a byte is loaded with its sign",
+	 PROG(UNKNOWN_TO(6), INSN_ALU64_IMM(BPF_AND, 6, 255), INSN_STX(BPF_B, 10, 6, -8),
+	      INSN_RAW(BPF_LDX | MEMSX | BPF_B, 7, 10, -8, 0), INSN_JMP_IMM(BPF_JGT, 6, 200, 2),
+	      INSN_MOV64_IMM(0, 0), INSN_EXIT(), INSN_ALU64_IMM(BPF_SUB, 7, 201), BYTE_AT(7)),
+	 .error = -EACCES, .log = "min value is negative"},
 	{"bytes of a number that is none",
 	 PROG(INSN_MOV64_IMM(6, 0), INSN_STX(BPF_DW, 10, 6, -8), INSN_LDX(BPF_H, 7, 10, -4),
 	      BYTE_AT(7)),
