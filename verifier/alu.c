@@ -189,8 +189,9 @@ static int end_insn(struct walk *walk, const struct bpf_insn *insn)
 		return r;
 	if (insn->src_reg || insn->off || (insn->imm != 16 && insn->imm != 32 && insn->imm != 64))
 		return walk_fail(walk, -EINVAL, "BPF_END uses reserved fields\n");
-	/* Of the number that it was nothing is left to depend on. */
-	reg_set_bounded(dst, (unsigned int)insn->imm / 8, false);
+	/* Of the number that it was nothing is left to depend on; of an address the kernel knows
+	 * no size. */
+	reg_set_bounded(dst, reg_is_pointer(dst) ? 8 : (unsigned int)insn->imm / 8, false);
 	return 0;
 }
 

@@ -219,6 +219,10 @@ static const struct verifier_case verifier_flow_cases[] = {
 	 PROG(INSN_MOV64_REG(3, 10), INSN_RAW(BPF_ALU | BPF_NEG, 3, 0, 0, 0), LD_VALUE(2, DATA, 0),
 	      INSN_ALU64_REG(BPF_ADD, 2, 3), RET0),
 	 .error = -EINVAL, .log = "register with unbounded min value"},
+	{"swapped bytes of an address",
+	 PROG(INSN_MOV64_REG(3, 10), INSN_RAW(BPF_ALU | BPF_END | BPF_TO_BE, 3, 0, 0, 16),
+	      LD_VALUE(2, DATA, 0), INSN_ALU64_REG(BPF_ADD, 2, 3), RET0),
+	 .error = -EINVAL, .log = "register with unbounded min value"},
 	/* Linux 6.18 takes the two for equal and accepts it. */
 	{"number of which a byte is loaded with its sign",
 	 PROG(UNKNOWN_TO(6), INSN_ALU64_IMM(BPF_AND, 6, 255), INSN_STX(BPF_B, 10, 6, -8),
