@@ -104,12 +104,11 @@ static int pointer_alu(struct walk *walk, const struct bpf_insn *insn, const str
 	/* Source: check_alu_op(), adjust_ptr_min_max_vals(), Linux 6.12, of who may know addresses.
 	 */
 	if (op == BPF_NEG) {
-		reg_set_bounded(walk_reg(walk, insn->dst_reg),
-				BPF_CLASS(insn->code) == BPF_ALU64 ? 8 : 4, false);
+		reg_set_unknown(walk_reg(walk, insn->dst_reg));
 		return 0;
 	}
 	if (BPF_CLASS(insn->code) == BPF_ALU && op == BPF_SUB) {
-		reg_set_bounded(walk_reg(walk, insn->dst_reg), 4, false);
+		reg_set_unknown(walk_reg(walk, insn->dst_reg));
 		return 0;
 	}
 	if (BPF_CLASS(insn->code) == BPF_ALU)
@@ -141,14 +140,17 @@ static int mov_insn(struct walk *walk, const struct bpf_insn *insn)
 	unsigned int bits = (unsigned int)insn->off;
 	struct reg src, *dst = walk_reg(walk, insn->dst_reg);
 	int r = operand(walk, insn, &src);
+	bool same;
 
 	if ((BPF_SRC(insn->code) == BPF_K ? insn->src_reg || bits : insn->imm) ||
 	    (bits && bits != 8 && bits != 16 && !(bits == 32 && wide)))
 		return walk_fail(walk, -EINVAL, "BPF_MOV uses reserved fields\n");
 	if (r < 0)
 		return r;
-	if (BPF_SRC(insn->code) == BPF_X && !bits && (wide || src.r64.umax <= UINT32_MAX)) {
-		link_scalar(walk, walk_reg(walk, insn->src_reg));
+	same = bits ? src.type == REG_SCALAR && link_fits(&src, bits / 8, true)
+		    : wide || link_fits(&src, 4, false);
+	if (BPF_SRC(insn->code) == BPF_X && same) {
+		link_copy(walk, walk_reg(walk, insn->src_reg));
 		src = *walk_reg(walk, insn->src_reg);
 	}
 	if (reg_is_pointer(&src)) {
@@ -160,7 +162,9 @@ static int mov_insn(struct walk *walk, const struct bpf_insn *insn)
 		*dst = src;
 		return 0;
 	}
-	if (bits) {
+	if (same) {
+		*dst = src;
+	} else if (bits) {
 		struct range narrow = range_truncate(&src.r64, 64, bits);
 		struct range out = range_extend_signed(&narrow, bits, wide ? 64 : 32);
 
@@ -168,8 +172,6 @@ static int mov_insn(struct walk *walk, const struct bpf_insn *insn)
 			reg_set_r64(dst, &out);
 		else
 			reg_set_r32(dst, &out);
-	} else if (wide || src.r64.umax <= UINT32_MAX) {
-		*dst = src;
 	} else {
 		reg_set_r32(dst, &src.r32);
 	}
@@ -187,8 +189,9 @@ static int end_insn(struct walk *walk, const struct bpf_insn *insn)
 		return r;
 	if (insn->src_reg || insn->off || (insn->imm != 16 && insn->imm != 32 && insn->imm != 64))
 		return walk_fail(walk, -EINVAL, "BPF_END uses reserved fields\n");
-	/* Of the number that it was nothing is left to depend on. */
-	reg_set_bounded(dst, (unsigned int)insn->imm / 8, false);
+	/* Of the number that it was nothing is left to depend on; of an address the kernel knows
+	 * no size. */
+	reg_set_bounded(dst, reg_is_pointer(dst) ? 8 : (unsigned int)insn->imm / 8, false);
 	return 0;
 }
 
@@ -240,6 +243,9 @@ int alu_insn(struct walk *walk, const struct bpf_insn *insn)
 		reg_set_r64(dst, &out);
 	else
 		reg_set_r32(dst, &out);
+	if (BPF_SRC(insn->code) == BPF_K || insn->src_reg != insn->dst_reg)
+		if (op == BPF_ADD || op == BPF_SUB)
+			link_add(dst, &left, &src, wide, op == BPF_SUB);
 	dst->origin = origin_join(&walk->origins, left.origin, src.origin);
 	return 0;
 }

@@ -122,31 +122,10 @@ static void try_way(struct way *way, const struct bpf_insn *insn, bool holds, co
 			   &way->src);
 }
 
-/**
- * struct equals - what is learnt of a register holds for the others that are known to be equal
- */
-struct equals {
-	struct origins *origins;
-	const struct reg *from;
-};
-
-static void set_equal(struct reg *reg, void *data)
+static void set_ranges(struct reg *reg, const struct reg *from)
 {
-	const struct equals *equals = data;
-	uint32_t origin = reg->origin;
-
-	*reg = *equals->from;
-	reg->origin = origin_join(equals->origins, origin, equals->from->origin);
-}
-
-static int narrow_equals(struct walk *walk, struct state *state, uint32_t regno)
-{
-	const struct reg from = state->top.regs[regno];
-	struct equals equals = {&walk->origins, &from};
-
-	if (from.type != REG_SCALAR || !from.id)
-		return 0;
-	return state_each(state, from.id, set_equal, &equals);
+	reg->r64 = from->r64;
+	reg->r32 = from->r32;
 }
 
 /* Both registers of a comparison narrow each other; what needs one needs both. */
@@ -155,18 +134,16 @@ static int enter_way(struct walk *walk, struct state *state, const struct bpf_in
 {
 	struct reg *regs = state->top.regs;
 	bool two = BPF_SRC(insn->code) == BPF_X && insn->src_reg != insn->dst_reg;
-	int r;
+	int r = 0;
 
-	regs[insn->dst_reg] = way->dst;
+	set_ranges(&regs[insn->dst_reg], &way->dst);
 	if (two) {
-		regs[insn->src_reg] = way->src;
+		set_ranges(&regs[insn->src_reg], &way->src);
 		regs[insn->dst_reg].origin = regs[insn->src_reg].origin =
 			origin_join(&walk->origins, way->dst.origin, way->src.origin);
+		r = link_learn(walk, state, insn->src_reg);
 	}
-	r = narrow_equals(walk, state, insn->dst_reg);
-	if (r == 0 && two)
-		r = narrow_equals(walk, state, insn->src_reg);
-	return r;
+	return r < 0 ? r : link_learn(walk, state, insn->dst_reg);
 }
 
 /* Addresses: nothing is learnt, both ways are open. */
@@ -180,8 +157,10 @@ static int branch_both(struct walk *walk, const struct bpf_insn *insn, const str
 		       const struct way *fall, uint32_t taken)
 {
 	struct state other;
-	int r = state_copy(&other, &walk->state);
+	int r = link_limit(walk, insn->dst_reg, BPF_SRC(insn->code) == BPF_X ? insn->src_reg : -1);
 
+	if (r == 0)
+		r = state_copy(&other, &walk->state);
 	if (r < 0)
 		return r;
 	r = enter_way(walk, &other, insn, jump);

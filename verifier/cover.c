@@ -43,19 +43,19 @@ static bool ids_match(struct id_map *map, uint32_t a, uint32_t b)
 }
 
 /*
- * Scalars that are known to be equal in @a must be so in @b; those that are equal in @b alone are a
- * part of what was looked at.
+ * Scalars that are linked in @a must be so in @b, by the same number; those that are in @b alone
+ * are a part of what was looked at.
  */
-static bool links_match(struct id_map *map, uint32_t a, uint32_t b)
+static bool links_match(struct id_map *map, const struct reg *a, const struct reg *b)
 {
-	if (!a)
+	if (!a->id)
 		return true;
-	if (!b)
+	if (!b->id || a->added != b->added || a->off != b->off)
 		return false;
 	for (uint32_t i = 0; i < map->cnt; i++)
-		if (map->a[i] == a)
-			return map->b[i] == b;
-	return ids_add(map, a, b);
+		if (map->a[i] == a->id)
+			return map->b[i] == b->id;
+	return ids_add(map, a->id, b->id);
 }
 
 static bool ranges_same(const struct range *a, const struct range *b)
@@ -67,11 +67,12 @@ static bool scalar_covers(struct cover *cover, const struct reg *a, const struct
 {
 	if (cover->how == COVERS_SAME)
 		return ranges_same(&a->r64, &b->r64) && ranges_same(&a->r32, &b->r32) &&
-		       ids_match(&cover->ids, a->id, b->id);
+		       ids_match(&cover->ids, a->id, b->id) && a->added == b->added &&
+		       a->off == b->off;
 	if (cover->how == COVERS_NEEDED && !origin_is_marked(cover->origins, a->origin))
 		return true;
 	return range_covers(&a->r64, &b->r64) && range_covers(&a->r32, &b->r32) &&
-	       links_match(&cover->ids, a->id, b->id);
+	       links_match(&cover->ids, a, b);
 }
 
 /* Where more of the packet is known to be there, what was proved with less holds. */
@@ -113,13 +114,6 @@ static bool byte_covers(enum covering how, uint8_t a, uint8_t b)
 	return a == b || a == BYTE_NONE || (a == BYTE_MISC && b != BYTE_NONE && b != BYTE_DYNPTR);
 }
 
-static unsigned int spill_size(const struct slot *slot)
-{
-	if (slot->bytes[0] != BYTE_SPILL)
-		return 0;
-	return slot->bytes[7] == BYTE_SPILL ? 8 : 4;
-}
-
 /* A spilled number of which nothing was needed: as good as any bytes. */
 static bool is_any_number(const struct cover *cover, const struct reg *reg)
 {
@@ -127,15 +121,26 @@ static bool is_any_number(const struct cover *cover, const struct reg *reg)
 	       !origin_is_marked(cover->origins, reg->origin);
 }
 
+static bool is_empty(const struct slot *slot)
+{
+	static const uint8_t none[sizeof(slot->bytes)];
+
+	return memcmp(slot->bytes, none, sizeof(none)) == 0;
+}
+
 static bool slot_covers(struct cover *cover, const struct slot *a, const struct slot *b)
 {
-	unsigned int size = spill_size(a);
+	unsigned int size = slot_spilled(a);
 	bool any = size && is_any_number(cover, &a->spilled);
 
+	/* Most of a stack is. */
+	if (is_empty(a))
+		return cover->how != COVERS_SAME || is_empty(b);
 	if (a->bytes[0] == BYTE_DYNPTR &&
 	    (b->bytes[0] != BYTE_DYNPTR || !reg_covers(cover, &a->spilled, &b->spilled)))
 		return false;
-	if (size && !any && (spill_size(b) != size || !reg_covers(cover, &a->spilled, &b->spilled)))
+	if (size && !any &&
+	    (slot_spilled(b) != size || !reg_covers(cover, &a->spilled, &b->spilled)))
 		return false;
 	for (unsigned int i = any ? 0 : size; i < 8; i++) {
 		uint8_t byte = i < size ? BYTE_MISC : a->bytes[i];

@@ -104,7 +104,7 @@ static int place_of(struct walk *walk, const struct reg *reg)
 int dynptr_new(struct walk *walk, uint32_t regno, enum dynptr_kind kind)
 {
 	const struct reg at = *walk_reg(walk, regno);
-	struct reg made = {.type = REG_DYNPTR, .map = kind, .r64 = range_const(0, 64)}, any;
+	struct reg made = {.type = REG_DYNPTR, .map = kind, .r64 = range_const(0, 64)};
 	struct frame *frame;
 	int off = 0, r = 0;
 
@@ -112,9 +112,8 @@ int dynptr_new(struct walk *walk, uint32_t regno, enum dynptr_kind kind)
 		off = place_of(walk, &at);
 	if (!off)
 		return walk_fail(walk, -EINVAL, "Dynptr has to be an uninitialized dynptr\n");
-	reg_set_unknown(&any);
 	for (int i = 0; i < DYNPTR_SIZE && r == 0; i += SLOT)
-		r = stack_store(walk, &at, regno, i, SLOT, &any);
+		r = stack_store(walk, &at, regno, i, SLOT, NULL);
 	if (r < 0)
 		return r;
 	made.id = ++walk->last_id;

@@ -353,7 +353,7 @@ static void count_ids(const struct frame *frame, uint8_t *counts)
 static void drop_lonely(struct reg *reg, const uint8_t *counts)
 {
 	if (reg->type == REG_SCALAR && counts[reg->id % ID_COUNTS] < 2)
-		reg->id = 0;
+		link_drop(reg);
 }
 
 /* A number that is equal to no other is not linked: nobody needs to be in its place. */

@@ -162,13 +162,6 @@ static inline void need_value(struct walk *walk, const struct reg *reg)
 		origin_mark(&walk->origins, reg->origin);
 }
 
-/** link_scalar() - before @reg is copied: what is learnt of one copy holds for the other */
-static inline void link_scalar(struct walk *walk, struct reg *reg)
-{
-	if (reg->type == REG_SCALAR && !reg->id && !range_is_const(&reg->r64))
-		reg->id = ++walk->last_id;
-}
-
 /* insn.c: what an instruction is */
 bool insn_is_ld_imm64(const struct bpf_insn *insn);
 bool insn_is_call(const struct bpf_insn *insn);
@@ -194,6 +187,24 @@ int cfg_check(struct walk *walk);
 int cfg_check_depth(struct walk *walk);
 /** cfg_subprog() - the function that starts at @start, which there is */
 uint32_t cfg_subprog(const struct walk *walk, uint32_t start);
+
+/* link.c: numbers that are equal, or were before a constant was added to one */
+/** link_drop() - scalar @reg is linked to no other any more */
+void link_drop(struct reg *reg);
+/** link_copy() - before @reg is copied: what is learnt of one copy holds for the other */
+void link_copy(struct walk *walk, struct reg *reg);
+/** link_fits() - scalar @reg is the same number in its lowest @bytes bytes; signed: in those with
+ * the highest bit as their sign. Pointers fit in all their bytes. */
+bool link_fits(const struct reg *reg, unsigned int bytes, bool is_signed);
+/** link_add() - @dst, which was @old, is that plus (or less, if @subtract) the constant @added */
+void link_add(struct reg *dst, const struct reg *old, const struct reg *added, bool wide,
+	      bool subtract);
+/** link_limit() - before a comparison of scalars: if too many are linked to its operands the last
+ * of them are not any more. Return: 0 or -ENOMEM */
+int link_limit(struct walk *walk, uint32_t dst, int src);
+/** link_learn() - what is known of register @regno of the frame at hand the linked ones are told.
+ *  Return: 0 or -ENOMEM */
+int link_learn(struct walk *walk, struct state *state, uint32_t regno);
 
 /* explored.c */
 /** explored_visit() - Return: 1 when this state was walked before, 0 when not, or -errno */
@@ -227,8 +238,10 @@ const char *reg_type_name(uint8_t type);
 /* stack.c */
 int stack_load(struct walk *walk, const struct reg *at, uint32_t regno, int insn_off,
 	       unsigned int size, bool is_signed, struct reg *ret);
+/** stack_store() - @value: is linked to what it becomes on the stack; NULL for bytes that may be
+ *  anything */
 int stack_store(struct walk *walk, const struct reg *at, uint32_t regno, int insn_off,
-		unsigned int size, const struct reg *value);
+		unsigned int size, struct reg *value);
 /** stack_number() - the number of @size bytes that is known to stand where @at points, which may be
  *  read; the proof depends on it. Return: whether there is one */
 bool stack_number(struct walk *walk, const struct reg *at, unsigned int size, uint64_t *ret_number);

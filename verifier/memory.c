@@ -248,7 +248,7 @@ int memory_store(struct walk *walk, const struct bpf_insn *insn)
 {
 	unsigned int size = size_of(insn->code);
 	enum context_access access;
-	struct reg value, reg;
+	struct reg number, *value = &number, reg;
 	int r = read_reg(walk, insn->dst_reg);
 
 	if (r == 0 && BPF_CLASS(insn->code) == BPF_STX)
@@ -259,15 +259,14 @@ int memory_store(struct walk *walk, const struct bpf_insn *insn)
 		return walk_fail(walk, -EINVAL, "%s uses reserved fields\n",
 				 BPF_CLASS(insn->code) == BPF_ST ? "BPF_ST" : "BPF_STX");
 	if (BPF_CLASS(insn->code) == BPF_STX) {
-		link_scalar(walk, walk_reg(walk, insn->src_reg));
-		value = *walk_reg(walk, insn->src_reg);
+		value = walk_reg(walk, insn->src_reg);
 	} else {
-		reg_set_const(&value, (uint64_t)(int64_t)insn->imm);
+		reg_set_const(&number, (uint64_t)(int64_t)insn->imm);
 	}
 	reg = *walk_reg(walk, insn->dst_reg);
 	switch (reg.type) {
 	case REG_STACK:
-		return stack_store(walk, &reg, insn->dst_reg, insn->off, size, &value);
+		return stack_store(walk, &reg, insn->dst_reg, insn->off, size, value);
 	case REG_KEY:
 	case REG_VALUE:
 	case REG_RECORD:
@@ -313,16 +312,15 @@ static int check_atomic_op(struct walk *walk, const struct bpf_insn *insn, bool 
 /* Where it may act: on what a program owns, and aligned, so that it is one access. */
 static int atomic_place(struct walk *walk, const struct bpf_insn *insn, unsigned int size)
 {
-	struct reg reg = *walk_reg(walk, insn->dst_reg), any;
+	struct reg reg = *walk_reg(walk, insn->dst_reg);
 	int r;
 
-	reg_set_unknown(&any);
 	switch (reg.type) {
 	case REG_STACK: {
 		struct reg old;
 
 		r = stack_load(walk, &reg, insn->dst_reg, insn->off, size, false, &old);
-		return r < 0 ? r : stack_store(walk, &reg, insn->dst_reg, insn->off, size, &any);
+		return r < 0 ? r : stack_store(walk, &reg, insn->dst_reg, insn->off, size, NULL);
 	}
 	case REG_KEY:
 	case REG_VALUE:

@@ -78,11 +78,16 @@ static unsigned int byte_of(int off)
 	return 7 - (unsigned int)(-off - 1) % 8;
 }
 
-/* Bytes of a spilled register are just bytes when some of them were replaced. */
+/*
+ * Bytes of a spilled register are just bytes when some of them were replaced, and so are those
+ * above a part of one, as in the kernel.
+ */
 static void break_spill(struct slot *slot)
 {
-	for (int i = 0; i < 8; i++)
-		if (slot->bytes[i] == BYTE_SPILL)
+	bool any = slot->bytes[0] == BYTE_SPILL;
+
+	for (int i = 0; any && i < 8; i++)
+		if (slot->bytes[i] != BYTE_NONE)
 			slot->bytes[i] = BYTE_MISC;
 }
 
@@ -154,9 +159,47 @@ static int check_no_dynptr(struct walk *walk, const struct place *place, uint32_
 			 place->min, off - place->min, size);
 }
 
-static int spill(struct walk *walk, const struct place *place, unsigned int size,
-		 const struct reg *value)
+static bool is_zero(const struct reg *value)
 {
+	return value && reg_is_const(value) && !value->r64.umin;
+}
+
+/* A slot from which zeroes are read wherever it is read. */
+static bool is_zero_spill(const struct slot *slot)
+{
+	return slot_spilled(slot) == 8 && is_zero(&slot->spilled);
+}
+
+/* Somewhere in a range: what was zero there stays zero if that is what is written. */
+static int set_varying(struct walk *walk, const struct place *place, unsigned int size,
+		       const struct reg *value)
+{
+	const bool zero = is_zero(value);
+	const unsigned int len = (unsigned int)(place->max - place->min) + size;
+	struct frame *frame;
+	int r = dynptr_take_place(walk, place->frame, place->min, len);
+
+	if (r < 0)
+		return r;
+	if (zero)
+		need_value(walk, value);
+	frame = state_own(&walk->state, place->frame);
+	for (int i = place->min; frame && i < place->min + (int)len; i++) {
+		struct slot *slot = frame_slot(frame, i);
+
+		if (!slot)
+			return -ENOMEM;
+		if (zero && (is_zero_spill(slot) || slot->bytes[byte_of(i)] == BYTE_ZERO))
+			continue;
+		break_spill(slot);
+		slot->bytes[byte_of(i)] = BYTE_MISC;
+	}
+	return frame ? 0 : -ENOMEM;
+}
+
+static int spill(struct walk *walk, const struct place *place, unsigned int size, struct reg *value)
+{
+	const bool fits = reg_is_pointer(value) || link_fits(value, size, false);
 	struct frame *frame;
 	struct slot *slot;
 	int r = dynptr_take_place(walk, place->frame, place->min, size);
@@ -167,39 +210,38 @@ static int spill(struct walk *walk, const struct place *place, unsigned int size
 	slot = frame ? frame_slot(frame, place->min) : NULL;
 	if (!slot)
 		return -ENOMEM;
-	break_spill(slot);
+	for (unsigned int i = size; i < 8; i++)
+		if (slot->bytes[i] == BYTE_SPILL)
+			slot->bytes[i] = BYTE_MISC;
 	memset(slot->bytes, BYTE_SPILL, size);
+	if (fits)
+		link_copy(walk, value);
 	slot->spilled = *value;
-	/* Half of it is another number. */
-	if (size == 4) {
-		reg_set_r32(&slot->spilled, &value->r32);
-		slot->spilled.origin = value->origin;
-		if (value->r64.umax <= UINT32_MAX)
-			slot->spilled.id = value->id;
-	}
+	/* Part of it is another number. */
+	if (!fits)
+		link_drop(&slot->spilled);
 	return 0;
 }
 
 int stack_store(struct walk *walk, const struct reg *at, uint32_t regno, int insn_off,
-		unsigned int size, const struct reg *value)
+		unsigned int size, struct reg *value)
 {
-	bool zero = reg_is_const(value) && !value->r64.umin;
+	bool zero = is_zero(value);
 	struct place place;
 	int r = locate_aligned(walk, at, regno, insn_off, size, true, &place);
 
 	if (r < 0)
 		return r;
-	if (size != 8 && reg_is_pointer(value))
+	if (size != 8 && value && reg_is_pointer(value))
 		return walk_fail(walk, -EACCES, "invalid size of register spill\n");
-	if (value->type == REG_STACK && value->frame > place.frame)
+	if (value && value->type == REG_STACK && value->frame > place.frame)
 		return walk_fail(walk, -EINVAL,
 				 "cannot spill pointers to stack into stack frame of the caller\n");
 	if (place.min != place.max) {
 		note_unwritten(walk, &place, size);
-		return set_bytes(walk, place.frame, place.min,
-				 (unsigned int)(place.max - place.min) + size, BYTE_MISC);
+		return set_varying(walk, &place, size, value);
 	}
-	if ((size == 8 || size == 4) && place.min % 8 == 0) {
+	if (value && place.min % 8 == 0) {
 		r = spill(walk, &place, size, value);
 	} else {
 		/* That it is zero is remembered without the number. */
@@ -211,38 +253,39 @@ int stack_store(struct walk *walk, const struct reg *at, uint32_t regno, int ins
 	return r;
 }
 
-/* Part of a register that was spilled: @size bytes from byte @from on, all of them its own. */
-static void fill(const struct reg *spilled, unsigned int stored, unsigned int from,
-		 unsigned int size, bool is_signed, struct reg *ret)
+/* The lowest @size bytes of a register, of which the slot holds as many. */
+static int fill(struct walk *walk, const struct place *place, unsigned int size, bool is_signed,
+		struct reg *ret)
 {
+	struct frame *frame = state_own(&walk->state, place->frame);
+	struct slot *slot = frame ? frame_slot(frame, place->min) : NULL;
+	struct reg *spilled;
 	struct range part;
-	uint32_t id = 0;
+	struct reg whole;
 
-	if (size == 8) {
-		*ret = *spilled;
-		return;
-	}
-	if (reg_is_const(spilled)) {
-		part = range_const(spilled->r64.umin >> (8 * from), size * 8);
-	} else if (from) {
-		reg_set_bounded(ret, size, is_signed);
-		return;
-	} else {
-		part = size == 4 ? spilled->r32 : range_truncate(&spilled->r64, 64, size * 8);
-	}
+	if (!slot)
+		return -ENOMEM;
+	spilled = &slot->spilled;
+	if (size == 8 || (size == 4 && slot_spilled(slot) == 4 && link_fits(spilled, 4, false)))
+		link_copy(walk, spilled);
+	whole = *spilled;
 	/* A number that fits is still the same number. */
-	if (size == 4 && !from && !is_signed && (stored == 4 || spilled->r64.umax <= UINT32_MAX))
-		id = spilled->id;
+	if (size == 8 || link_fits(&whole, size, is_signed)) {
+		*ret = whole;
+		return 0;
+	}
+	part = size == 4 ? whole.r32 : range_truncate(&whole.r64, 64, size * 8);
 	part = is_signed ? range_extend_signed(&part, size * 8, 64) : range_extend(&part, 64);
 	reg_set_r64(ret, &part);
-	ret->id = id;
-	ret->origin = spilled->origin;
+	ret->origin = whole.origin;
+	return 0;
 }
 
 int stack_load(struct walk *walk, const struct reg *at, uint32_t regno, int insn_off,
 	       unsigned int size, bool is_signed, struct reg *ret)
 {
 	const struct slot *slot;
+	unsigned int spilled;
 	struct place place;
 	int r = locate_aligned(walk, at, regno, insn_off, size, false, &place);
 
@@ -253,22 +296,23 @@ int stack_load(struct walk *walk, const struct reg *at, uint32_t regno, int insn
 		return r;
 	note_read(walk, place.frame, place.min, (unsigned int)(place.max - place.min) + size);
 	slot = frame_peek(state_frame(&walk->state, place.frame), place.min);
-	if (place.min == place.max && slot->bytes[0] == BYTE_SPILL) {
-		unsigned int from = byte_of(place.min),
-			     stored = slot->bytes[7] == BYTE_SPILL ? 8 : 4;
-
-		if (reg_is_pointer(&slot->spilled) && size != 8)
-			return walk_fail(walk, -EACCES, "invalid size of register fill\n");
-		if (from + size <= stored) {
-			fill(&slot->spilled, stored, from, size, is_signed, ret);
-			return 0;
-		}
-	}
+	spilled = place.min == place.max ? slot_spilled(slot) : 0;
+	if (spilled && reg_is_pointer(&slot->spilled) && size != 8)
+		return walk_fail(walk, -EACCES, "invalid size of register fill\n");
+	if (!byte_of(place.min) && size <= spilled)
+		return fill(walk, &place, size, is_signed, ret);
 	note_unwritten(walk, &place, size);
-	if (has_only(walk, &place, size, BYTE_ZERO))
+	if (has_only(walk, &place, size, BYTE_ZERO)) {
 		reg_set_const(ret, 0);
-	else
+	} else if (is_zero(&slot->spilled) && byte_of(place.min) + size <= spilled) {
+		/* Any part of nothing. */
+		uint32_t origin = slot->spilled.origin;
+
+		reg_set_const(ret, 0);
+		ret->origin = origin;
+	} else {
 		reg_set_bounded(ret, size, is_signed);
+	}
 	return 0;
 }
 
@@ -284,8 +328,7 @@ bool stack_number(struct walk *walk, const struct reg *at, unsigned int size, ui
 	if (has_only(walk, &place, size, BYTE_ZERO))
 		return true;
 	slot = frame_peek(state_frame(&walk->state, at->frame), off);
-	if (off % 8 || slot->bytes[0] != BYTE_SPILL || !reg_is_const(&slot->spilled) ||
-	    size != (slot->bytes[7] == BYTE_SPILL ? 8 : 4))
+	if (off % 8 || size != slot_spilled(slot) || !reg_is_const(&slot->spilled))
 		return false;
 	need_value(walk, &slot->spilled);
 	*ret_number = slot->spilled.r64.umin;

@@ -46,22 +46,26 @@ enum reg_type {
 	REG_PACKET_END,
 };
 
+/* As numbers of 64 bits, or of 32: the upper half is zero before and after. */
+enum added { ADDED_NONE, ADDED_64, ADDED_32 };
+
 /**
  * struct reg
  * @frame: REG_STACK: whose stack
  * @map: index of the map; REG_FUNC: its first instruction
  * @inner: it is one that was found in that map, or of one
- * @id: REG_*_OR_NULL, REG_RECORD: which call it came from. Scalars: those that share one are equal.
+ * @id: REG_*_OR_NULL, REG_RECORD: which call it came from. Scalars: those that share one are
+ *linked, see link.c: equal, but for what was @added to them
  * @dynptr: REG_SLICE*: id of its dynptr; REG_DYNPTR: reference by which it is held, 0 for none. The
  *	latter's @map is its kind, @off how far into it
  * @size: REG_RECORD, REG_SLICE: bytes; REG_PACKET, REG_PACKET_META: how many there are, less @off
- * @off: pointers: constant part of the offset
+ * @off: pointers: constant part of the offset; scalars with an @id: what was @added
  * @origin: scalars, see origin.h
  * @r64, @r32: scalar: the value and its lower half. Pointers: @r64 is the variable part of the
  * offset
  */
 struct reg {
-	uint8_t type, frame;
+	uint8_t type, frame, added;
 	bool inner;
 	uint32_t map, id, dynptr, size;
 	int32_t off;
@@ -73,13 +77,24 @@ enum byte_type { BYTE_NONE, BYTE_SPILL, BYTE_MISC, BYTE_ZERO, BYTE_DYNPTR };
 
 /**
  * struct slot - eight bytes of stack
- * @spilled: valid when the lowest byte is BYTE_SPILL; with four bytes of that it is a number of 32
- * bits. With BYTE_DYNPTR, which all eight are then, it is a REG_DYNPTR.
+ * @spilled: valid when the lowest byte is BYTE_SPILL; with fewer than eight of that it is a number
+ * of which so many bytes were stored. With BYTE_DYNPTR, which all eight are then, it is a
+ * REG_DYNPTR.
  */
 struct slot {
 	uint8_t bytes[8];
 	struct reg spilled;
 };
+
+/** slot_spilled() - how many bytes of a register the slot holds, from its lowest on */
+static inline unsigned int slot_spilled(const struct slot *slot)
+{
+	unsigned int size = 0;
+
+	while (size < 8 && slot->bytes[size] == BYTE_SPILL)
+		size++;
+	return size;
+}
 
 /**
  * struct frame - of one function that is being run

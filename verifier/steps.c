@@ -141,6 +141,8 @@ static void add_reg(struct line *line, const struct walk *walk, const struct reg
 		add(line, "scalar(");
 		if (reg->id) {
 			add(line, "id=%u", reg->id);
+			if (reg->added)
+				add(line, "%+d", reg->off);
 			sep = ",";
 		}
 		add_bounds(line, &reg->r64, &reg->r32, &sep);
@@ -168,8 +170,8 @@ static void add_dynptr(struct line *line, const struct reg *half, int off)
 
 static void add_slot(struct line *line, const struct walk *walk, const struct slot *slot, int off)
 {
-	static const char letters[] = {
-		[BYTE_NONE] = '?', [BYTE_SPILL] = 'm', [BYTE_MISC] = 'm', [BYTE_ZERO] = '0'};
+	static const char letters[] = {[BYTE_NONE] = '?', [BYTE_MISC] = 'm', [BYTE_ZERO] = '0'};
+	const unsigned int spilled = slot_spilled(slot);
 	char bytes[9] = {0};
 	bool any = false;
 
@@ -178,17 +180,17 @@ static void add_slot(struct line *line, const struct walk *walk, const struct sl
 		return;
 	}
 
-	if (slot->bytes[0] == BYTE_SPILL && slot->bytes[7] == BYTE_SPILL) {
-		add(line, " fp%d=", off);
-		add_reg(line, walk, &slot->spilled);
-		return;
-	}
-	for (int i = 0; i < 8; i++) {
-		bytes[i] = letters[slot->bytes[7 - i]]; /* from above */
+	/* From above; the bytes of a register are shown as that. */
+	for (unsigned int i = 0; i < 8 - spilled; i++) {
+		bytes[i] = letters[slot->bytes[7 - i]];
 		any |= slot->bytes[7 - i] != BYTE_NONE;
 	}
-	if (any)
+	if (spilled) {
 		add(line, " fp%d=%s", off, bytes);
+		add_reg(line, walk, &slot->spilled);
+	} else if (any) {
+		add(line, " fp%d=%s", off, bytes);
+	}
 }
 
 /* @regs, @slots: bit for each that is shown, if it holds anything */

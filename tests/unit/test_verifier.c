@@ -20,6 +20,7 @@
 #include "tests/unit/verifier_dynptr.h"
 #include "tests/unit/verifier_flow.h"
 #include "tests/unit/verifier_inner.h"
+#include "tests/unit/verifier_narrow.h"
 #include "tests/unit/verifier_values.h"
 
 static int check(const struct verifier_case *test, char *text, uint32_t size,
@@ -74,6 +75,12 @@ static void test_flow(void **state)
 {
 	(void)state;
 	assert_int_equal(check_cases(verifier_flow_cases, ARRAY_SIZE(verifier_flow_cases)), 0);
+}
+
+static void test_narrow(void **state)
+{
+	(void)state;
+	assert_int_equal(check_cases(verifier_narrow_cases, ARRAY_SIZE(verifier_narrow_cases)), 0);
 }
 
 static void test_dynptrs(void **state)
@@ -298,10 +305,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_fetched),	  cmocka_unit_test(test_verdicts),
 		cmocka_unit_test(test_values),	  cmocka_unit_test(test_flow),
-		cmocka_unit_test(test_dynptrs),	  cmocka_unit_test(test_length),
-		cmocka_unit_test(test_backwards), cmocka_unit_test(test_explosion),
-		cmocka_unit_test(test_log),	  cmocka_unit_test(test_facts),
-		cmocka_unit_test(test_inner),
+		cmocka_unit_test(test_narrow),	  cmocka_unit_test(test_dynptrs),
+		cmocka_unit_test(test_length),	  cmocka_unit_test(test_backwards),
+		cmocka_unit_test(test_explosion), cmocka_unit_test(test_log),
+		cmocka_unit_test(test_facts),	  cmocka_unit_test(test_inner),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,8 +24,10 @@
 #include "tests/unit/verifier_cases.h"
 #include "tests/unit/verifier_dynptr.h"
 #include "tests/unit/verifier_flow.h"
+#include "tests/unit/verifier_forgets.h"
 #include "tests/unit/verifier_gen.h"
 #include "tests/unit/verifier_inner.h"
+#include "tests/unit/verifier_narrow.h"
 #include "tests/unit/verifier_values.h"
 
 #define PROGRAMS 12000
@@ -33,7 +35,7 @@
 #define LOG_SIZE (1u << 20)
 
 static bool verbose;
-static uint32_t first, seconds = SECONDS, programs = PROGRAMS;
+static uint32_t first, seconds = SECONDS, programs = PROGRAMS, own_level = 1;
 static int map_fds[CASE_MAPS];
 static int btf_fd;
 static char kernel_log[LOG_SIZE], own_log[1u << 16];
@@ -148,7 +150,7 @@ static int ask_verifier(const struct bpf_insn *insns, uint32_t cnt, bool gpl)
 		.map_cnt = CASE_MAPS,
 		.info = func_info(insns, cnt, funcs, FUNCS_MAX),
 	};
-	struct verifier_log log = {.level = 1, .buf = own_log, .size = sizeof(own_log)};
+	struct verifier_log log = {.level = own_level, .buf = own_log, .size = sizeof(own_log)};
 	struct verifier_facts facts;
 
 	own_log[0] = '\0';
@@ -159,8 +161,8 @@ static int ask_verifier(const struct bpf_insn *insns, uint32_t cnt, bool gpl)
  * What is better known here than by the kernel: bounds of a quotient and of a remainder, signed
  * bounds of a shift to the left, that a 32-bit shift by a register leaves the upper half zero, bits
  * that survive a sign extension in a register, bits that two numbers have in common, that there may
- * be no multiple of a number within some bounds, that the lower half of a difference of addresses
- * is not negative. Each such instruction is replaced by one that tells nothing.
+ * be no multiple of a number within some bounds. Each such instruction is replaced by one that tells
+ * nothing.
  */
 static void know_less(struct bpf_insn *insn)
 {
@@ -174,8 +176,7 @@ static void know_less(struct bpf_insn *insn)
 	}
 	if (class != BPF_ALU && class != BPF_ALU64)
 		return;
-	if ((x && ((op == BPF_MOV && insn->off) || (op == BPF_SUB && class == BPF_ALU))) ||
-	    (op == BPF_NEG && class == BPF_ALU))
+	if (x && op == BPF_MOV && insn->off)
 		*insn = INSN_LDX(BPF_DW, insn->dst_reg, 10, -512);
 	else if (op == BPF_DIV || op == BPF_MOD || op == BPF_LSH || op == BPF_MUL ||
 		 ((op == BPF_RSH || op == BPF_ARSH) && x && class == BPF_ALU) ||
@@ -223,7 +224,7 @@ static bool is_explained(const struct bpf_insn *insns, uint32_t cnt, bool gpl)
 	if (ask_verifier(copy, cnt + 3, gpl) < 0)
 		return true;
 	ask_kernel(insns, cnt, gpl, 1);
-	return is_far_offset(insns, cnt);
+	return is_far_offset(insns, cnt) || forgets(kernel_log);
 }
 
 /* Return: number of programs on which the kernel is stricter. */
@@ -279,6 +280,47 @@ static void test_words(void **state)
 	}
 }
 
+/* Parts of numbers and linked ones: neither side knows more. */
+static void test_same(void **state)
+{
+	int wrong = 0;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(verifier_narrow_cases); i++) {
+		const struct verifier_case *test = &verifier_narrow_cases[i];
+		int own = ask_verifier(test->insns, case_cnt(test), true),
+		    kernel = ask_kernel(test->insns, case_cnt(test), true, 1);
+
+		if (own == kernel && kernel == test->error)
+			continue;
+		print_error("%s: here %d, the kernel %d: %s\n%s\n", test->name, own, kernel,
+			    kernel_log, own_log);
+		wrong++;
+	}
+	assert_int_equal(wrong, 0);
+}
+
+/* That it forgets is seen where it does, and nowhere else. */
+static void test_forgets(void **state)
+{
+	const struct verifier_case known = {
+		PROG(UNKNOWN_TO(6), INSN_JMP_IMM(BPF_JSGT, 6, 19, 1), INSN_JMP_IMM(BPF_JLT, 6, 34, 2),
+		     INSN_MOV64_IMM(0, 0), INSN_EXIT(), INSN_ALU64_IMM(BPF_ADD, 6, 44), BYTE_AT(6)),
+	};
+
+	(void)state;
+	assert_int_equal(ask_verifier(known.insns, case_cnt(&known), true), 0);
+	assert_int_equal(ask_kernel(known.insns, case_cnt(&known), true, 1), -EACCES);
+	assert_true(forgets(kernel_log));
+	for (size_t i = 0; i < ARRAY_SIZE(verifier_narrow_cases); i++) {
+		const struct verifier_case *test = &verifier_narrow_cases[i];
+
+		ask_kernel(test->insns, case_cnt(test), true, 1);
+		if (test->error && forgets(kernel_log))
+			fail_msg("%s: %s", test->name, kernel_log);
+	}
+}
+
 static void test_generated(void **state)
 {
 	uint32_t both = 0, neither = 0, stricter = 0, explained = 0, wrong = 0;
@@ -320,6 +362,7 @@ static void show(uint32_t number)
 	int own, kernel;
 
 	gen_program(&gen, number);
+	own_level = 2;
 	own = ask_verifier(gen.insns, gen.cnt, true);
 	kernel = ask_kernel(gen.insns, gen.cnt, true, 2);
 	printf("%s\nhere %d: %skernel %d\n", kernel_log, own, own_log, kernel);
@@ -329,6 +372,8 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cases),
+		cmocka_unit_test(test_same),
+		cmocka_unit_test(test_forgets),
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_generated),
 	};

@@ -139,21 +139,33 @@ static bool reg_holds(const struct reg *reg, uint64_t value, const struct interp
 static bool slot_holds(const struct slot *slot, const unsigned char *bytes,
 		       const struct interp_step *step)
 {
-	uint64_t value;
+	const unsigned int spilled = slot_spilled(slot);
+	struct reg part = slot->spilled;
+	uint64_t value = 0;
 
 	for (int i = 0; i < 8; i++)
 		if (slot->bytes[i] == BYTE_ZERO && bytes[i])
 			return false;
 	if (slot->bytes[0] == BYTE_DYNPTR)
 		return dynptr_holds(&slot->spilled, bytes);
-	if (slot->bytes[0] != BYTE_SPILL)
+	if (!spilled)
 		return true;
-	memcpy(&value, bytes, sizeof(value));
-	return reg_holds(&slot->spilled,
-			 slot->bytes[7] == BYTE_SPILL ? value : (uint64_t)(uint32_t)value, step);
+	memcpy(&value, bytes, spilled);
+	if (spilled == 8)
+		return reg_holds(&slot->spilled, value, step);
+	part.r64 = range_truncate(&part.r64, 64, spilled * 8);
+	return range_has(&part.r64, value, spilled * 8) &&
+	       (spilled != 4 || range_has(&part.r32, value, 32));
 }
 
-/* Numbers that are said to be equal are. */
+/* Without what was added to it. */
+static uint64_t base_of(const struct reg *reg, uint64_t value)
+{
+	value -= (uint64_t)(int64_t)reg->off;
+	return reg->added == ADDED_32 ? (uint32_t)value : value;
+}
+
+/* Numbers that are said to be linked are. */
 static bool links_hold(const struct claim *claim, const struct interp_step *step)
 {
 	for (uint32_t i = 0; i < REGS; i++)
@@ -161,7 +173,8 @@ static bool links_hold(const struct claim *claim, const struct interp_step *step
 			if (claim->regs[i].type == REG_SCALAR && claim->regs[i].id &&
 			    claim->regs[k].type == REG_SCALAR &&
 			    claim->regs[k].id == claim->regs[i].id &&
-			    step->regs[k] != step->regs[i])
+			    base_of(&claim->regs[k], step->regs[k]) !=
+				    base_of(&claim->regs[i], step->regs[i]))
 				return false;
 	return true;
 }

@@ -336,6 +336,97 @@ static inline void gen_stack(struct gen *gen)
 	}
 }
 
+/* The program ends unless the number is between two. */
+static inline void gen_bound(struct gen *gen, uint8_t number, int32_t low, int32_t high)
+{
+	uint8_t class = gen_chance(gen, 85) ? BPF_JMP : BPF_JMP32;
+
+	if (gen_chance(gen, 50))
+		low = -0x7fff;
+	if (low > -0x7fff)
+		gen_put(gen, INSN_RAW(class | (gen_chance(gen, 50) ? BPF_JLT : BPF_JSLT) | BPF_K,
+				      number, 0, 1, low));
+	gen_put(gen, INSN_RAW(class | (gen_chance(gen, 70) ? BPF_JLT : BPF_JSLT) | BPF_K, number, 0,
+			      2, high));
+	gen_put(gen, INSN_MOV64_IMM(0, 1));
+	gen_put(gen, INSN_EXIT());
+}
+
+/* What was learnt of one number is used of another. */
+static inline void gen_offset(struct gen *gen, uint8_t number)
+{
+	uint8_t value = gen_pick(gen, gen->values);
+
+	gen_put(gen, INSN_ALU64_REG(BPF_ADD, value, number));
+	if (gen_chance(gen, 70))
+		gen_put(gen, INSN_LDX(BPF_B, number, value, 0));
+}
+
+/* A copy to which a constant is added, or the number it was copied from is. */
+static inline void gen_linked(struct gen *gen)
+{
+	uint8_t number = gen_pick(gen, gen->scalars), copy = (uint8_t)gen_random(gen, 10);
+	uint8_t moved = gen_chance(gen, 70) ? copy : number;
+	uint8_t known = gen_chance(gen, 60) ? number : copy;
+	uint8_t class = gen_chance(gen, 65) ? BPF_ALU64 : BPF_ALU;
+	uint8_t op = gen_chance(gen, 70) ? BPF_ADD : BPF_SUB;
+	int32_t added = gen_chance(gen, 85) ? (int32_t)gen_random(gen, 24) - 4 : gen_number(gen);
+
+	if (gen_chance(gen, 40))
+		gen_put(gen, INSN_ALU64_IMM(BPF_RSH, number, gen_chance(gen, 70) ? 32 : 50));
+	gen_put(gen, INSN_RAW((gen_chance(gen, 80) ? BPF_ALU64 : BPF_ALU) | BPF_MOV | BPF_X, copy,
+			      number, gen_chance(gen, 90) ? 0 : 16, 0));
+	gen_becomes(gen, copy, false, 0);
+	if (gen_chance(gen, 20))
+		gen_put(gen, INSN_STX(BPF_DW, 10, number, -104));
+	if (gen_chance(gen, 25))
+		gen_put(gen, gen_compare(gen, gen_pick(gen, gen->scalars), gen_number(gen), 1));
+	gen_put(gen, INSN_RAW(class | op | BPF_K, moved, 0, 0, added));
+	if (gen_chance(gen, 15))
+		gen_put(gen, INSN_ALU64_IMM(BPF_ADD, moved == copy ? number : copy, added / 2));
+	gen_bound(gen, known, (int32_t)gen_random(gen, 20), 16 + (int32_t)gen_random(gen, 40));
+	if (gen_chance(gen, 20))
+		gen_put(gen, INSN_LDX(BPF_DW, copy, 10, -104));
+	gen_offset(gen, gen_chance(gen, 70) ? (known == copy ? number : copy) : known);
+}
+
+/* Some bytes of a number by way of the stack. */
+static inline void gen_narrow(struct gen *gen)
+{
+	static const uint8_t sizes[] = {BPF_B, BPF_H, BPF_W, BPF_DW};
+	uint8_t number = gen_pick(gen, gen->scalars), loaded = (uint8_t)gen_random(gen, 10);
+	uint32_t stored = gen_random(gen, 4), filled = gen_random(gen, stored + 1);
+	int16_t at = (int16_t)(gen_chance(gen, 90) ? -112 : -108), from = at;
+	uint8_t sign = gen_chance(gen, 20) && filled < 3 ? MEMSX : BPF_MEM;
+
+	if (at == -108 && stored == 3)
+		stored = 2;
+	if (filled > stored)
+		filled = stored;
+	if (gen_chance(gen, 15))
+		gen_put(gen, INSN_ST(BPF_DW, 10, -112, gen_chance(gen, 70) ? 0 : 1));
+	if (gen_chance(gen, 60))
+		gen_put(gen, INSN_ALU64_IMM(BPF_AND, number, gen_chance(gen, 50) ? 255 : 31));
+	if (gen_chance(gen, 80))
+		gen_put(gen, INSN_STX(sizes[stored], 10, number, at));
+	else
+		gen_put(gen, INSN_ST(sizes[stored], 10, at, (int32_t)gen_random(gen, 3)));
+	if (gen_chance(gen, 20))
+		gen_put(gen, gen_compare(gen, number, gen_number(gen), 1));
+	if (gen_chance(gen, 15))
+		gen_put(gen, INSN_ST(BPF_B, 10, (int16_t)(-112 + (int)gen_random(gen, 8)), 0));
+	if (gen_chance(gen, 15))
+		from = (int16_t)(at + (1 << filled) * (int)gen_random(gen, 2));
+	if (from + (1 << filled) > -104 + 8)
+		from = at;
+	gen_put(gen, INSN_RAW(BPF_LDX | sign | sizes[filled], loaded, 10, from, 0));
+	gen_becomes(gen, loaded, false, 0);
+	if (gen_chance(gen, 60))
+		gen_bound(gen, gen_chance(gen, 50) ? loaded : number, 0,
+			  8 + (int32_t)gen_random(gen, 48));
+	gen_offset(gen, gen_chance(gen, 60) ? loaded : number);
+}
+
 static inline void gen_call(struct gen *gen)
 {
 	static const int32_t plain[] = {BPF_FUNC_ktime_get_ns, BPF_FUNC_get_prandom_u32,
@@ -548,7 +639,7 @@ static inline void gen_loop(struct gen *gen)
 
 static inline void gen_piece(struct gen *gen)
 {
-	uint32_t kind = gen_random(gen, 110);
+	uint32_t kind = gen_random(gen, 126);
 
 	if (kind < 5)
 		gen_lookup(gen);
@@ -576,6 +667,10 @@ static inline void gen_piece(struct gen *gen)
 		gen_func(gen);
 	else if (kind < 107)
 		gen_dynptr(gen);
+	else if (kind < 116)
+		gen_linked(gen);
+	else if (kind < 123)
+		gen_narrow(gen);
 	else
 		gen_loop(gen);
 }
