@@ -311,6 +311,7 @@ static_assert(sizeof(struct region_stub) == REGION_STUB_SIZE, "stub");
  * @cpu: whose slot it is to own if that can be had, or REGION_TEST_RUN_ANY_CPU
  * @repeat: how often it runs, at least once
  * @error: 0 or -EBUSY: it did not run
+ * @slot: that it owns, below REGION_SLOTS_MAX; written once it has one
  * @retval: what it returned last
  * @time: that all runs took (ns)
  * @regs: struct pt_regs of the thread where it asks
@@ -322,7 +323,7 @@ struct region_test_run {
 	uint64_t frame, code;
 	uint32_t cpu, repeat;
 	int32_t error;
-	uint32_t pad;
+	uint32_t slot;
 	uint64_t retval, time;
 	unsigned char regs[168], ctx[REGION_TEST_RUN_CTX];
 };
@@ -370,6 +371,8 @@ static_assert(sizeof(struct region_config) <= REGION_CACHE - REGION_CONFIG, "a p
  * @pid_ns_dev, @pid_ns_ino: as in struct region_config, found out by a process that was not
  * injected
  * @stacks: bit N: the N-th of the stacks at REGION_STACKS is in use
+ * @looked: when dead owners of slots were last looked for although nobody was worth waiting for
+ *	(monotonic, ns)
  */
 struct region_cache {
 	uint64_t injected;
@@ -381,6 +384,7 @@ struct region_cache {
 	uint64_t lock_debt, lock_seen;
 	uint64_t pid_ns_dev, pid_ns_ino;
 	uint32_t stacks, pad;
+	uint64_t looked;
 };
 #define REGION_STACK_SIZE (REGION_STACKS_SIZE / 32u)
 
