@@ -159,6 +159,7 @@ static_assert(REGION_SCRATCH + REGION_SCRATCH_SIZE * REGION_SLOTS_MAX <= REGION_
  * @enter_small: offset of the entry point for stacks on which there is little room
  * @test_run, @test_run_end: offsets of the entry for a struct region_test_run, and of what follows
  *	the system call that ends it
+ * @withdrawn: the latest @generation in which a site was given up; nobody else looks at it, either
  */
 struct region_header {
 	uint32_t version, slots, off, features;
@@ -170,10 +171,11 @@ struct region_header {
 	int32_t jiffies;
 	uint64_t enter_small;
 	uint64_t test_run, test_run_end;
+	uint64_t withdrawn;
 };
 /* INITIAL_JIFFIES, include/linux/jiffies.h: they begin five minutes before 2^32 */
 #define REGION_JIFFIES_START(tick_ns) ((1ull << 32) - 300000000000ull / (tick_ns))
-static_assert(sizeof(struct region_header) == 88, "the runtime's text starts behind it");
+static_assert(sizeof(struct region_header) == 96, "the runtime's text starts behind it");
 
 /** region_set_jiffies() - @at_zero: lower half of the kernel's count when the monotonic clock was 0
  */
