@@ -59,6 +59,19 @@ static uint32_t name_fds(int *ret_fds, void *data)
 	return 2;
 }
 
+/* What is mapped is found, and nothing done to it. What unwinds stays: returns may be pending. */
+static void want_nothing(struct uspace_plan *plan)
+{
+	for (uint32_t i = 0; i < plan->site_cnt; i++) {
+		struct plan_site *site = &plan->sites[i];
+
+		if (site->want.site == REGION_UNWINDER)
+			continue;
+		site->want.site = site->want.without_returns = 0;
+		site->filter_cnt = 0;
+	}
+}
+
 /* In the helper, which has the plan to itself. */
 static int patch_stopped(const struct late_stop *stop, struct reason *reason, void *data)
 {
@@ -81,6 +94,9 @@ static int patch_stopped(const struct late_stop *stop, struct reason *reason, vo
 			return reason_set(reason, r, "its other threads cannot be stopped: %s",
 					  strerrordesc_np(-r));
 	}
+	/* A breakpoint of the kernel's may be where the jump would stand. */
+	if (uspace_targets_is_withdrawn(uspace, plan))
+		want_nothing(plan);
 	r = uspace_plan_run(plan, plan->site_cnt, stop->pid, stop->tid, -1, &state, reason);
 	late_release_others(others);
 	if (r < 0 && !uspace_targets_is_latest(uspace, plan))
@@ -88,6 +104,8 @@ static int patch_stopped(const struct late_stop *stop, struct reason *reason, vo
 		return reason_set(reason, r, STALE);
 	if (r < 0)
 		return r;
+	if (state == SHIM_FOREIGN && uspace_targets_is_withdrawn(uspace, plan))
+		return reason_set(reason, 0, STALE);
 	if (state == SHIM_FOREIGN)
 		return reason_set(reason, -EBUSY, "other code stands at the site");
 	/* The plan may have changed since this process was forked: then the daemon has another look. */

@@ -28,6 +28,7 @@ struct suspended {
  * @dev, @ino: of the file
  * @counter: of hits, shared by all points
  * @suspended: its points while it is suspended; owned
+ * @settled: it is counted among the users of its program's maps
  */
 struct uspace_link {
 	struct uspace *uspace;
@@ -39,6 +40,7 @@ struct uspace_link {
 	struct uspace_reach reach;
 	struct suspended *suspended;
 	uint32_t suspended_cnt, point_cnt;
+	bool settled;
 	struct uspace_point *points[];
 };
 
@@ -113,13 +115,20 @@ static void remove_points(struct uspace_link *link)
 	link->point_cnt = 0;
 }
 
+/* Its maps are in use for it no longer, if they were. The caller holds @uspace->apply. */
+static void leave(struct uspace_link *link)
+{
+	if (link->settled)
+		uspace_prog_leave(link->prog);
+	link->settled = false;
+}
+
 static int attach(struct uspace_link *link, const struct uspace_link_request *request,
 		  struct reason *reason)
 {
 	struct uspace *uspace = link->uspace;
 	struct uspace_checked checked;
 	struct uspace_reach undone;
-	bool settled;
 	int r;
 
 	r = uspace_check(request->file_fd, request->offsets, request->cnt, request->at_return,
@@ -131,7 +140,7 @@ static int attach(struct uspace_link *link, const struct uspace_link_request *re
 	uspace_late_let_go(uspace, request->caller);
 	pthread_mutex_lock(&uspace->apply);
 	r = uspace_prog_settle(link->prog, reason);
-	settled = r == 0;
+	link->settled = r == 0;
 	if (r == 0 && link->prog->prints)
 		r = uspace_events_start(uspace);
 	if (r == 0)
@@ -144,8 +153,8 @@ static int attach(struct uspace_link *link, const struct uspace_link_request *re
 		remove_points(link);
 		uspace_targets_apply(uspace, request->caller, &undone, NULL);
 	}
-	if (r < 0 && settled)
-		uspace_prog_leave(link->prog);
+	if (r < 0)
+		leave(link);
 	pthread_mutex_unlock(&uspace->apply);
 	free(checked.wants);
 	return r;
@@ -229,7 +238,7 @@ int uspace_link_suspend(struct uspace_link *link)
 	for (uint32_t i = 0; i < link->point_cnt; i++)
 		uspace_targets_withdraw(link->points[i]);
 	link->point_cnt = 0;
-	uspace_prog_leave(link->prog);
+	leave(link);
 	return 0;
 }
 
@@ -237,6 +246,7 @@ int uspace_link_resume(struct uspace_link *link, struct reason *reason)
 {
 	int r = uspace_prog_settle(link->prog, reason);
 
+	link->settled = r == 0;
 	for (uint32_t i = 0; i < link->suspended_cnt && r == 0; i++) {
 		const struct suspended *point = &link->suspended[i];
 
@@ -313,7 +323,7 @@ struct uspace_link *uspace_link_free(struct uspace_link *link)
 	pthread_mutex_lock(&link->uspace->apply);
 	remove_points(link);
 	r = uspace_targets_apply(link->uspace, 0, &reach, &reason);
-	uspace_prog_leave(link->prog);
+	leave(link);
 	pthread_mutex_unlock(&link->uspace->apply);
 	if (r < 0 || reach.failed)
 		log_notice("tenant=%s: %u processes keep an idle probe: %s",

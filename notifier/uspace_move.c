@@ -59,30 +59,36 @@ static int copy_in(struct uspace_map *map, int fd)
 	return 0;
 }
 
-/* The kernel's map still has what was in when the contents left. */
+/* The kernel's map still has what was in when the contents left. Each element leads to the next
+ * before it goes: looked for from the beginning, that would be further away each time. */
 static int empty(struct uspace_map *map, int fd)
 {
 	const struct region_map *record = &map->record;
-	cleanup_free unsigned char *key = calloc(1, record->key_size);
+	cleanup_free unsigned char *keys = calloc(2, record->key_size);
+	unsigned char *key = keys, *next = keys + record->key_size;
 	struct abi_map_elem attr = {.map_fd = (uint32_t)fd};
+	bool more;
 
-	if (!key)
+	if (!keys)
 		return -ENOMEM;
 	/* Elements of arrays are not deleted, each is written anew. */
 	if (is_array(record))
 		return 0;
-	for (uint64_t i = 0; i <= record->max_entries; i++) {
+	attr.value = (uintptr_t)key;
+	more = sys_bpf(BPF_MAP_GET_NEXT_KEY, &attr, sizeof(attr)) == 0;
+	for (uint64_t i = 0; more && i <= record->max_entries; i++) {
+		unsigned char *gone = key;
 		int r;
 
-		attr.key = 0;
-		attr.value = (uintptr_t)key;
-		if (sys_bpf(BPF_MAP_GET_NEXT_KEY, &attr, sizeof(attr)) < 0)
-			return 0;
 		attr.key = (uintptr_t)key;
+		attr.value = (uintptr_t)next;
+		more = sys_bpf(BPF_MAP_GET_NEXT_KEY, &attr, sizeof(attr)) == 0;
 		attr.value = 0;
 		r = sys_bpf(BPF_MAP_DELETE_ELEM, &attr, sizeof(attr));
 		if (r < 0 && r != -ENOENT)
 			return r;
+		key = next;
+		next = gone;
 	}
 	return 0;
 }

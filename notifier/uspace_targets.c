@@ -497,6 +497,24 @@ bool uspace_targets_is_latest(struct uspace *uspace, const struct uspace_plan *p
 	       plan->generation;
 }
 
+bool uspace_targets_is_withdrawn(struct uspace *uspace, const struct uspace_plan *plan)
+{
+	return __atomic_load_n(&generation_of(uspace)->withdrawn, __ATOMIC_SEQ_CST) >
+	       plan->generation;
+}
+
+/*
+ * From now on catches of late targets by older plans put no jumps anywhere; who has done so maps
+ * the file, and is found by the visits that follow.
+ */
+static void withdraw(struct uspace *uspace, const struct uspace_plan *plan)
+{
+	for (uint32_t i = 0; i < plan->changed_cnt; i++)
+		if (!plan->sites[i].want.site && !plan->sites[i].filter_cnt)
+			__atomic_store_n(&generation_of(uspace)->withdrawn, plan->generation,
+					 __ATOMIC_SEQ_CST);
+}
+
 static int apply(struct uspace *uspace, pid_t caller, bool later, struct uspace_hold *hold,
 		 struct uspace_reach *ret_reach, struct reason *reason)
 {
@@ -524,6 +542,7 @@ static int apply(struct uspace *uspace, pid_t caller, bool later, struct uspace_
 	pthread_mutex_lock(&uspace->lock);
 	old = uspace->plan;
 	plan->generation = ++generation_of(uspace)->generation;
+	withdraw(uspace, plan);
 	__atomic_store_n(&uspace->plan, plan, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&uspace->lock);
 	uspace_plan_free(old);

@@ -170,6 +170,9 @@ void uspace_targets_child(struct uspace_plan *plan, int *keep);
 /** uspace_targets_is_latest() - whether @plan still is what targets are to look like; also in a
  * child */
 bool uspace_targets_is_latest(struct uspace *uspace, const struct uspace_plan *plan);
+/** uspace_targets_is_withdrawn() - whether a site was given up after @plan: the kernel may have a
+ *  breakpoint there now, so nothing is to be patched by it; also in a child */
+bool uspace_targets_is_withdrawn(struct uspace *uspace, const struct uspace_plan *plan);
 /** uspace_targets_revisit() - bring one process to the latest plan, soon */
 void uspace_targets_revisit(struct uspace *uspace, pid_t pid);
 

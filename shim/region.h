@@ -159,6 +159,7 @@ static_assert(REGION_SCRATCH + REGION_SCRATCH_SIZE * REGION_SLOTS_MAX <= REGION_
  * @enter_small: offset of the entry point for stacks on which there is little room
  * @test_run, @test_run_end: offsets of the entry for a struct region_test_run, and of what follows
  *	the system call that ends it
+ * @withdrawn: the latest @generation in which a site was given up; nobody else looks at it, either
  */
 struct region_header {
 	uint32_t version, slots, off, features;
@@ -170,10 +171,11 @@ struct region_header {
 	int32_t jiffies;
 	uint64_t enter_small;
 	uint64_t test_run, test_run_end;
+	uint64_t withdrawn;
 };
 /* INITIAL_JIFFIES, include/linux/jiffies.h: they begin five minutes before 2^32 */
 #define REGION_JIFFIES_START(tick_ns) ((1ull << 32) - 300000000000ull / (tick_ns))
-static_assert(sizeof(struct region_header) == 88, "the runtime's text starts behind it");
+static_assert(sizeof(struct region_header) == 96, "the runtime's text starts behind it");
 
 /** region_set_jiffies() - @at_zero: lower half of the kernel's count when the monotonic clock was 0
  */
@@ -311,6 +313,7 @@ static_assert(sizeof(struct region_stub) == REGION_STUB_SIZE, "stub");
  * @cpu: whose slot it is to own if that can be had, or REGION_TEST_RUN_ANY_CPU
  * @repeat: how often it runs, at least once
  * @error: 0 or -EBUSY: it did not run
+ * @slot: that it owns, below REGION_SLOTS_MAX; written once it has one
  * @retval: what it returned last
  * @time: that all runs took (ns)
  * @regs: struct pt_regs of the thread where it asks
@@ -322,7 +325,7 @@ struct region_test_run {
 	uint64_t frame, code;
 	uint32_t cpu, repeat;
 	int32_t error;
-	uint32_t pad;
+	uint32_t slot;
 	uint64_t retval, time;
 	unsigned char regs[168], ctx[REGION_TEST_RUN_CTX];
 };
@@ -370,6 +373,8 @@ static_assert(sizeof(struct region_config) <= REGION_CACHE - REGION_CONFIG, "a p
  * @pid_ns_dev, @pid_ns_ino: as in struct region_config, found out by a process that was not
  * injected
  * @stacks: bit N: the N-th of the stacks at REGION_STACKS is in use
+ * @looked: when dead owners of slots were last looked for although nobody was worth waiting for
+ *	(monotonic, ns)
  */
 struct region_cache {
 	uint64_t injected;
@@ -381,6 +386,7 @@ struct region_cache {
 	uint64_t lock_debt, lock_seen;
 	uint64_t pid_ns_dev, pid_ns_ino;
 	uint32_t stacks, pad;
+	uint64_t looked;
 };
 #define REGION_STACK_SIZE (REGION_STACKS_SIZE / 32u)
 

@@ -71,16 +71,54 @@ static int finish(struct tracee *tracee, const struct shim_test_run *run,
 	return run->finish(run, &result);
 }
 
-/* @stack: STACK_SIZE bytes, with what the context points to behind them. */
-static int run_on(struct tracee *tracee, uint64_t base, uint64_t stack,
-		  const struct shim_test_run *run, struct reason *reason)
+static uint64_t test_at(uint64_t stack)
 {
-	const uint64_t at = (stack + STACK_SIZE - sizeof(struct region_test_run)) & ~63ull;
+	return (stack + STACK_SIZE - sizeof(struct region_test_run)) & ~63ull;
+}
+
+/* Address of the CPU slot that a run owns which did not come to its end, or 0. */
+static uint64_t slot_left(const struct tracee *tracee, uint64_t base, uint64_t at)
+{
+	struct region_test_run test;
+	struct region_slot slot;
+	uint64_t address;
+
+	if (tracee_read(tracee, at, &test, sizeof(test)) < 0 || test.slot >= REGION_SLOTS_MAX)
+		return 0;
+	address = base + REGION_SHARED + offsetof(struct region_shared, slots) +
+		  test.slot * sizeof(slot);
+	/* It may have given it back already. */
+	if (tracee_read(tracee, address, &slot, sizeof(slot)) < 0 || !slot.owner || slot.sp != at)
+		return 0;
+	return address;
+}
+
+/* As slot_release() of the runtime; its owner is no longer in the program. */
+static void give_back(const struct tracee *tracee, uint64_t address)
+{
+	const uint64_t none = 0;
+	struct region_slot slot;
+
+	if (tracee_read(tracee, address, &slot, sizeof(slot)) < 0)
+		return;
+	slot.episodes++;
+	tracee_write(tracee, address + offsetof(struct region_slot, sp), &none, sizeof(none));
+	tracee_write(tracee, address + offsetof(struct region_slot, episodes), &slot.episodes,
+		     sizeof(slot.episodes));
+	tracee_write(tracee, address + offsetof(struct region_slot, owner), &none, sizeof(none));
+}
+
+/* @stack: STACK_SIZE bytes, with what the context points to behind them. @ret_slot: slot_left() */
+static int run_on(struct tracee *tracee, uint64_t base, uint64_t stack,
+		  const struct shim_test_run *run, uint64_t *ret_slot, struct reason *reason)
+{
+	const uint64_t at = test_at(stack);
 	const uint64_t memory_at = stack + STACK_SIZE;
 	struct region_test_run test = {.frame = tracee_rescue_sp(tracee),
 				       .code = run->code,
 				       .cpu = run->cpu,
-				       .repeat = run->repeat};
+				       .repeat = run->repeat,
+				       .slot = REGION_SLOTS_MAX};
 	cleanup_free unsigned char *memory = calloc(1, run->memory_size + 1);
 	struct pt_regs regs;
 	int r;
@@ -95,6 +133,8 @@ static int run_on(struct tracee *tracee, uint64_t base, uint64_t stack,
 		r = tracee_write(tracee, memory_at, memory, run->memory_size);
 	if (r == 0)
 		r = tracee_run(tracee, base + run->enter, at, at, base + run->end, RUN_MS);
+	if (r == -ETIMEDOUT || r == -EIO)
+		*ret_slot = slot_left(tracee, base, at);
 	if (r == -ETIMEDOUT)
 		return reason_set(reason, -EINTR, "the program has not ended after %d s",
 				  RUN_MS / 1000);
@@ -114,7 +154,7 @@ int shim_test_run(struct tracee *tracee, uint64_t base, const struct shim_test_r
 				 run->memory_size ? flags | MAP_32BIT : flags,
 				 (uint64_t)-1,
 				 0};
-	uint64_t unmap[6] = {0, size};
+	uint64_t unmap[6] = {0, size}, slot = 0;
 	int64_t stack, unused;
 	int r = tracee_syscall(tracee, SYS_mmap, map, &stack);
 
@@ -122,9 +162,12 @@ int shim_test_run(struct tracee *tracee, uint64_t base, const struct shim_test_r
 		r = -ENOMEM;
 	if (r < 0)
 		return r;
-	r = run_on(tracee, base, (uint64_t)stack, run, reason);
+	r = run_on(tracee, base, (uint64_t)stack, run, &slot, reason);
 	unmap[0] = (uint64_t)stack;
-	if (r != -ESRCH)
-		tracee_syscall(tracee, SYS_munmap, unmap, &unused);
+	if (r == -ESRCH)
+		return r;
+	/* The call takes the thread out of the program, whatever becomes of us. */
+	if (tracee_syscall(tracee, SYS_munmap, unmap, &unused) == 0 && slot)
+		give_back(tracee, slot);
 	return r;
 }

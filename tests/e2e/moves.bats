@@ -116,6 +116,14 @@ EOF
 	grep -qx 'status 143' "$DIR/out"
 }
 
+@test "a process that opened the file before and maps it in the middle of the move: no jump comes where the kernel has its breakpoint" {
+	cp "$PROGRAMS/moves" "$DIR/copy"
+	inside "$DIR/moves" 5 50000 late "$DIR/copy" >"$DIR/out" 2>"$DIR/err"
+	cat "$DIR/out" "$DIR/err"
+	grep -qx 'rounds 5, right 5' "$DIR/out"
+	[ "$(grep -c ': moved, ' "$DIR/out")" -ge 3 ]
+}
+
 @test "and in the middle of three million calls" {
 	local i
 	for i in 1 2 3 4 5; do

@@ -3,14 +3,17 @@
  * A probe counts calls in a hash while they stream, and in the middle a program of the kernel's
  * comes that uses the hash as well. Each call must be counted once, wherever.
  *
- * usage: moves ROUNDS CALLS [link | traced | arrays]
+ * usage: moves ROUNDS CALLS [link | traced | arrays | late FILE]
  *
  * Two threads of another process make CALLS calls each in every round. With "link" the probe is
  * attached by a link. With "traced" somebody traces that process meanwhile, so that it cannot be
  * stopped: the kernel's program must be refused, and the probe go on. With "arrays" there is no
- * such program; each round counts in a new array.
+ * such program; each round counts in a new array. With "late" the probe is in FILE, a copy of this
+ * program, which another process has opened before and maps while the probe is on its way; CALLS
+ * are then elements of the hash, which make the way a long one.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/perf_event.h>
 #include <pthread.h>
@@ -20,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -109,12 +113,13 @@ static int prog_new(uint32_t type, int hash, int key)
 	return fd;
 }
 
-static int map_new(uint32_t type)
+static int map_new(uint32_t type, uint32_t cnt)
 {
-	union bpf_attr attr = {.map_type = type, .key_size = 4, .value_size = 8, .max_entries = 8};
+	union bpf_attr attr = {
+		.map_type = type, .key_size = 4, .value_size = 8, .max_entries = cnt};
 	int hash = bpf(BPF_MAP_CREATE, &attr);
 
-	for (uint32_t key = 0; key < 2; key++) {
+	for (uint32_t key = 0; key < (cnt > 8 ? cnt : 2); key++) {
 		uint64_t zero = 0;
 		union bpf_attr put = {.map_fd = (uint32_t)hash,
 				      .key = (uintptr_t)&key,
@@ -137,11 +142,11 @@ static uint64_t hash_read(int hash, uint32_t key)
 	return value;
 }
 
-static int probe_new(void)
+static int probe_new(const char *path)
 {
 	struct perf_event_attr attr = {
 		.size = sizeof(attr),
-		.uprobe_path = (uintptr_t) "/proc/self/exe",
+		.uprobe_path = (uintptr_t)path,
 		.probe_offset = (uintptr_t)moves_work - (uintptr_t)__executable_start,
 		.sample_period = 1,
 		.wakeup_events = 1,
@@ -210,8 +215,8 @@ static pid_t trace(pid_t pid)
 /* Return: whether all were counted. */
 static int array_round(int target_fd)
 {
-	int array = map_new(BPF_MAP_TYPE_ARRAY), user = prog_new(BPF_PROG_TYPE_KPROBE, array, 0);
-	int probe = probe_new();
+	int array = map_new(BPF_MAP_TYPE_ARRAY, 8), user = prog_new(BPF_PROG_TYPE_KPROBE, array, 0);
+	int probe = probe_new("/proc/self/exe");
 	uint64_t counted;
 	char byte = 'x';
 
@@ -235,9 +240,9 @@ static int array_round(int target_fd)
 static int one_round(pid_t pid, int target_fd, const char *how, unsigned int delay)
 {
 	const int by_link = strcmp(how, "link") == 0, traced = strcmp(how, "traced") == 0;
-	int hash = map_new(BPF_MAP_TYPE_HASH), user = prog_new(BPF_PROG_TYPE_KPROBE, hash, 0);
+	int hash = map_new(BPF_MAP_TYPE_HASH, 8), user = prog_new(BPF_PROG_TYPE_KPROBE, hash, 0);
 	int kernel = prog_new(BPF_PROG_TYPE_RAW_TRACEPOINT, hash, 1);
-	int probe = probe_new(), link = attach(probe, user, by_link), tracepoint;
+	int probe = probe_new("/proc/self/exe"), link = attach(probe, user, by_link), tracepoint;
 	uint64_t counted, others, expected = (uint64_t)calls * THREADS;
 	pid_t tracer = traced ? trace(pid) : 0;
 	char byte = 'x';
@@ -273,6 +278,64 @@ static int one_round(pid_t pid, int target_fd, const char *how, unsigned int del
 	return counted == expected && (tracepoint >= 0) == !traced;
 }
 
+#define PAGE	 4096ul
+#define LATE_CALLS 2000
+
+/* Maps the function's page of a file that it has opened, some time after it was told to, and calls
+ * it for a second. */
+static void late_target(const char *path, int fd, unsigned int delay)
+{
+	const uintptr_t offset = (uintptr_t)moves_work - (uintptr_t)__executable_start;
+	int file = open(path, O_RDONLY | O_CLOEXEC), (*work)(int);
+	char byte = 'x', *code;
+
+	if (write(fd, &byte, 1) != 1 || read(fd, &byte, 1) != 1)
+		_exit(1);
+	usleep(delay);
+	code = mmap(NULL, PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE, file,
+		    (off_t)(offset & ~(PAGE - 1)));
+	if (code == MAP_FAILED)
+		_exit(1);
+	work = (int (*)(int))(void *)(code + offset % PAGE);
+	for (int i = 0; i < LATE_CALLS; i++, usleep(500))
+		if (work(i) != i + 1)
+			_exit(2);
+	_exit(0);
+}
+
+/* Return: whether the target came to its end, and was counted as long as the kernel did it. */
+static int late_round(const char *path, uint32_t cnt, unsigned int delay)
+{
+	int hash = map_new(BPF_MAP_TYPE_HASH, cnt), user = prog_new(BPF_PROG_TYPE_KPROBE, hash, 0);
+	int kernel = prog_new(BPF_PROG_TYPE_RAW_TRACEPOINT, hash, 1);
+	int probe = probe_new(path), tracepoint, fds[2], status;
+	uint64_t counted;
+	char byte = 'x';
+	pid_t child;
+
+	attach(probe, user, 0);
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds) < 0)
+		fail("socketpair");
+	child = fork();
+	if (child == 0)
+		late_target(path, fds[1], delay);
+	if (read(fds[0], &byte, 1) != 1 || write(fds[0], &byte, 1) != 1)
+		fail("target");
+	tracepoint = attach_kernel(kernel);
+	waitpid(child, &status, 0);
+	counted = hash_read(hash, 0);
+	printf("late %u: %s, status %#x, counted %llu\n", delay,
+	       tracepoint < 0 ? "refused" : "moved", status, (unsigned long long)counted);
+	close(tracepoint);
+	close(probe);
+	close(user);
+	close(kernel);
+	close(hash);
+	close(fds[0]);
+	close(fds[1]);
+	return status == 0 && counted > LATE_CALLS / 4 && counted <= LATE_CALLS;
+}
+
 int main(int argc, char **argv)
 {
 	int rounds = argc > 2 ? atoi(argv[1]) : 0, right = 0, fds[2], status;
@@ -280,7 +343,13 @@ int main(int argc, char **argv)
 
 	calls = argc > 2 ? atoi(argv[2]) : 0;
 	if (rounds < 1 || calls < 1)
-		return fprintf(stderr, "usage: moves ROUNDS CALLS [link | traced | arrays]\n"), 2;
+		return fprintf(stderr, "usage: moves ROUNDS CALLS [link | traced | arrays | late FILE]\n"), 2;
+	if (argc > 4 && strcmp(argv[3], "late") == 0) {
+		for (int i = 0; i < rounds; i++)
+			right += late_round(argv[4], (uint32_t)calls, 20000u * (unsigned int)(i + 1));
+		printf("rounds %d, right %d\n", rounds, right);
+		return right != rounds;
+	}
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds) < 0)
 		fail("socketpair");
 	child = fork();

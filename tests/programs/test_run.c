@@ -321,9 +321,29 @@ static int prog_loops(int turns)
 	return prog_new(BPF_PROG_TYPE_RAW_TRACEPOINT, insns, sizeof(insns) / sizeof(insns[0]));
 }
 
+/* Runs it in a child as on the first CPU. Return: where it ran, or -1. */
+static int child_cpu(const struct watch *watch)
+{
+	struct seen seen = {.cpu = UINT64_MAX};
+	int status;
+
+	fflush(stdout);
+	if (fork() == 0) {
+		union bpf_attr attr = {.test = {.prog_fd = (uint32_t)watch->prog,
+						.ctx_in = (uintptr_t)words,
+						.ctx_size_in = sizeof(words),
+						.flags = BPF_F_TEST_RUN_ON_CPU}};
+
+		exit(bpf(BPF_PROG_TEST_RUN, &attr) < 0);
+	}
+	wait(&status);
+	map_read(watch->array, &seen);
+	return status ? -1 : (int)seen.cpu;
+}
+
 static void loops(int turns)
 {
-	union bpf_attr attr = {.test.retval = 77};
+	union bpf_attr attr = {.test = {.retval = 77, .flags = BPF_F_TEST_RUN_ON_CPU}};
 	sigset_t before = {0}, after = {0};
 	struct watch watch;
 	int r;
@@ -337,8 +357,10 @@ static void loops(int turns)
 	sigprocmask(SIG_BLOCK, NULL, &after);
 	printf("signals %s\n", memcmp(&before, &after, sizeof(before)) ? "changed" : "as before");
 	/* What it held is somebody else's again. */
-	if (watch_new(&watch))
-		printf("then %s\n", name(run(watch.prog)));
+	if (watch_new(&watch)) {
+		printf("then on %d in a child, ", child_cpu(&watch));
+		printf("and %s\n", name(run(watch.prog)));
+	}
 }
 
 static unsigned char packet[4096], out[8192];

@@ -321,6 +321,28 @@ static void test_killed_owner_zombie(void **state)
 	killed_owner(false);
 }
 
+/* Nobody waits for it any longer when it is killed. */
+static void test_killed_stalled_owner(void **state)
+{
+	unsigned char *base = fake_region(1);
+	struct region_attach attach = {fake_code(base, prog_note), 0, 0, 0};
+	work_fn probed = fake_stub(base, 0, fake_site(base, 0, attach), work);
+	pid_t child = child_holds(base);
+
+	kill(child, SIGSTOP);
+	for (int i = 0; i < 3; i++)
+		probed(1, 2);
+	assert_int_equal(fake_count(base, 0).missed, 3);
+	kill(child, SIGKILL);
+	assert_int_equal(child_status(child), 128 + SIGKILL);
+	usleep(50000);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(probed(1, 2), 12);
+	assert_int_equal(fake_count(base, 0).hits, 100);
+	assert_int_equal(fake_count(base, 0).missed, 3);
+	fake_free(base);
+}
+
 /* One hit waits, the next ones know; all of them are counted as missed. */
 static void test_stopped_owner(void **state)
 {
@@ -499,6 +521,7 @@ int main(void)
 		cmocka_unit_test(test_threads_count_returns_exactly),
 		cmocka_unit_test(test_killed_owner),
 		cmocka_unit_test(test_killed_owner_zombie),
+		cmocka_unit_test(test_killed_stalled_owner),
 		cmocka_unit_test(test_stopped_owner),
 		cmocka_unit_test(test_jump_out_of_program),
 		cmocka_unit_test(test_signal_in_program),

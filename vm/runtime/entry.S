@@ -110,7 +110,8 @@ rt_header:
 	.quad	rt_enter_small - rt_header
 	.quad	rt_test_run_enter - rt_header
 	.quad	rt_test_run_end - rt_header
-	.if	. - rt_header - 88
+	.quad	0
+	.if	. - rt_header - 96
 	.error	"struct region_header"
 	.endif
 

@@ -26,6 +26,7 @@
 #define ALL_NS	       100000 /* for all slots together: many times a run */
 #define ALL_SPINS      64u
 #define DEAD_ROUNDS    16 /* owners' lives are checked every so many rounds */
+#define LOOK_NS	       10000000ull /* between checks where nobody is waited for */
 #define OWNER_NS_SHIFT 20
 #define OWNER_NS_MASK  0xfffull
 #define SS_ON_STACK    1
@@ -270,6 +271,19 @@ static bool wait_turn(unsigned char *base, struct wait *wait)
 	return true;
 }
 
+/* Nobody is waited for any longer; but who was stopped may have been killed since. */
+static bool claim_left(unsigned char *base, struct slot_claim *claim)
+{
+	struct region_cache *cache = region_cache(base);
+	uint64_t time = rt_monotonic();
+	bool waitable;
+
+	if (time - rt_load(&cache->looked) < LOOK_NS)
+		return false;
+	rt_store(&cache->looked, time);
+	return claim_round(base, ROUND_ZOMBIES, claim, &waitable);
+}
+
 static bool claim_waiting(unsigned char *base, struct wait *wait, struct slot_claim *claim,
 			  bool *ret_waited)
 {
@@ -282,7 +296,7 @@ static bool claim_waiting(unsigned char *base, struct wait *wait, struct slot_cl
 			return true;
 		*ret_waited = waitable;
 		if (!waitable)
-			return false;
+			return claim_left(base, claim);
 		if (claim->nested ? wait_nested(wait) : wait_turn(base, wait))
 			continue;
 		if (claim_round(base, ROUND_ZOMBIES, claim, &waitable))

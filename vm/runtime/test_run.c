@@ -36,6 +36,7 @@ void rt_test_run(struct region_test_run *test)
 		test->error = -EBUSY;
 		return;
 	}
+	rt_store(&test->slot, run.slot);
 	from = rt_monotonic();
 	for (uint32_t i = 0; i < test->repeat; i++) {
 		run.tail_calls = 0;
