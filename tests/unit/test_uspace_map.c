@@ -46,6 +46,16 @@ static void deinit_spaces(void)
 	uspace_space_deinit(&uspace.arrays);
 }
 
+/* All of it is free again. Its unit stays, which others read meanwhile. */
+static void rewind_space(struct uspace_space *space)
+{
+	uspace_space_deinit(space);
+	list_init(&space->free);
+	list_init(&space->resting);
+	space->next = space->start;
+	space->free_size = 0;
+}
+
 static void setup_space(void)
 {
 	uspace = (struct uspace){.base = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE,
@@ -70,8 +80,9 @@ static struct uspace_map *new_map(void)
 	assert_int_equal(uspace_map_new(&uspace, &attr, 1, NULL, &map), 0);
 	/* Places rest a while before they are used again; nobody looks at these. */
 	pthread_mutex_lock(&uspace.lock);
-	deinit_spaces();
-	init_spaces();
+	rewind_space(&uspace.code);
+	rewind_space(&uspace.map_memory);
+	rewind_space(&uspace.arrays);
 	pthread_mutex_unlock(&uspace.lock);
 	return map;
 }
