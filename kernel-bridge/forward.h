@@ -38,8 +38,8 @@ struct forward_counts {
 
 /**
  * forward_new() - a forwarder into a perf event array
- * @perf_map_fd: borrowed, and not needed afterwards. Do not keep a duplicate of the tool's
- *	descriptor for its sake: the kernel empties the array when the last one is closed
+ * @perf_map_fd: borrowed, and not needed afterwards but for the events in it: the kernel takes
+ *those out that were put there by it when the last duplicate is closed
  * @ret_forward: owned by the caller (forward_free()); untouched on failure
  *
  * Errors: -EINVAL not a perf event array, -EPERM no privilege, -ENOMEM, what bpf() returns.

@@ -110,7 +110,7 @@ bool command_is_native(const struct tenant *tenant, int cmd)
 	     cmd == BPF_MAP_LOOKUP_BATCH || cmd == BPF_MAP_LOOKUP_AND_DELETE_BATCH) &&
 	    atomic_load(&tenant->uspace->tables))
 		return false;
-	if (cmd == BPF_MAP_UPDATE_ELEM && tenant->uspace)
+	if ((cmd == BPF_MAP_UPDATE_ELEM || cmd == BPF_MAP_DELETE_ELEM) && tenant->uspace)
 		return !atomic_load(&tenant->uspace->output_maps);
 	/* Looking up a map or program in a map gives its id, which the tenant knows by another. */
 	if (cmd == BPF_MAP_LOOKUP_ELEM)

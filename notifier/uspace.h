@@ -182,7 +182,7 @@ struct uspace_ring {
  *at any time
  * @forward: perf event array: how its events reach the tool; opened by the first attachment; set
  *	under the region's @lock
- * @outputs: perf event array: by slot, the tool's buffers
+ * @outputs: perf event array: by slot, the tool's buffers; @events_fd: our array with the same
  * @outputs_lock: guards them; held while one is exchanged in the kernel's map, or told of losses;
  *	before the region's @lock
  * @ring: ring buffer: how its records reach the tool's
@@ -206,6 +206,7 @@ struct uspace_map {
 	unsigned int progs;
 	struct forward *forward;
 	struct uspace_output *outputs;
+	int events_fd;
 	pthread_mutex_t outputs_lock;
 	struct uspace_ring ring;
 	struct uspace_entry *table;
@@ -521,13 +522,15 @@ bool uspace_unwind_is(const struct uspace *uspace, dev_t dev, ino_t ino);
 /* uspace_output.c */
 
 /** uspace_outputs_new() - for a perf event array that is being made; sets the size of its counters.
- *  Return: 0 or -ENOMEM. */
+ *  Return: 0, or what the kernel says of such an array. */
 int uspace_outputs_new(struct uspace_map *map);
 void uspace_outputs_free(struct uspace_map *map);
 
 /** uspace_output_update() - the tool's BPF_MAP_UPDATE_ELEM of a perf event array, done for it.
  *  Return: result of the call, or CALL_CONTINUE when the kernel must say what is wrong with it. */
 int uspace_output_update(struct call *call, struct uspace_map *map);
+/** uspace_output_delete() - likewise BPF_MAP_DELETE_ELEM */
+int uspace_output_delete(struct call *call, struct uspace_map *map);
 
 /**
  * uspace_output_report() - have the kernel tell the tool what was lost since the last report

@@ -230,6 +230,8 @@ int uspace_elem(struct call *call)
 		r = CALL_CONTINUE;
 		if (call->notif.data.args[0] == BPF_MAP_UPDATE_ELEM)
 			r = uspace_output_update(call, elem.map);
+		if (call->notif.data.args[0] == BPF_MAP_DELETE_ELEM)
+			r = uspace_output_delete(call, elem.map);
 		uspace_map_unref(elem.map);
 		return r;
 	}

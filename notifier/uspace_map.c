@@ -250,14 +250,14 @@ struct uspace_map *uspace_map_unref(struct uspace_map *map)
 }
 
 /* The event thread looks for it as soon as it is there. */
-static int open_forward(struct uspace_map *map, int fd)
+static int open_forward(struct uspace_map *map)
 {
 	struct forward *forward;
 	int r;
 
 	if (map->forward)
 		return 0;
-	r = forward_new(fd, &forward);
+	r = forward_new(map->events_fd, &forward);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&map->uspace->lock);
@@ -293,7 +293,7 @@ static int settle(struct uspace_map *map, struct reason *reason)
 		return fd;
 	if (is_forwarded(record)) {
 		r = record->type == BPF_MAP_TYPE_RINGBUF ? uspace_ring_open(map, fd)
-							 : open_forward(map, fd);
+							 : open_forward(map);
 		return r < 0 ? r : uspace_events_start(uspace);
 	}
 	clear(map);

@@ -3,6 +3,10 @@
  * Perf event arrays: which buffer of the tool's stands at an index, and the events that found the
  * ring in the region full.
  *
+ * Events reach the buffers by an array of ours that has the same events as the tool's
+ * (kernel-bridge/ forward.h). The tool's own would never end if a program of ours used it, and the
+ * tool's other objects are known to have ended by that.
+ *
  * A tool learns of losses by PERF_RECORD_LOST in its buffer, which the kernel alone can write, and
  * does in front of the next event. forward_lose() makes it count what we lost as well.
  */
@@ -49,10 +53,20 @@ static uint32_t slots_of(const struct uspace *uspace)
 int uspace_outputs_new(struct uspace_map *map)
 {
 	uint32_t slots = slots_of(map->uspace);
+	struct abi_map_create attr = {.map_type = BPF_MAP_TYPE_PERF_EVENT_ARRAY,
+				      .key_size = sizeof(uint32_t),
+				      .value_size = sizeof(int),
+				      .max_entries = map->record.max_entries,
+				      .map_name = "bpfshim_outputs"};
 
+	map->events_fd = sys_bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
+	if (map->events_fd < 0)
+		return map->events_fd;
 	map->outputs = calloc(slots, sizeof(*map->outputs));
-	if (!map->outputs)
+	if (!map->outputs) {
+		close_fd(map->events_fd);
 		return -ENOMEM;
+	}
 	pthread_mutex_init(&map->outputs_lock, NULL);
 	for (uint32_t i = 0; i < slots; i++)
 		map->outputs[i].event_fd = -1;
@@ -70,6 +84,7 @@ void uspace_outputs_free(struct uspace_map *map)
 	pthread_mutex_unlock(&map->uspace->lock);
 	for (uint32_t i = 0; i < slots_of(map->uspace); i++)
 		close_fd(map->outputs[i].event_fd);
+	close_fd(map->events_fd);
 	pthread_mutex_destroy(&map->outputs_lock);
 	free(map->outputs);
 	map->outputs = NULL;
@@ -100,6 +115,17 @@ static int set_event(struct uspace_map *map, uint32_t index, int *event_fd)
 	}
 	pthread_mutex_unlock(&map->uspace->lock);
 	return old;
+}
+
+/* What the tool's array has at @index, @event_fd or with -1 nothing, ours has, too. */
+static void mirror(const struct uspace_map *map, uint32_t index, int event_fd)
+{
+	struct abi_map_elem attr = {.map_fd = (uint32_t)map->events_fd,
+				    .key = (uintptr_t)&index,
+				    .value = (uintptr_t)&event_fd};
+
+	/* There is the memory, or the tool's own array would not have taken it. */
+	sys_bpf(event_fd < 0 ? BPF_MAP_DELETE_ELEM : BPF_MAP_UPDATE_ELEM, &attr, sizeof(attr));
 }
 
 /*
@@ -136,8 +162,46 @@ int uspace_output_update(struct call *call, struct uspace_map *map)
 	 * by the other. */
 	pthread_mutex_lock(&map->outputs_lock);
 	r = sys_bpf(BPF_MAP_UPDATE_ELEM, attr, sizeof(*attr));
+	if (r == 0)
+		mirror(map, index, event_fd);
 	if (r == 0 && index < slots_of(map->uspace))
 		old_fd = set_event(map, index, &event_fd);
+	pthread_mutex_unlock(&map->outputs_lock);
+	return r;
+}
+
+int uspace_output_delete(struct call *call, struct uspace_map *map)
+{
+	struct abi_map_elem *attr = &call->attr.map_elem;
+	cleanup_fd int map_fd = guest_get_fd(&call->guest, (int)attr->map_fd);
+	cleanup_fd int old_fd = -1;
+	enum kobject_kind kind;
+	uint32_t index, id;
+	int r;
+
+	if (map_fd < 0)
+		return map_fd;
+	r = guest_read(&call->guest, attr->key, &index, sizeof(index));
+	if (r == 0 && !guest_valid(&call->guest))
+		r = -ESRCH;
+	if (r < 0)
+		return r;
+	if (kobject_identify(map_fd, &kind, &id) < 0 || kind != KOBJECT_MAP || id != map->real_id)
+		return CALL_CONTINUE;
+	attr->map_fd = (uint32_t)map_fd;
+	attr->key = (uintptr_t)&index;
+	pthread_mutex_lock(&map->outputs_lock);
+	r = sys_bpf(BPF_MAP_DELETE_ELEM, attr, sizeof(*attr));
+	if (r == 0)
+		mirror(map, index, -1);
+	if (r == 0 && index < slots_of(map->uspace)) {
+		pthread_mutex_lock(&map->uspace->lock);
+		map->uspace->output_events -= map->outputs[index].event_fd >= 0;
+		old_fd = map->outputs[index].event_fd;
+		map->outputs[index].event_fd = -1;
+		map->outputs[index].turn++;
+		pthread_mutex_unlock(&map->uspace->lock);
+	}
 	pthread_mutex_unlock(&map->outputs_lock);
 	return r;
 }

@@ -45,7 +45,7 @@ int policy_new(enum policy_base base, struct policy **ret_policy)
 
 	if (!policy)
 		return -ENOMEM;
-	policy->user = true;
+	policy->user = policy->prefer_user = true;
 	policy->kernel = run;
 	policy->kernel_memory = run;
 	policy->host_breakpoints = run;
