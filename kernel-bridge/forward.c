@@ -155,6 +155,8 @@ int forward_new(int perf_map_fd, struct forward **ret_forward)
 		close_fd(forward->prog_fd);
 		return r;
 	}
+	/* A map lives as long as anybody has it mapped: children that outlive the tool shall not. */
+	madvise(batch, sizeof(struct batch), MADV_DONTFORK);
 	forward->batch = batch;
 	*ret_forward = take_ptr(&forward);
 	return 0;

@@ -116,6 +116,9 @@ static int map_memory(struct ringbuf *ringbuf, int ring_fd, int batch_fd)
 	if (at == MAP_FAILED)
 		return -errno;
 	ringbuf->batch = at;
+	/* Maps live as long as anybody has them mapped: children that outlive the tool shall not. */
+	madvise((void *)ringbuf->producer, PAGE, MADV_DONTFORK);
+	madvise(ringbuf->batch, sizeof(struct batch), MADV_DONTFORK);
 	return 0;
 }
 

@@ -147,7 +147,7 @@ struct uspace {
 
 /**
  * struct uspace_ring - a ring buffer; the event thread's
- * @writer: opened by the first attachment; set under the region's @lock
+ * @writer: open while a program that uses it is attached; changed under the region's @lock
  * @next: position of the record that is to be taken next; what is before it was taken, or nobody
  *	waits for it any more
  * @ahead: bytes to the nearest record behind @next that was seen in this pass, 0: none

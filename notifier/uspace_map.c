@@ -311,9 +311,12 @@ static int settle(struct uspace_map *map, struct reason *reason)
 
 int uspace_map_settle(struct uspace_map *map, struct reason *reason)
 {
-	int r = map->table ? uspace_table_settle(map, reason) : settle(map, reason);
+	int r;
 
-	map->users += r == 0;
+	/* Before it is open: the event thread closes what nobody uses. */
+	map->users++;
+	r = map->table ? uspace_table_settle(map, reason) : settle(map, reason);
+	map->users -= r < 0;
 	map->settled |= r == 0;
 	map->reached |= r == 0;
 	return r;

@@ -58,19 +58,25 @@ static void tell_offset(struct uspace_map *map)
 
 int uspace_ring_open(struct uspace_map *map, int fd)
 {
-	struct ringbuf *writer;
-	int r;
+	int r = 0;
 
-	if (map->ring.writer)
-		return 0;
-	r = ringbuf_new(fd, map->record.max_entries, &writer);
-	if (r < 0)
-		return r;
 	pthread_mutex_lock(&map->uspace->lock);
-	map->ring.writer = writer;
-	tell_offset(map);
+	if (!map->ring.writer) {
+		r = ringbuf_new(fd, map->record.max_entries, &map->ring.writer);
+		if (r == 0)
+			tell_offset(map);
+	}
 	pthread_mutex_unlock(&map->uspace->lock);
-	return 0;
+	return r;
+}
+
+/* When no program that may write is attached, and all is delivered: the tool's ring would live as
+ * long as a program of ours uses it, and nobody would know that the tool has ended. */
+static void close_unused(struct uspace_map *map)
+{
+	if (atomic_load(&map->users) || map->ring.busy || ringbuf_queued(map->ring.writer))
+		return;
+	map->ring.writer = ringbuf_free(map->ring.writer);
 }
 
 static uint64_t claims(const struct uspace_map *map)
@@ -215,6 +221,12 @@ void uspace_rings_settle(struct uspace *uspace)
 	struct uspace_map *map;
 
 	pthread_mutex_lock(&uspace->lock);
-	list_for_each(map, &uspace->maps, node) if (map->ring.writer) settle_claims(map);
+	list_for_each(map, &uspace->maps, node)
+	{
+		if (!map->ring.writer)
+			continue;
+		settle_claims(map);
+		close_unused(map);
+	}
 	pthread_mutex_unlock(&uspace->lock);
 }
