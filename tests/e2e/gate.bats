@@ -144,10 +144,10 @@ answered()
 # What others left on the kernel's stack is memory of the kernel.
 @test "stack that a program did not write holds nothing of the kernel's where it may not read that" {
 	local verifier
-	asked '{}' stack stack_below
+	asked '{"prefer": "kernel"}' stack stack_below
 	[ "$(grep -c '^0x[1-9a-f][0-9a-f]*$' "$DIR/out")" -eq 2 ]
 	for verifier in user kernel both; do
-		asked "{\"kernel_memory\": \"deny\", \"verifier\": \"$verifier\"}" stack stack_below
+		asked "{\"prefer\": \"kernel\", \"kernel_memory\": \"deny\", \"verifier\": \"$verifier\"}" stack stack_below
 		[ "$(grep -cx ok "$DIR/out")" -eq 2 ]
 		[ "$(grep -cx 0x0 "$DIR/out")" -eq 2 ]
 	done

@@ -121,7 +121,7 @@ EOF
 }
 
 @test "policy: breakpoints in other processes can be forbidden" {
-	echo '{"host_breakpoints": "deny"}' >"$DIR/policy"
+	echo '{"prefer": "kernel", "host_breakpoints": "deny"}' >"$DIR/policy"
 	"$DIR/sample" -n 1 -s 8000 >/dev/null 3>&- &
 	started $!
 	wait_for 2 grep -q "$DIR/sample" "/proc/$!/maps"
