@@ -74,7 +74,7 @@ int kobject_identify(int fd, enum kobject_kind *ret_kind, uint32_t *ret_id)
 	return 0;
 }
 
-int kobject_btf_fields(int btf_fd, uint32_t type_id, struct btf_fields *ret_fields)
+int kobject_btf(int btf_fd, void **ret_bytes, uint32_t *ret_len)
 {
 	struct bpf_btf_info info = {0};
 	cleanup_free void *bytes = NULL;
@@ -83,6 +83,8 @@ int kobject_btf_fields(int btf_fd, uint32_t type_id, struct btf_fields *ret_fiel
 
 	if (r < 0)
 		return r;
+	if (info.kernel_btf)
+		return -EACCES;
 	size = info.btf_size;
 	bytes = malloc(size ? size : 1);
 	if (!bytes)
@@ -90,7 +92,20 @@ int kobject_btf_fields(int btf_fd, uint32_t type_id, struct btf_fields *ret_fiel
 	info = (struct bpf_btf_info){.btf = (uintptr_t)bytes, .btf_size = size};
 	len = sizeof(info);
 	r = kobject_info(btf_fd, &info, &len);
-	return r < 0 ? r : btf_fields(bytes, size, type_id, ret_fields);
+	if (r < 0)
+		return r;
+	*ret_bytes = take_ptr(&bytes);
+	*ret_len = size;
+	return 0;
+}
+
+int kobject_btf_fields(int btf_fd, uint32_t type_id, struct btf_fields *ret_fields)
+{
+	cleanup_free void *bytes = NULL;
+	uint32_t len;
+	int r = kobject_btf(btf_fd, &bytes, &len);
+
+	return r < 0 ? r : btf_fields(bytes, len, type_id, ret_fields);
 }
 
 int kobject_open(enum kobject_kind kind, uint32_t id)

@@ -42,6 +42,14 @@ bool kobject_alive(enum kobject_kind kind, uint32_t id);
 int kobject_info(int fd, void *info, uint32_t *len);
 
 /**
+ * kobject_btf() - the bytes of a BTF object that somebody loaded
+ * @ret_bytes: owned by the caller, at most 16 MiB
+ *
+ * Errors: -EACCES for the kernel's own and its modules', -ENOMEM, and what the kernel says.
+ */
+int kobject_btf(int btf_fd, void **ret_bytes, uint32_t *ret_len);
+
+/**
  * kobject_btf_fields() - what values of type @type_id have in them besides data
  * @btf_fd: ours, of a BTF object
  *

@@ -35,6 +35,8 @@ struct load {
 	struct guestlog *log;
 	char license[LICENSE_SIZE], bad_fd[64];
 	int *fd_array;
+	void *btf;
+	struct verifier_info info;
 };
 
 static void load_deinit(struct load *load)
@@ -44,6 +46,7 @@ static void load_deinit(struct load *load)
 	insns_prog_deinit(&load->request.prog);
 	prog_user_deinit(&load->user);
 	free(load->fd_array);
+	free(load->btf);
 }
 
 /* Our duplicate of a map (or, with @btf, BTF) descriptor of the guest; made once per program. */
@@ -389,11 +392,36 @@ static bool helper_denied(uint32_t helper, void *data)
 	return policy_check_helper(call->tenant->policy, helper, NULL) < 0;
 }
 
+static struct verifier_records records_of(const struct insns_records *records)
+{
+	return (struct verifier_records){records->data, records->cnt, records->rec_size};
+}
+
+/* What the program says of its functions and lines; of the BTF the kernel has the only copy that
+ * nobody changes. */
+static int read_info(struct load *load)
+{
+	struct abi_prog_load *attr = &load->request.attr;
+	int32_t fd = -1;
+	int r;
+
+	if (!attr->func_info_cnt && !attr->line_info_cnt && !attr->prog_btf_fd)
+		return 0;
+	r = translate_fd(load, (int)attr->prog_btf_fd, KOBJECT_BTF, &fd);
+	attr->prog_btf_fd = (uint32_t)fd;
+	if (r < 0 || (!attr->func_info_cnt && !attr->line_info_cnt))
+		return r;
+	r = kobject_btf(fd, &load->btf, &load->info.btf_len);
+	load->info.btf = load->btf;
+	load->info.funcs = records_of(&load->request.prog.func_info);
+	load->info.lines = records_of(&load->request.prog.line_info);
+	return r;
+}
+
 static int prog_load(struct load *load, struct kprog_result *ret_result)
 {
 	struct abi_prog_load *attr = &load->request.attr;
 	struct call *call = load->call;
-	int32_t fd = -1;
 	int r;
 
 	r = check_kind(call, attr);
@@ -406,24 +434,23 @@ static int prog_load(struct load *load, struct kprog_result *ret_result)
 		r = translate_insns(load);
 	if (r == 0)
 		r = translate_fd_array(load);
-	if (r == 0 && (attr->func_info_cnt || attr->line_info_cnt || attr->prog_btf_fd)) {
-		r = translate_fd(load, (int)attr->prog_btf_fd, KOBJECT_BTF, &fd);
-		attr->prog_btf_fd = (uint32_t)fd;
-	}
+	if (r == 0)
+		r = read_info(load);
 	if (r == 0)
 		r = prog_user_load(call, attr, load->request.prog.insns, load->fd_array,
-				   load->license, load->log, &load->user);
+				   load->license, &load->info, load->log, &load->user);
 	if (r < 0)
 		return r;
 	if (call->tenant->verify_only)
-		return gate_verify_only(call, &load->request, &load->user, load->log, ret_result);
+		return gate_verify_only(call, &load->request, &load->info, &load->user, load->log,
+					ret_result);
 	if (prog_user_fits(call->tenant, attr->prog_type) &&
 	    policy_check_kernel(call->tenant->policy, NULL) < 0) {
 		r = prog_user_stub(call, attr, &load->user, load->log, &ret_result->log_true_size);
 		ret_result->fd = r < 0 ? -1 : r;
 		return r < 0 ? r : 0;
 	}
-	return gate_load(call, &load->request, &load->user, load->log, ret_result);
+	return gate_load(call, &load->request, &load->info, &load->user, load->log, ret_result);
 }
 
 int cmd_prog_load(struct call *call)

@@ -119,7 +119,8 @@ static int verify_special(struct map_refs *refs, const struct verifier_prog *pro
 			  "it uses a map with locks, timers or the like in its values");
 }
 
-/* As map_index(), of a program that only the kernel can run; what only the kernel has is no matter. */
+/* As map_index(), of a program that only the kernel can run; what only the kernel has is no matter.
+ */
 static int map_note(int fd, void *data)
 {
 	struct reason why = ((struct map_refs *)data)->user->why;
@@ -162,8 +163,8 @@ static int note_maps(struct call *call, uint32_t cnt, struct bpf_insn *insns, co
 }
 
 static int ask(struct call *call, const struct abi_prog_load *attr, struct bpf_insn *insns,
-	       const int *fd_array, const char *license, const struct guestlog *log,
-	       struct prog_user *user)
+	       const int *fd_array, const char *license, const struct verifier_info *info,
+	       const struct guestlog *log, struct prog_user *user)
 {
 	struct map_refs refs = {.call = call, .user = user};
 	struct verifier_prog prog = {.insns = insns,
@@ -172,7 +173,8 @@ static int ask(struct call *call, const struct abi_prog_load *attr, struct bpf_i
 				     .attach_type = attr->expected_attach_type,
 				     .gpl = license_is_gpl(license),
 				     .sleepable = attr->prog_flags & BPF_F_SLEEPABLE,
-				     .maps = refs.shapes};
+				     .maps = refs.shapes,
+				     .info = *info};
 	int r = prog_maps_index(insns, attr->insn_cnt, fd_array, map_index, &refs);
 
 	prog.map_cnt = user->map_cnt = refs.cnt;
@@ -222,7 +224,8 @@ bool prog_user_fits(const struct tenant *tenant, uint32_t type)
 
 int prog_user_load(struct call *call, const struct abi_prog_load *attr,
 		   const struct bpf_insn *insns, const int *fd_array, const char *license,
-		   const struct guestlog *log, struct prog_user *ret_user)
+		   const struct verifier_info *info, const struct guestlog *log,
+		   struct prog_user *ret_user)
 {
 	cleanup_free struct bpf_insn *copy = NULL;
 	int r;
@@ -235,9 +238,12 @@ int prog_user_load(struct call *call, const struct abi_prog_load *attr,
 		return r;
 	memcpy(copy, insns, attr->insn_cnt * sizeof(*copy));
 	r = -EOPNOTSUPP;
-	if (prog_user_fits(call->tenant, attr->prog_type)) {
+	if (attr->core_relo_cnt) {
+		/* The kernel would change instructions by them. libbpf does that itself. */
+		reason_set(&ret_user->why, 0, "it has CO-RE relocations for the kernel to do");
+	} else if (prog_user_fits(call->tenant, attr->prog_type)) {
 		reason_clear(&ret_user->why);
-		r = ask(call, attr, copy, fd_array, license, log, ret_user);
+		r = ask(call, attr, copy, fd_array, license, info, log, ret_user);
 	}
 	if (r == 0 && ret_user->answer.verdict == 0)
 		check_helpers(call, ret_user);

@@ -26,20 +26,22 @@ struct prog_user {
 	uint32_t map_cnt;
 };
 
-/** prog_user_fits() - whether programs of @type may run in processes: at uprobes, or on request; where
- *  they are only verified, those that can be asked for without the kernel */
+/** prog_user_fits() - whether programs of @type may run in processes: at uprobes, or on request;
+ * where they are only verified, those that can be asked for without the kernel */
 bool prog_user_fits(const struct tenant *tenant, uint32_t type);
 
 /**
  * prog_user_load() - have a program verified and compiled, where its type and maps allow
  * @insns: @attr->insn_cnt instructions with our own descriptors; only read
  * @fd_array: likewise, or NULL
+ * @info: borrowed
  *
  * Return: 0, also when it cannot be placed (see @ret_user), or -errno: no memory, no worker.
  */
 int prog_user_load(struct call *call, const struct abi_prog_load *attr,
 		   const struct bpf_insn *insns, const int *fd_array, const char *license,
-		   const struct guestlog *log, struct prog_user *ret_user);
+		   const struct verifier_info *info, const struct guestlog *log,
+		   struct prog_user *ret_user);
 
 /**
  * prog_user_stub() - the whole answer to a PROG_LOAD that the kernel must not see

@@ -23,7 +23,7 @@ static const struct verb verbs[] = {
 	 ctl_policy},
 	{NULL, "policy show [FILE] [--base run|service]", "print the policy that is in effect",
 	 NULL},
-	{"vm", "vm [--engine interp|jit|kernel] [HEX MEMORY]", "run the program on standard input",
+	{"vm", "vm [--engine interp|jit|orc|kernel] [HEX MEMORY]", "run the program on standard input",
 	 ctl_vm},
 	{NULL, "vm --check FILE.tsv [--engine ENGINE]", "run a file of cases", NULL},
 	{"verify", "verify FILE.o [--program NAME]", "the verdict on programs of an object file",

@@ -64,13 +64,55 @@ static long keep_btf(const union bpf_attr *attr)
 	return fd;
 }
 
-static void find_fields(int btf_fd, uint32_t type_id, struct btf_fields *ret_fields)
+/* What was kept. Return: owned by the caller, or NULL */
+static void *read_btf(int btf_fd, uint32_t *ret_len)
 {
 	const off_t len = lseek(btf_fd, 0, SEEK_END);
-	cleanup_free void *btf = len > 0 ? malloc((size_t)len) : NULL;
+	cleanup_free void *btf = len > 0 && len <= UINT32_MAX ? malloc((size_t)len) : NULL;
 
-	if (btf && pread(btf_fd, btf, (size_t)len, 0) == len)
-		btf_fields(btf, (size_t)len, type_id, ret_fields);
+	if (!btf || pread(btf_fd, btf, (size_t)len, 0) != len)
+		return NULL;
+	*ret_len = (uint32_t)len;
+	return take_ptr(&btf);
+}
+
+static void find_fields(int btf_fd, uint32_t type_id, struct btf_fields *ret_fields)
+{
+	uint32_t len;
+	cleanup_free void *btf = read_btf(btf_fd, &len);
+
+	if (btf)
+		btf_fields(btf, len, type_id, ret_fields);
+}
+
+/* @ret_copy: owned by the caller, also after a failure */
+static int take_records(uint64_t data, uint32_t cnt, uint32_t size, void **ret_copy,
+			struct verifier_records *ret_records)
+{
+	if (!cnt)
+		return 0;
+	*ret_copy = malloc((size_t)cnt * size + 1);
+	if (!*ret_copy)
+		return -ENOMEM;
+	memcpy(*ret_copy, (const void *)(uintptr_t)data, (size_t)cnt * size);
+	*ret_records = (struct verifier_records){*ret_copy, cnt, size};
+	return 0;
+}
+
+static int take_info(struct object_load *load, const union bpf_attr *attr)
+{
+	struct verifier_info *info = &load->prog.info;
+	int r = take_records(attr->func_info, attr->func_info_cnt, attr->func_info_rec_size,
+			     &load->funcs, &info->funcs);
+
+	if (r == 0)
+		r = take_records(attr->line_info, attr->line_info_cnt, attr->line_info_rec_size,
+				 &load->lines, &info->lines);
+	if (r < 0 || (!info->funcs.cnt && !info->lines.cnt))
+		return r;
+	load->btf = read_btf((int)attr->prog_btf_fd, &info->btf_len);
+	info->btf = load->btf;
+	return load->btf ? 0 : -EBADF;
 }
 
 static long make_map(const union bpf_attr *attr)
@@ -174,6 +216,8 @@ static long take_prog(struct object_load *load, const union bpf_attr *attr)
 		.sleepable = attr->prog_flags & BPF_F_SLEEPABLE,
 		.maps = load->maps};
 	load->error = index_maps(load);
+	if (load->error == 0)
+		load->error = take_info(load, attr);
 	return empty_file();
 }
 
@@ -267,7 +311,10 @@ int object_load(struct bpf_object *object, const char *name, struct object_load 
 void object_load_deinit(struct object_load *load)
 {
 	free(load->insns);
-	load->insns = NULL;
+	free(load->btf);
+	free(load->funcs);
+	free(load->lines);
+	load->insns = load->btf = load->funcs = load->lines = NULL;
 }
 
 int object_load_real(struct bpf_object *object, const char *name, struct object_real *ret_real)

@@ -10,7 +10,7 @@
 
 /**
  * struct object_load - one program as it would have been loaded
- * @prog: refers to @insns and @maps; maps are named by their index
+ * @prog: refers to the others; maps are named by their index
  */
 struct object_load {
 	const char *name;
@@ -18,6 +18,7 @@ struct object_load {
 	struct verifier_map maps[VERIFIER_MAPS_MAX];
 	int map_fds[VERIFIER_MAPS_MAX];
 	struct bpf_insn *insns;
+	void *btf, *funcs, *lines;
 	int error;
 };
 

@@ -6,6 +6,7 @@
 #include "notifier/gate.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,7 +32,7 @@ enum gate_verdict {
 
 /**
  * struct gate - one program at the gate
- * @request, @user, @log: borrowed; @user may be NULL
+ * @request, @info, @user, @log: borrowed; @user may be NULL
  * @error: -errno that goes with a refusal, or why it is undecided
  * @answer: the worker's, @own or that of @user, or NULL
  * @map_fds: our descriptors of the program's maps, borrowed; @map_cnt of them
@@ -39,6 +40,7 @@ enum gate_verdict {
 struct gate {
 	struct call *call;
 	const struct kprog_request *request;
+	const struct verifier_info *info;
 	const struct prog_user *user;
 	struct guestlog *log;
 	enum gate_verdict verdict;
@@ -130,7 +132,8 @@ static int ask_worker(struct gate *gate, struct bpf_insn *insns, uint32_t log_le
 						  .attach_type = attr->expected_attach_type,
 						  .gpl = license_is_gpl(gate->request->license),
 						  .sleepable = attr->prog_flags & BPF_F_SLEEPABLE,
-						  .maps = shapes.maps},
+						  .maps = shapes.maps,
+						  .info = *gate->info},
 					 .log_level = log_level,
 					 .log_size = log_level ? log_size : 0};
 	int r = prog_maps_index(insns, attr->insn_cnt, gate->request->fd_array, find_map, &shapes);
@@ -155,6 +158,11 @@ static int ask(struct gate *gate, uint32_t log_level, uint32_t log_size)
 		judge(gate, &gate->user->answer);
 		return 0;
 	}
+	if (gate->request->attr.core_relo_cnt) {
+		reason_set(&gate->why, 0, "it has CO-RE relocations for the kernel to do");
+		fail(gate, -EOPNOTSUPP);
+		return 0;
+	}
 	if (!gate->call->tenant->worker) {
 		reason_set(&gate->why, 0, "no bpfshim-worker beside the daemon");
 		fail(gate, -EIO);
@@ -173,25 +181,34 @@ static int ask(struct gate *gate, uint32_t log_level, uint32_t log_size)
 }
 
 /*
- * Our text in the place of what the log holds; of one that is too long the end. Return: @error, or
- * -ENOSPC. Source: bpf_vlog_finalize(), kernel/bpf/log.c, Linux 6.12.
+ * @text in the place of what the log holds; of one that is too long the end. @true_size: that of
+ * the text when it was whole, with its end. Return: @error, or -ENOSPC. Source:
+ * bpf_vlog_finalize(), kernel/bpf/log.c, Linux 6.12.
  */
-static int show_log(const struct gate *gate, int error, uint32_t *ret_true_size)
+static int show_text(struct guestlog *log, const char *text, uint32_t true_size, int error,
+		     uint32_t *ret_true_size)
 {
-	const struct worker_answer *answer = gate->answer;
-	struct guestlog *log = gate->log;
 	size_t len, room;
 
-	if (!answer || !answer->log || !log->level)
+	if (!log->level)
 		return error;
-	*ret_true_size = answer->log_true_size;
+	*ret_true_size = true_size;
 	if (!log->buf || !log->size)
 		return error;
 	room = log->size - 1;
-	len = strlen(answer->log);
-	memcpy(log->buf, answer->log + (len > room ? len - room : 0), len > room ? room : len);
+	len = strlen(text);
+	memcpy(log->buf, text + (len > room ? len - room : 0), len > room ? room : len);
 	log->buf[len > room ? room : len] = '\0';
-	return answer->log_true_size > log->size ? -ENOSPC : error;
+	return true_size > log->size ? -ENOSPC : error;
+}
+
+static int show_log(const struct gate *gate, int error, uint32_t *ret_true_size)
+{
+	const struct worker_answer *answer = gate->answer;
+
+	if (!answer || !answer->log)
+		return error;
+	return show_text(gate->log, answer->log, answer->log_true_size, error, ret_true_size);
 }
 
 /* Ours alone decides: of what it refuses the kernel sees nothing. */
@@ -207,13 +224,48 @@ static int ask_alone(struct gate *gate)
 }
 
 /*
+ * What the kernel's verifier cannot be trusted with: it does not see that an atomic operation that
+ * fetches from the stack takes its number from there, leaves out ways that the program does take,
+ * and so lets it read and write out of bounds. Whether such an operation is on the stack is for a
+ * verifier to say, and ours could not. Seen with Linux 6.18 (backtrack_insn(),
+ * kernel/bpf/verifier.c).
+ *
+ * Return: the instruction, or -1.
+ */
+static int64_t find_mistrusted(const struct kprog_request *request)
+{
+	const struct bpf_insn *insn = request->prog.insns;
+
+	for (uint32_t i = 0; i < request->attr.insn_cnt; i++)
+		if (BPF_CLASS(insn[i].code) == BPF_STX && BPF_MODE(insn[i].code) == BPF_ATOMIC &&
+		    (insn[i].imm & BPF_FETCH))
+			return i;
+	return -1;
+}
+
+static int refuse_mistrusted(struct gate *gate, int64_t at, uint32_t *ret_true_size)
+{
+	char text[256];
+	int len = snprintf(text, sizeof(text),
+			   "%lld: an atomic operation that fetches, in a program that bpfshim's "
+			   "verifier did not check: the kernel's is mistaken about such\n",
+			   (long long)at);
+
+	reason_set(&gate->call->reason, -EOPNOTSUPP, "%.*s", len - 1, text);
+	return show_text(gate->log, text, (uint32_t)len + 1, -EOPNOTSUPP, ret_true_size);
+}
+
+/*
  * Both must accept. Who else refuses is asked too, since stock tools know the kernel's words: ours
  * are shown where the kernel would have taken the program.
  */
 static int ask_first(struct gate *gate, uint32_t *ret_true_size)
 {
 	int r = ask(gate, 0, 0);
+	int64_t mistrusted = gate->verdict == GATE_UNDECIDED ? find_mistrusted(gate->request) : -1;
 
+	if (r == 0 && mistrusted >= 0)
+		return refuse_mistrusted(gate, mistrusted, ret_true_size);
 	if (r < 0 || gate->verdict != GATE_REFUSED)
 		return r;
 	r = kprog_try(gate->request, ret_true_size);
@@ -247,10 +299,11 @@ static void restrict_program(const struct gate *gate, struct kprog_request *requ
 			gate->verdict != GATE_ACCEPTED || gate->answer->facts.reads_unwritten;
 }
 
-int gate_load(struct call *call, struct kprog_request *request, const struct prog_user *user,
-	      struct guestlog *log, struct kprog_result *ret_result)
+int gate_load(struct call *call, struct kprog_request *request, const struct verifier_info *info,
+	      const struct prog_user *user, struct guestlog *log, struct kprog_result *ret_result)
 {
-	struct gate gate = {.call = call, .request = request, .user = user, .log = log};
+	struct gate gate = {
+		.call = call, .request = request, .info = info, .user = user, .log = log};
 	enum policy_verifier verifier = policy_verifier(call->tenant->policy);
 	uint32_t *true_size = &ret_result->log_true_size;
 	int r = 0;
@@ -273,10 +326,11 @@ int gate_load(struct call *call, struct kprog_request *request, const struct pro
 }
 
 int gate_verify_only(struct call *call, const struct kprog_request *request,
-		     const struct prog_user *user, struct guestlog *log,
-		     struct kprog_result *ret_result)
+		     const struct verifier_info *info, const struct prog_user *user,
+		     struct guestlog *log, struct kprog_result *ret_result)
 {
-	struct gate gate = {.call = call, .request = request, .user = user, .log = log};
+	struct gate gate = {
+		.call = call, .request = request, .info = info, .user = user, .log = log};
 	int r = ask_alone(&gate);
 	bool asked = gate.answer == &gate.own;
 

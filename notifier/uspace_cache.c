@@ -13,11 +13,13 @@
 /* One program shall not drive out all others. */
 #define ENTRY_MAX (CACHE_SIZE / 4)
 
-/* What a key begins with; instructions, maps, their contents and records follow. */
+/* What a key begins with; instructions, maps, their contents and records, and what is said of
+ * functions and lines, follow. */
 struct key_head {
 	uint32_t type, attach_type, gpl;
 	uint32_t log_level, log_size;
 	uint32_t cnt, map_cnt, sleepable;
+	uint32_t func_cnt, func_size, line_cnt, line_size, btf_len;
 };
 
 struct key_map {
@@ -26,7 +28,7 @@ struct key_map {
 	struct btf_fields fields;
 };
 static_assert(sizeof(struct verifier_shape) == 20 && sizeof(struct verifier_map) == 64 &&
-		      sizeof(struct verifier_prog) == 40,
+		      sizeof(struct verifier_prog) == 88,
 	      "what is new there has to become part of the key");
 
 void cache_init(struct cache *cache)
@@ -81,6 +83,11 @@ static size_t contents_len(const struct verifier_map *map)
 	return map->contents ? map->value_size : 0;
 }
 
+static size_t records_len(const struct verifier_records *records)
+{
+	return (size_t)records->cnt * records->size;
+}
+
 static size_t key_len_of(const struct worker_request *request)
 {
 	const struct verifier_prog *prog = &request->prog;
@@ -89,7 +96,8 @@ static size_t key_len_of(const struct worker_request *request)
 
 	for (uint32_t i = 0; i < prog->map_cnt; i++)
 		len += contents_len(&prog->maps[i]);
-	return len;
+	return len + records_len(&prog->info.funcs) + records_len(&prog->info.lines) +
+	       prog->info.btf_len;
 }
 
 static void *append(unsigned char **at, const void *bytes, size_t len)
@@ -138,7 +146,12 @@ static void write_key(struct cache_entry *entry, const struct worker_request *re
 				      .log_level = request->log_level,
 				      .log_size = request->log_level ? request->log_size : 0,
 				      .cnt = prog->cnt,
-				      .map_cnt = prog->map_cnt};
+				      .map_cnt = prog->map_cnt,
+				      .func_cnt = prog->info.funcs.cnt,
+				      .func_size = prog->info.funcs.size,
+				      .line_cnt = prog->info.lines.cnt,
+				      .line_size = prog->info.lines.size,
+				      .btf_len = prog->info.btf_len};
 	unsigned char *at = entry->key;
 
 	append(&at, &head, sizeof(head));
@@ -146,6 +159,9 @@ static void write_key(struct cache_entry *entry, const struct worker_request *re
 	entry->request.maps = append(&at, request->maps, prog->map_cnt * sizeof(*request->maps));
 	for (uint32_t i = 0; i < prog->map_cnt; i++)
 		append_map(&at, &prog->maps[i]);
+	append(&at, prog->info.funcs.data, records_len(&prog->info.funcs));
+	append(&at, prog->info.lines.data, records_len(&prog->info.lines));
+	append(&at, prog->info.btf, prog->info.btf_len);
 	entry->hash = hash_of(entry->key, entry->key_len);
 }
 
@@ -163,6 +179,7 @@ int cache_entry_new(struct cache *cache, const struct worker_request *request,
 	entry->request = *request;
 	/* Not needed any more once it was accepted. */
 	entry->request.prog.maps = NULL;
+	entry->request.prog.info = (struct verifier_info){0};
 	write_key(entry, request);
 	*ret_entry = entry;
 	return 0;

@@ -297,6 +297,8 @@ static int check_with(struct walk *walk, struct search *search)
 	if (r == 0)
 		r = check_bounds(walk);
 	if (r == 0)
+		r = info_match(walk);
+	if (r == 0)
 		r = search_all(walk, search);
 	if (r == 0)
 		find_live(walk, search);

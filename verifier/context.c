@@ -12,6 +12,7 @@
 #define PERF_PERIOD PT_REGS    /* struct bpf_perf_event_data: behind the registers */
 #define TRACE_MAX   8192u      /* PERF_MAX_TRACE_SIZE */
 #define RAW_ARGS    (12u * 8u) /* MAX_BPF_FUNC_ARGS words */
+#define ANY_MAX	    65535      /* U16_MAX */
 
 /** struct context_row - what may be read in aligned pieces: from @first to @end; @words: by words
  * alone */
@@ -122,9 +123,15 @@ static bool is_sk_buff(uint32_t type)
 	return type < 64 && (SK_BUFF_TYPES >> type & 1);
 }
 
+bool context_is_memory(uint32_t type)
+{
+	return type == BPF_PROG_TYPE_SYSCALL;
+}
+
 bool context_is_covered(uint32_t type)
 {
-	return has_row(type) || is_sk_buff(type) || type == BPF_PROG_TYPE_XDP;
+	return has_row(type) || is_sk_buff(type) || type == BPF_PROG_TYPE_XDP ||
+	       context_is_memory(type);
 }
 
 enum context_access context_access(const struct verifier_prog *prog, int64_t off, unsigned int size,
@@ -136,6 +143,10 @@ enum context_access context_access(const struct verifier_prog *prog, int64_t off
 		return sk_buff_access(prog->type, off, size, write);
 	if (prog->type == BPF_PROG_TYPE_XDP)
 		return xdp_access(prog->attach_type, off, size, write);
+	/* How much there is is looked at when the program runs. Source:
+	 * syscall_prog_is_valid_access(), kernel/bpf/syscall.c, Linux 6.12. */
+	if (context_is_memory(prog->type))
+		return off < 0 || off >= ANY_MAX || off % size ? CONTEXT_NO : CONTEXT_YES;
 	row = &rows[prog->type];
 	if (write || off < row->first || off + size > row->end || off % size)
 		return CONTEXT_NO;

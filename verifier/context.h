@@ -25,6 +25,8 @@ enum context_access {
 
 /** context_is_covered() - whether the verifier knows what programs of @type are handed */
 bool context_is_covered(uint32_t type);
+/** context_is_memory() - it is bytes of whoever runs the program, and may be used as such */
+bool context_is_memory(uint32_t type);
 /** context_access() - @size bytes at @off of what @prog is handed */
 enum context_access context_access(const struct verifier_prog *prog, int64_t off, unsigned int size,
 				   bool write);

@@ -56,7 +56,7 @@ static void arrival_free(struct arrival *arrival)
 	free(arrival);
 }
 
-void explored_deinit(struct walk *walk)
+void explored_forget(struct walk *walk)
 {
 	struct arrival *arrival;
 
@@ -71,6 +71,7 @@ void explored_deinit(struct walk *walk)
 			next = known->next;
 			explored_put(known);
 		}
+		walk->explored[i] = NULL;
 	}
 }
 

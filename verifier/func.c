@@ -33,6 +33,8 @@ int func_call(struct walk *walk, const struct bpf_insn *insn, uint32_t *ret_next
 
 	if (insn->dst_reg || insn->off)
 		return walk_fail(walk, -EINVAL, "BPF_CALL uses reserved fields\n");
+	if (walk->subprogs[cfg_subprog(walk, start)].global)
+		return global_call(walk, cfg_subprog(walk, start));
 	for (uint32_t i = 0; i < 10; i++) {
 		if (i <= 5)
 			args[i] = caller->regs[i];
@@ -111,7 +113,8 @@ static int callback_exit(struct walk *walk, uint32_t *ret_next)
 	return explored_widen(walk, &walk->state, call);
 }
 
-int func_tail_call(struct walk *walk)
+/* A way out of the function at hand, besides the one that goes on: it returns @r0. */
+static int leave(struct walk *walk, const struct reg *r0, bool moves_packet)
 {
 	const bool callback = walk->state.top.callback;
 	const uint32_t call = walk->state.top.call;
@@ -124,20 +127,40 @@ int func_tail_call(struct walk *walk)
 	if (r < 0)
 		return r;
 	r = state_leave(&other);
-	/* The other program returns what it likes, and may have moved the packet. */
-	if (r == 0)
+	if (r == 0 && moves_packet)
 		r = packet_moved(&other);
 	if (r == 0 && callback) {
 		other.returned = true;
 		r = explored_widen(walk, &other, call);
 	} else if (r == 0) {
-		reg_set_unknown(&other.top.regs[0]);
+		other.top.regs[0] = *r0;
 	}
 	if (r < 0) {
 		state_deinit(&other);
 		return r;
 	}
 	return walk_push(walk, &other, callback ? call : call + 1);
+}
+
+int func_tail_call(struct walk *walk)
+{
+	struct reg r0;
+
+	/* The other program returns what it likes, and may have moved the packet. */
+	reg_set_unknown(&r0);
+	return leave(walk, &r0, true);
+}
+
+int func_packet_end(struct walk *walk)
+{
+	struct reg r0;
+
+	/* Linux 6.18 refuses them, too, for a bug of its own. */
+	if (walk->state.top.callback)
+		return walk_fail(walk, -EOPNOTSUPP,
+				 "not supported by this verifier: packet loads in callbacks\n");
+	reg_set_const(&r0, 0);
+	return leave(walk, &r0, false);
 }
 
 /* Newer than Debian 12's header. Source: include/uapi/linux/bpf.h, Linux 6.18. */
@@ -164,6 +187,13 @@ static int check_return(struct walk *walk)
 
 	if (read_reg(walk, 0) < 0)
 		return -EACCES;
+	if (walk->state.top.start) /* a function that is verified by itself */
+		return r0->type == REG_SCALAR
+			       ? 1
+			       : walk_fail(walk, -EINVAL,
+					   "At subprogram exit the register R0 is not a scalar "
+					   "value (%s)\n",
+					   reg_type_name(r0->type));
 	if (!has_return_max(walk->prog, &max))
 		return 1;
 	if (r0->type != REG_SCALAR)

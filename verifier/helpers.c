@@ -17,6 +17,7 @@
 #define TRACING                                                                                    \
 	(1ull << BPF_PROG_TYPE_KPROBE | 1ull << BPF_PROG_TYPE_TRACEPOINT |                         \
 	 1ull << BPF_PROG_TYPE_PERF_EVENT | 1ull << BPF_PROG_TYPE_RAW_TRACEPOINT)
+#define SYSCALL	   (1ull << BPF_PROG_TYPE_SYSCALL)
 #define TC	   (1ull << BPF_PROG_TYPE_SCHED_CLS | 1ull << BPF_PROG_TYPE_SCHED_ACT)
 #define XDP	   (1ull << BPF_PROG_TYPE_XDP)
 #define ON_SOCKETS (1ull << BPF_PROG_TYPE_SOCKET_FILTER | 1ull << BPF_PROG_TYPE_CGROUP_SKB)
@@ -45,7 +46,7 @@ static const struct helper_row rows[] = {
 				      .takes_packets = true,
 				      .map_types = ELEMENTS},
 	[BPF_FUNC_probe_read] = {"probe_read", RET_SCALAR, READ_ARGS, .gpl = true,
-				 .types = TRACING},
+				 .types = TRACING | SYSCALL},
 	[BPF_FUNC_ktime_get_ns] = {"ktime_get_ns", RET_SCALAR, {ARG_NONE}},
 	[BPF_FUNC_trace_printk] = {"trace_printk",
 				   RET_SCALAR,
@@ -101,7 +102,7 @@ static const struct helper_row rows[] = {
 				  {ARG_CTX, ARG_MAP, ARG_ANY},
 				  .map_types = TYPE(STACK_TRACE),
 				  .gpl = true,
-				  .types = TRACING},
+				  .types = TRACING | SYSCALL},
 	[BPF_FUNC_skb_change_proto] = {"skb_change_proto",
 				       RET_SCALAR,
 				       {ARG_CTX, ARG_ANY, ARG_ANY},
@@ -129,7 +130,7 @@ static const struct helper_row rows[] = {
 				RET_LENGTH,
 				{ARG_CTX, ARG_MEM_OUT, ARG_SIZE_OR_0, ARG_ANY},
 				.gpl = true,
-				.types = TRACING},
+				.types = TRACING | SYSCALL},
 	[BPF_FUNC_get_current_task] =
 		{"get_current_task", RET_SCALAR, {ARG_NONE}, .gpl = true, .kernel_only = true},
 	[BPF_FUNC_get_numa_node_id] = {"get_numa_node_id", RET_SCALAR, {ARG_NONE}},
@@ -150,7 +151,7 @@ static const struct helper_row rows[] = {
 				      {ARG_CTX, ARG_ANY},
 				      CHANGES_PACKET(XDP)},
 	[BPF_FUNC_probe_read_str] = {"probe_read_str", RET_LENGTH, READ_ARGS, .gpl = true,
-				     .types = TRACING},
+				     .types = TRACING | SYSCALL},
 	[BPF_FUNC_skb_adjust_room] = {"skb_adjust_room",
 				      RET_SCALAR,
 				      {ARG_CTX, ARG_ANY, ARG_ANY, ARG_ANY},
@@ -221,7 +222,7 @@ static const struct helper_row rows[] = {
 	[BPF_FUNC_ktime_get_coarse_ns] = {"ktime_get_coarse_ns",
 					  RET_SCALAR,
 					  {ARG_NONE},
-					  .types = ~TRACING},
+					  .types = ~(TRACING | SYSCALL)},
 	[BPF_FUNC_snprintf] = {"snprintf",
 			       RET_SCALAR,
 			       {ARG_MEM_OUT_OR_NULL, ARG_SIZE_OR_0, ARG_CONST_STR, ARG_MEM_OR_NULL,
@@ -291,8 +292,25 @@ static const struct helper_row rows[] = {
 					 .map_types = TYPE(USER_RINGBUF),
 					 .kernel_only = true,
 					 .calls_back = true},
+	[BPF_FUNC_sys_bpf] = {"sys_bpf",
+			      RET_SCALAR,
+			      {ARG_ANY, ARG_MEM, ARG_SIZE},
+			      .types = SYSCALL,
+			      .kernel_only = true},
+	[BPF_FUNC_btf_find_by_name_kind] = {"btf_find_by_name_kind",
+					    RET_SCALAR,
+					    {ARG_MEM, ARG_SIZE, ARG_ANY, ARG_ANY},
+					    .types = SYSCALL,
+					    .kernel_only = true},
+	[BPF_FUNC_sys_close] =
+		{"sys_close", RET_SCALAR, {ARG_ANY}, .types = SYSCALL, .kernel_only = true},
+	[BPF_FUNC_kallsyms_lookup_name] = {"kallsyms_lookup_name",
+					   RET_SCALAR,
+					   {ARG_MEM, ARG_SIZE_OR_0, ARG_ANY, ARG_LONG_OUT},
+					   .types = SYSCALL,
+					   .kernel_only = true},
 	[BPF_FUNC_get_func_ip] =
-		{"get_func_ip", RET_SCALAR, {ARG_CTX}, .types = TRACING, .gpl = true},
+		{"get_func_ip", RET_SCALAR, {ARG_CTX}, .types = TRACING | SYSCALL, .gpl = true},
 	[BPF_FUNC_get_attach_cookie] = {"get_attach_cookie",
 					RET_SCALAR,
 					{ARG_CTX},

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "base/btf_types.h"
 #include "verifier/state.h"
 #include "verifier/verifier.h"
 #include "verifier/watch.h"
@@ -59,13 +60,26 @@ struct pending {
 
 enum touched { TOUCHED_NONE, TOUCHED_CTX, TOUCHED_MEMORY };
 
+/** enum func_arg - what a global function takes in a register; see global.h */
+enum func_arg { FUNC_NUMBER, FUNC_CTX, FUNC_MEMORY, FUNC_MEMORY_OR_NULL, FUNC_DYNPTR };
+
 /**
  * struct subprog - a function of the program
  * @start: its first instruction; it ends where the next begins
  * @depth: bytes of its own stack that it uses
+ * @type_id: of its BTF_KIND_FUNC, 0 if nothing is known
+ * @name: of that, "" for none
+ * @global: verified by itself, for all that its type lets it be given
+ * @called: on a path that was walked; @walked: by itself
+ * @args_known: the rest is
+ * @args, @arg_sizes: of @arg_cnt registers from r1 on; the latter of FUNC_MEMORY* (bytes)
  */
 struct subprog {
-	uint32_t start, depth;
+	uint32_t start, depth, type_id;
+	const char *name;
+	bool global, called, walked, args_known;
+	uint8_t arg_cnt, args[5];
+	uint32_t arg_sizes[5];
 };
 
 /**
@@ -85,7 +99,8 @@ struct insn_facts {
  * struct walk - one verification
  * @at: instruction at hand; @state: of the path at hand, which came from @parent
  * @remembered, @jumped: instructions and jumps that were processed when a state was last remembered
- * @slots_touched, @width, @frame_before: see steps.c: of the instruction at hand
+ * @slots_touched, @width, @frame_before, @said: see steps.c: of the instruction at hand
+ * @types: of the program's BTF; @line: the one that was shown last, see info_find_line()
  * @watch: of a test, NULL for none
  */
 struct walk {
@@ -107,6 +122,9 @@ struct walk {
 	uint32_t states, peak, remembered, jumped;
 	uint64_t slots_touched;
 	uint32_t width, frame_before;
+	size_t said;
+	struct btf_types types;
+	uint32_t line;
 	const struct verifier_watch *watch;
 };
 
@@ -191,7 +209,8 @@ void explored_read(struct walk *walk, uint32_t frame, uint32_t slot);
  */
 int explored_widen(struct walk *walk, struct state *state, uint32_t at);
 void explored_put(struct explored *explored);
-void explored_deinit(struct walk *walk);
+/** explored_forget() - all states, when no path is walked */
+void explored_forget(struct walk *walk);
 
 /* memory.c: @size in bytes */
 int memory_load(struct walk *walk, const struct bpf_insn *insn);
@@ -199,6 +218,8 @@ int memory_store(struct walk *walk, const struct bpf_insn *insn);
 int memory_atomic(struct walk *walk, const struct bpf_insn *insn);
 /** memory_range() - a helper reads or writes up to @max bytes at what @reg points to */
 int memory_range(struct walk *walk, uint32_t regno, uint64_t min, uint64_t max, bool write);
+/** memory_context() - a function reads and writes so many bytes of the context, which is memory */
+int memory_context(struct walk *walk, uint32_t regno, uint32_t size);
 /** read_reg() - that a register holds something */
 int read_reg(struct walk *walk, uint32_t regno);
 const char *reg_type_name(uint8_t type);
@@ -240,8 +261,29 @@ int func_callback(struct walk *walk, const struct reg *func, uint32_t helper,
 /** func_tail_call() - a function goes on as another program: what that returns is its caller's.
  * Pushes that way */
 int func_tail_call(struct walk *walk);
+/** func_packet_end() - a load from behind the packet's end ends the function, which returns 0. Pushes
+ * that way */
+int func_packet_end(struct walk *walk);
 /** func_exit() - Return: 1 at the end of the path */
 int func_exit(struct walk *walk, uint32_t *ret_next);
+
+/* info.c: what BTF says of functions and lines. Return: 0 or -errno */
+/** info_open() - records of functions, as far as they can be judged before functions are known */
+int info_open(struct walk *walk);
+/** info_match() - records of functions and lines against the functions that there are */
+int info_match(struct walk *walk);
+/** info_find_line() - the record of the line that instruction @at is of, counted from 1; 0: none */
+uint32_t info_find_line(const struct walk *walk, uint32_t at);
+void info_get_line(const struct walk *walk, uint32_t line, struct bpf_line_info *ret_line);
+void info_close(struct walk *walk);
+
+/* global.c: functions that are verified by themselves. Return: 0 or -errno */
+/** global_call() - that @insn gives function @subprog what it takes; what is known after it */
+int global_call(struct walk *walk, uint32_t subprog);
+/** global_enter() - registers as function @subprog finds them */
+int global_enter(struct walk *walk, uint32_t subprog);
+/** global_note_main() - what is odd about the type of the program itself is said, and no more */
+void global_note_main(struct walk *walk);
 
 /* branch.c: Return 0, or -errno; @ret_next is where the path goes on, the other way may be pending
  */

@@ -150,9 +150,10 @@ static int context_reach(struct walk *walk, const struct reg *reg, int insn_off,
 	}
 }
 
-static void context_value(enum context_access access, unsigned int size, struct reg *ret)
+static void context_value(enum context_access access, unsigned int size, bool is_signed,
+			  struct reg *ret)
 {
-	reg_set_bounded(ret, size, false);
+	reg_set_bounded(ret, size, is_signed);
 	if (access == CONTEXT_YES)
 		return;
 	*ret = (struct reg){.type = access == CONTEXT_PACKET	    ? REG_PACKET
@@ -214,13 +215,13 @@ int memory_load(struct walk *walk, const struct bpf_insn *insn)
 		return r;
 	switch (reg.type) {
 	case REG_CTX:
-		if (is_signed)
+		if (is_signed && !context_is_memory(walk->prog->type))
 			return walk_fail(walk, -EACCES,
 					 "invalid bpf_context access off=%d size=%u\n", insn->off,
 					 size);
 		r = context_reach(walk, &reg, insn->off, size, false, &access);
 		if (r == 0)
-			context_value(access, size, dst);
+			context_value(access, size, is_signed, dst);
 		return r;
 	case REG_PACKET:
 	case REG_PACKET_META:
@@ -395,4 +396,16 @@ int memory_range(struct walk *walk, uint32_t regno, uint64_t min, uint64_t max, 
 		return walk_fail(walk, -EACCES, "R%u type=%s expected=fp, map_value\n", regno,
 				 reg_type_name(reg.type));
 	}
+}
+
+int memory_context(struct walk *walk, uint32_t regno, uint32_t size)
+{
+	const struct reg *reg = walk_reg(walk, regno);
+	enum context_access access;
+	int r = 0;
+
+	/* That the last byte is in it. */
+	if (size)
+		r = context_reach(walk, reg, (int)size - 1, 1, false, &access);
+	return r < 0 || !size ? r : context_reach(walk, reg, (int)size - 1, 1, true, &access);
 }

@@ -184,9 +184,6 @@ int packet_load(struct walk *walk, const struct bpf_insn *insn)
 			"BPF_LD_[ABS|IND] instructions not allowed for this program type\n");
 	if (insn->dst_reg || insn->off || (!indirect && insn->src_reg))
 		return walk_fail(walk, -EINVAL, "BPF_LD_[ABS|IND] uses reserved fields\n");
-	if (walk->state.caller_cnt)
-		return walk_fail(walk, -EOPNOTSUPP,
-				 "not supported by this verifier: packet loads in functions\n");
 	r = read_reg(walk, 6);
 	if (r == 0 && walk->state.ref_cnt)
 		r = walk_fail(walk, -EINVAL, "BPF_LD_[ABS|IND] would lead to reference leak\n");
@@ -197,6 +194,8 @@ int packet_load(struct walk *walk, const struct bpf_insn *insn)
 			      "at the time of BPF_LD_ABS|IND R6 != pointer to skb\n");
 	if (r == 0 && indirect)
 		r = read_reg(walk, insn->src_reg);
+	if (r == 0)
+		r = func_packet_end(walk);
 	if (r < 0)
 		return r;
 	for (uint32_t i = 0; i <= 5; i++)

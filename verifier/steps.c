@@ -282,21 +282,52 @@ static void say_return(struct walk *walk, uint32_t next)
 	say_frame(walk, at, walk->state.caller_cnt);
 }
 
+static const char *behind_blanks(const char *text)
+{
+	return text + strspn(text, " \t\n\v\f\r");
+}
+
+/* Lines of the source, when another one begins. Source: verbose_linfo(), kernel/bpf/log.c, 6.12. */
+static void say_line(struct walk *walk)
+{
+	const uint32_t index = info_find_line(walk, walk->at);
+	struct bpf_line_info line, before;
+	const char *file, *slash;
+
+	if (!index || index == walk->line)
+		return;
+	info_get_line(walk, index, &line);
+	if (walk->line) {
+		info_get_line(walk, walk->line, &before);
+		if (before.file_name_off == line.file_name_off &&
+		    BPF_LINE_INFO_LINE_NUM(before.line_col) ==
+			    BPF_LINE_INFO_LINE_NUM(line.line_col))
+			return;
+	}
+	walk->line = index;
+	file = btf_string(&walk->types, line.file_name_off);
+	slash = strrchr(file, '/');
+	walk_say(walk, "; %s @ %s:%u\n", behind_blanks(btf_string(&walk->types, line.line_off)),
+		 slash ? slash + 1 : file, BPF_LINE_INFO_LINE_NUM(line.line_col));
+}
+
 void steps_before(struct walk *walk)
 {
 	const struct bpf_insn *insn = &walk->prog->insns[walk->at];
 	char text[128];
 
+	say_line(walk);
 	disasm(insn, text, sizeof(text));
 	walk_say(walk, "%u: %s\n", walk->at, text);
 	walk->slots_touched = slots_of(walk, insn);
 	walk->width = (uint32_t)snprintf(NULL, 0, "%u: %s", walk->at, text) + 1;
+	walk->said = walk->text.dropped + walk->text.len;
 	walk->frame_before = walk->state.caller_cnt;
 	if (insn->code == (BPF_JMP | BPF_EXIT) && walk->frame_before)
 		say_frame(walk, "returning from callee:\n", walk->frame_before);
 }
 
-/* What is known goes to the end of the instruction's line. */
+/* What is known goes to the end of the instruction's line, unless something was said since. */
 void steps_after(struct walk *walk, uint32_t next)
 {
 	uint32_t width = walk->width, column = width + 4 > COLUMN ? width + 4 : COLUMN;
@@ -315,6 +346,10 @@ void steps_after(struct walk *walk, uint32_t next)
 	add_state(&line, walk, walk->state.caller_cnt, reads | writes, walk->slots_touched);
 	if (!line.len || !walk->text.len)
 		return;
+	if (walk->text.dropped + walk->text.len != walk->said) {
+		walk_say(walk, "%u:%s\n", next, line.text);
+		return;
+	}
 	walk->text.len--; /* the line's end */
 	column = (column + 7) / 8 * 8;
 	walk_say(walk, "%*c;%s\n", (int)(column - width - 1), ' ', line.text);

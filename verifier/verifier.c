@@ -244,14 +244,34 @@ static int walk_path(struct walk *walk)
 	}
 }
 
-static int walk_all(struct walk *walk)
+/* A state with nothing in it but the first frame, of function @subprog. */
+static int begin(struct walk *walk, uint32_t subprog)
 {
 	struct frame *top = &walk->state.top;
-	int r;
 
-	top->regs[1] = (struct reg){.type = REG_CTX, .r64 = range_const(0, 64)};
+	walk->state = (struct state){0};
+	walk->line = 0;
+	walk->at = top->start = walk->subprogs[subprog].start;
 	top->regs[10] = (struct reg){.type = REG_STACK, .r64 = range_const(0, 64)};
 	walk->state.written[0] = UINT64_MAX;
+	if (subprog) {
+		if (steps_wanted(walk))
+			walk_say(walk, "Validating %s() func#%u...\n", walk->subprogs[subprog].name,
+				 subprog);
+		return global_enter(walk, subprog);
+	}
+	global_note_main(walk);
+	top->regs[1] = (struct reg){.type = REG_CTX, .r64 = range_const(0, 64)};
+	return 0;
+}
+
+/* The program, or a function that is verified by itself. */
+static int walk_function(struct walk *walk, uint32_t subprog)
+{
+	int r = begin(walk, subprog);
+
+	if (r < 0)
+		return r;
 	steps_path(walk, true, 0);
 	for (;;) {
 		struct pending *pending;
@@ -265,7 +285,8 @@ static int walk_all(struct walk *walk)
 		walk->parent = NULL;
 		if (!walk->pending_cnt) {
 			text_forget(walk, 0);
-			return cfg_check_depth(walk);
+			explored_forget(walk);
+			return 0;
 		}
 		pending = &walk->pending[--walk->pending_cnt];
 		walk->state = pending->state;
@@ -274,6 +295,42 @@ static int walk_all(struct walk *walk)
 		text_forget(walk, pending->said);
 		steps_path(walk, false, pending->from);
 	}
+}
+
+/* Those that are called by what was walked, until there is none. Source: do_check_subprogs(). */
+static int walk_globals(struct walk *walk)
+{
+	bool more = true;
+
+	while (more) {
+		more = false;
+		for (uint32_t i = 1; i < walk->subprog_cnt; i++) {
+			struct subprog *subprog = &walk->subprogs[i];
+			int r;
+
+			if (!subprog->called || subprog->walked)
+				continue;
+			r = walk_function(walk, i);
+			if (r < 0)
+				return r;
+			if (steps_wanted(walk))
+				walk_say(walk,
+					 "Func#%u ('%s') is safe for any args that match its "
+					 "prototype\n",
+					 i, subprog->name);
+			subprog->walked = more = true;
+		}
+	}
+	return 0;
+}
+
+static int walk_all(struct walk *walk)
+{
+	int r = walk_function(walk, 0);
+
+	if (r == 0)
+		r = walk_globals(walk);
+	return r < 0 ? r : cfg_check_depth(walk);
 }
 
 /* Source: check_map_prog_compatibility(), Linux 6.12. */
@@ -288,7 +345,7 @@ static int check_sleepable(struct walk *walk)
 {
 	const struct verifier_prog *prog = walk->prog;
 
-	if (prog->type != BPF_PROG_TYPE_KPROBE)
+	if (prog->type != BPF_PROG_TYPE_KPROBE && prog->type != BPF_PROG_TYPE_SYSCALL)
 		return walk_fail(walk, -EINVAL,
 				 "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops "
 				 "programs can be sleepable\n");
@@ -313,6 +370,8 @@ static int check_kind(struct walk *walk)
 				 "not supported by this verifier: program type %u\n", prog->type);
 	if (prog->map_cnt > VERIFIER_MAPS_MAX)
 		return -E2BIG;
+	if (prog->type == BPF_PROG_TYPE_SYSCALL && !prog->sleepable)
+		return walk_fail(walk, -EINVAL, "Syscall programs can only be sleepable\n");
 	return prog->sleepable ? check_sleepable(walk) : 0;
 }
 
@@ -325,7 +384,9 @@ static int prepare(struct walk *walk)
 	walk->explored = calloc(cnt, sizeof(*walk->explored));
 	if (!walk->insns || !walk->explored)
 		return -ENOMEM;
-	r = special_check_maps(walk);
+	r = info_open(walk);
+	if (r == 0)
+		r = special_check_maps(walk);
 	return r < 0 ? r : cfg_check(walk);
 }
 
@@ -346,7 +407,8 @@ static void walk_deinit(struct walk *walk)
 		state_deinit(&walk->pending[i].state);
 		explored_put(walk->pending[i].parent);
 	}
-	explored_deinit(walk);
+	explored_forget(walk);
+	info_close(walk);
 	origins_deinit(&walk->origins);
 	free(walk->pending);
 	free(walk->explored);

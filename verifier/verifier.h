@@ -39,12 +39,30 @@ struct verifier_map {
 	struct btf_fields fields;
 };
 
+/** struct verifier_records - @cnt records of @size bytes, as in BPF_PROG_LOAD; borrowed */
+struct verifier_records {
+	const void *data;
+	uint32_t cnt, size;
+};
+
+/**
+ * struct verifier_info - what a program says of its functions and lines
+ * @btf: as in BPF_BTF_LOAD, @btf_len bytes; needed if there are records
+ * @funcs, @lines: struct bpf_func_info and bpf_line_info, maybe longer
+ */
+struct verifier_info {
+	const void *btf;
+	uint32_t btf_len;
+	struct verifier_records funcs, lines;
+};
+
 /**
  * struct verifier_prog - what to check; everything borrowed
  * @insns: ld_imm64 with src_reg BPF_PSEUDO_MAP_FD or _MAP_VALUE has an index into @maps as its imm
  * @type, @attach_type: BPF_PROG_TYPE_*, expected_attach_type
  * @gpl: its license lets it call GPL-only helpers
  * @sleepable: BPF_F_SLEEPABLE of its flags
+ * @info: without any, functions are static and none is known by name
  */
 struct verifier_prog {
 	const struct bpf_insn *insns;
@@ -53,6 +71,7 @@ struct verifier_prog {
 	bool gpl, sleepable;
 	const struct verifier_map *maps;
 	uint32_t map_cnt;
+	struct verifier_info info;
 };
 
 /**

@@ -160,6 +160,20 @@ static int write_maps(const struct talk *t)
 	return r;
 }
 
+static int write_info(const struct talk *t)
+{
+	const struct verifier_info *info = &t->request->prog.info;
+	const struct worker_layout *at = &t->layout;
+	const int fd = t->files[0];
+	int r = write_at(fd, info->funcs.data, (size_t)t->wire.func_cnt * t->wire.func_size,
+			 at->funcs);
+
+	if (r == 0)
+		r = write_at(fd, info->lines.data, (size_t)t->wire.line_cnt * t->wire.line_size,
+			     at->lines);
+	return r < 0 ? r : write_at(fd, info->btf, t->wire.btf_len, at->btf);
+}
+
 static int write_request(const struct talk *t)
 {
 	const struct verifier_prog *prog = &t->request->prog;
@@ -173,7 +187,7 @@ static int write_request(const struct talk *t)
 	if (r == 0 && t->request->maps)
 		r = write_at(fd, t->request->maps, prog->map_cnt * sizeof(*t->request->maps),
 			     at->records);
-	return r;
+	return r < 0 ? r : write_info(t);
 }
 
 /* The worker can write into the answer's file for as long as it likes, but not change its size. */
@@ -432,6 +446,8 @@ static void describe_request(struct talk *t)
 {
 	const struct worker_request *request = t->request;
 	const uint32_t log_size = request->log_level ? request->log_size : 0;
+	const struct verifier_info *info = &request->prog.info;
+	const bool has_info = info->funcs.cnt || info->lines.cnt;
 
 	t->wire = (struct worker_wire_request){
 		.magic = WORKER_MAGIC,
@@ -447,6 +463,11 @@ static void describe_request(struct talk *t)
 		.contents_size = all_contents(&request->prog),
 		.task = request->task,
 		.zero_stack = request->zero_stack,
+		.func_cnt = info->funcs.cnt,
+		.func_size = info->funcs.size,
+		.line_cnt = info->lines.cnt,
+		.line_size = info->lines.size,
+		.btf_len = has_info ? info->btf_len : 0,
 	};
 }
 

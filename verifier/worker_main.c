@@ -160,6 +160,12 @@ static void verify(struct job *job)
 		.sleepable = job->wire.sleepable,
 		.maps = maps,
 		.map_cnt = job->wire.map_cnt,
+		.info = {.btf = job->request + job->layout.btf,
+			 .btf_len = job->wire.btf_len,
+			 .funcs = {job->request + job->layout.funcs, job->wire.func_cnt,
+				   job->wire.func_size},
+			 .lines = {job->request + job->layout.lines, job->wire.line_cnt,
+				   job->wire.line_size}},
 	};
 	struct verifier_log log = {
 		.level = job->wire.log_size ? job->wire.log_level : 0,

@@ -4,9 +4,9 @@
  * message without any:
  *
  *	request	struct worker_wire_request
- *		file 0, sealed: instructions, struct verifier_map, struct region_map
- *		file 1, of a fixed size: the worker writes the log, then the code and its relocations
- *	answer	struct worker_wire_answer
+ *		file 0, sealed: instructions, struct verifier_map, struct region_map, contents of
+ *maps, records of functions and lines, BTF file 1, of a fixed size: the worker writes the log, then
+ *the code and its relocations answer	struct worker_wire_answer
  *
  * The worker checks what it reads so that a mistake of ours is found; the daemon checks what it
  *reads because the worker may be somebody else's by then, and reads file 1 once, into memory of its
@@ -23,12 +23,14 @@
 #include "shim/region.h"
 #include "verifier/verifier.h"
 
-#define WORKER_MAGIC	 0x32776662u
-#define WORKER_SOCKET	 3 /* descriptor of the socket in the worker */
-#define WORKER_INSNS_MAX 1000000u
-#define WORKER_LOG_MAX	 (16u << 20)
-#define WORKER_CODE_MAX	 (8u << 20)
-#define WORKER_RELOCS_MAX (1u << 20)
+#define WORKER_MAGIC	   0x32776662u
+#define WORKER_SOCKET	   3 /* descriptor of the socket in the worker */
+#define WORKER_INSNS_MAX   1000000u
+#define WORKER_LOG_MAX	   (16u << 20)
+#define WORKER_CODE_MAX	   (8u << 20)
+#define WORKER_RELOCS_MAX  (1u << 20)
+#define WORKER_BTF_MAX	   (16u << 20) /* BTF_MAX_SIZE, kernel/bpf/btf.c, Linux 6.12 */
+#define WORKER_RECORDS_MAX (64u << 20) /* bytes, of either kind */
 #define WORKER_CONTENTS_MAX                                                                        \
 	(1u << 20) /* of all maps; what is beyond is not known to the verifier */
 
@@ -37,6 +39,7 @@
  * @sequence: comes back in the answer
  * @insn_cnt, @map_cnt: what file 0 holds
  * @task: enum worker_task
+ * @func_cnt, @func_size, @line_cnt, @line_size, @btf_len: see struct verifier_info
  * @log_size: bytes of the log in file 1
  * @contents_size: bytes of maps' contents behind all else in file 0; a map's pointer to them is one
  *more than the offset among these bytes, 0 for none
@@ -46,9 +49,10 @@ struct worker_wire_request {
 	uint32_t insn_cnt, map_cnt;
 	uint32_t type, attach_type, gpl, sleepable;
 	uint32_t log_level, log_size, contents_size;
-	uint32_t task, zero_stack, pad;
+	uint32_t task, zero_stack;
+	uint32_t func_cnt, func_size, line_cnt, line_size, btf_len;
 };
-static_assert(sizeof(struct worker_wire_request) == 56, "no holes");
+static_assert(sizeof(struct worker_wire_request) == 72, "no holes");
 
 /**
  * struct worker_wire_answer
@@ -70,11 +74,11 @@ static_assert(sizeof(struct worker_wire_answer) == 104 + REASON_MAX, "no holes")
 
 /**
  * struct worker_layout - where things are in the two files (bytes)
- * @insns, @maps, @records, @contents, @request_size: of file 0
+ * @insns, @maps, @records, @contents, @funcs, @lines, @btf, @request_size: of file 0
  * @log, @code, @relocs, @answer_size: of file 1
  */
 struct worker_layout {
-	size_t insns, maps, records, contents, request_size;
+	size_t insns, maps, records, contents, funcs, lines, btf, request_size;
 	size_t log, code, relocs, answer_size;
 };
 

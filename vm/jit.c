@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Drives LLVM: a module per program, a short list of passes, an object, our own linker. Runs in the
- * worker and in tests only. LLVM's state is per call except for the target's description, which is
- * made once; callers do not call this from two threads at once.
+ * Drives LLVM: a module per program, a short list of passes, an object, our own linker. (jit_orc.c
+ * has LLVM's linker for the same object.) Runs in the worker and in tests only. LLVM's state is per
+ * call except for the target's description, which is made once; callers do not call this from two
+ * threads at once.
  */
 #include "vm/jit.h"
 
@@ -167,43 +168,7 @@ static int emit_object(struct compiler *c)
 	return r;
 }
 
-/* "map.N" is map N's record, "data.N" its memory; the rest are runtime functions. */
-static uint32_t symbol_target(const char *name, void *data)
-{
-	const struct jit_unit *unit = data;
-	unsigned index;
-
-	if (sscanf(name, "map.%u", &index) == 1 && index < unit->prog->map_cnt)
-		return CODE_MAP_RECORD(index);
-	if (sscanf(name, "data.%u", &index) == 1 && index < unit->prog->map_cnt)
-		return CODE_MAP_DATA(index);
-	return CODE_RUNTIME;
-}
-
-static uint64_t resolve_symbol(const char *name, void *data)
-{
-	const struct jit_unit *unit = data;
-
-	return symbol_target(name, data) == CODE_RUNTIME ? unit->resolve(name, unit->data)
-							 : CODE_PLACE;
-}
-
-static int link_program(struct compiler *c, struct link_result *ret_result)
-{
-	const struct link_request request = {
-		.object = LLVMGetBufferStart(c->object),
-		.size = LLVMGetBufferSize(c->object),
-		.entry = "prog",
-		.place = CODE_PLACE,
-		.resolve = resolve_symbol,
-		.target = symbol_target,
-		.data = &c->unit,
-	};
-
-	return link_object(&request, ret_result, c->unit.reason);
-}
-
-static int compile(struct compiler *c, struct link_result *ret_result)
+static int compile(struct compiler *c)
 {
 	int r;
 
@@ -219,11 +184,11 @@ static int compile(struct compiler *c, struct link_result *ret_result)
 		r = emit_object(c);
 	if (r == 0 && c->complained)
 		return -EOPNOTSUPP;
-	return r < 0 ? r : link_program(c, ret_result);
+	return r;
 }
 
 static int compile_by(const struct recipe *recipe, const struct jit_prog *prog,
-		      const struct jit_runtime *runtime, struct link_result *ret_result,
+		      const struct jit_runtime *runtime, LLVMMemoryBufferRef *ret_object,
 		      bool *ret_complained, struct reason *reason)
 {
 	struct compiler c = {.unit = {.prog = prog,
@@ -245,23 +210,74 @@ static int compile_by(const struct recipe *recipe, const struct jit_prog *prog,
 	layout = LLVMCreateTargetDataLayout(c.machine);
 	LLVMSetModuleDataLayout(c.unit.module, layout);
 	LLVMDisposeTargetData(layout);
-	r = compile(&c, ret_result);
+	r = compile(&c);
 	*ret_complained = c.complained;
-	if (c.object)
+	if (r == 0)
+		*ret_object = c.object;
+	else if (c.object)
 		LLVMDisposeMemoryBuffer(c.object);
 	unit_deinit(&c.unit);
 	return r;
 }
 
-int jit_compile_for(const struct jit_prog *prog, const struct jit_runtime *runtime,
-		    struct link_result *ret_result, struct reason *reason)
+int jit_object_for(const struct jit_prog *prog, const struct jit_runtime *runtime,
+		   LLVMMemoryBufferRef *ret_object, struct reason *reason)
 {
 	bool complained;
 	int r;
 
 	/* What it complains of is the size of the frame. */
-	r = compile_by(&recipes[prog->tier], prog, runtime, ret_result, &complained, reason);
+	r = compile_by(&recipes[prog->tier], prog, runtime, ret_object, &complained, reason);
 	if (r < 0 && complained)
-		r = compile_by(&recipes[FRUGAL], prog, runtime, ret_result, &complained, reason);
+		r = compile_by(&recipes[FRUGAL], prog, runtime, ret_object, &complained, reason);
+	return r;
+}
+
+/* What the linker asks by. */
+struct symbols {
+	const struct jit_prog *prog;
+	const struct jit_runtime *runtime;
+};
+
+/* "map.N" is map N's record, "data.N" its memory; the rest are runtime functions. */
+static uint32_t symbol_target(const char *name, void *data)
+{
+	const struct symbols *symbols = data;
+	unsigned index;
+
+	if (sscanf(name, "map.%u", &index) == 1 && index < symbols->prog->map_cnt)
+		return CODE_MAP_RECORD(index);
+	if (sscanf(name, "data.%u", &index) == 1 && index < symbols->prog->map_cnt)
+		return CODE_MAP_DATA(index);
+	return CODE_RUNTIME;
+}
+
+static uint64_t resolve_symbol(const char *name, void *data)
+{
+	const struct symbols *symbols = data;
+
+	return symbol_target(name, data) == CODE_RUNTIME
+		       ? symbols->runtime->resolve(name, symbols->runtime->data)
+		       : CODE_PLACE;
+}
+
+int jit_compile_for(const struct jit_prog *prog, const struct jit_runtime *runtime,
+		    struct link_result *ret_result, struct reason *reason)
+{
+	struct symbols symbols = {prog, runtime};
+	struct link_request request = {.entry = JIT_ENTRY,
+				       .place = CODE_PLACE,
+				       .resolve = resolve_symbol,
+				       .target = symbol_target,
+				       .data = &symbols};
+	LLVMMemoryBufferRef object;
+	int r = jit_object_for(prog, runtime, &object, reason);
+
+	if (r < 0)
+		return r;
+	request.object = LLVMGetBufferStart(object);
+	request.size = LLVMGetBufferSize(object);
+	r = link_object(&request, ret_result, reason);
+	LLVMDisposeMemoryBuffer(object);
 	return r;
 }

@@ -441,7 +441,7 @@ static void begin_program(struct jit_unit *unit)
 	LLVMTypeRef params[] = {unit->pointer, unit->pointer};
 	LLVMValueRef context;
 
-	unit->function = LLVMAddFunction(unit->module, "prog",
+	unit->function = LLVMAddFunction(unit->module, JIT_ENTRY,
 					 LLVMFunctionType(unit->i64, params, 2, false));
 	begin_function(unit);
 	unit->run = LLVMGetParam(unit->function, 1);

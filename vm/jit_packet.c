@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Loads from packets: calls of the runtime. The program ends with 0 where the packet has ended.
+ * Loads from packets: calls of the runtime. The program, or the function that does it, ends with 0 where
+ * the packet has ended.
  */
 #include "base/cleanup.h"
 #include "vm/jit_unit.h"
@@ -30,9 +31,6 @@ int jit_packet_load(struct jit_unit *unit, uint32_t at)
 	if ((BPF_MODE(insn->code) != BPF_ABS && BPF_MODE(insn->code) != BPF_IND) ||
 	    BPF_SIZE(insn->code) == BPF_DW)
 		return jit_refuse(unit, at, "a kind of load");
-	/* What calls a function goes on behind it. */
-	if (!jit_is_main(unit))
-		return jit_refuse(unit, at, "a load from a packet in a function");
 	args[0] = jit_get(unit, BPF_REG_6);
 	args[1] = offset_of(unit, insn);
 	args[2] = LLVMConstInt(unit->i32, sizes[BPF_SIZE(insn->code) >> 3], false);

@@ -3,6 +3,7 @@
  * What the parts of the JIT share: one program on its way into LLVM's representation.
  *
  *	jit.c		LLVM set up, passes, object, link
+ *	jit_orc.c	LLVM's linker, for programs that run where they are compiled
  *	jit_flow.c	instruction by instruction: blocks, jumps, constants, exit
  *	jit_alu.c	arithmetic
  *	jit_mem.c	loads, stores, atomics
@@ -77,6 +78,16 @@ struct jit_runtime {
 	uint64_t (*resolve)(const char *name, void *data);
 	void *data;
 };
+
+/** JIT_ENTRY - the program's name in its object */
+#define JIT_ENTRY "prog"
+
+/**
+ * jit_object_for() - what jit_compile_for() lays out: an ELF64 object, as LLVM made it
+ * @ret_object: owned by the caller (LLVMDisposeMemoryBuffer()); untouched on failure
+ */
+int jit_object_for(const struct jit_prog *prog, const struct jit_runtime *runtime,
+		   LLVMMemoryBufferRef *ret_object, struct reason *reason);
 
 /** jit_compile_for() - jit_compile() with a runtime other than the built-in one */
 int jit_compile_for(const struct jit_prog *prog, const struct jit_runtime *runtime,

@@ -58,16 +58,19 @@ EXIT = insn(0x95)
 NOTHING = returns(0) + EXIT
 
 
-def prog_load(kind=SOCKET_FILTER, code=NOTHING, log=None, attach_type=0, btf=0, fds=(), device=0, target=0, function=0):
+def prog_load(kind=SOCKET_FILTER, code=NOTHING, log=None, attach_type=0, btf=0, fds=(), device=0, target=0, function=0,
+              funcs=()):
     """log: a buffer of ctypes for the verifier's words; btf: its descriptor; fds: what the code names by position;
-    target: descriptor of a program to attach to; function: number of the kernel's function to attach to"""
+    target: descriptor of a program to attach to; function: number of the kernel's function to attach to;
+    funcs: pairs of an instruction and a type, of each function"""
     code = ctypes.create_string_buffer(code, len(code))
     gpl = ctypes.create_string_buffer(b"GPL")
     array = (ctypes.c_int * max(len(fds), 1))(*fds)
-    return bpf(PROG_LOAD, struct.pack("2I2Q2IQ2I16s3I32x2I4xQ", kind, len(code) // 8, ctypes.addressof(code),
+    records = ctypes.create_string_buffer(b"".join(struct.pack("2I", *func) for func in funcs))
+    return bpf(PROG_LOAD, struct.pack("2I2Q2IQ2I16s4IQI16x2I4xQ", kind, len(code) // 8, ctypes.addressof(code),
                                       ctypes.addressof(gpl), 1 if log else 0, len(log) if log else 0,
-                                      ctypes.addressof(log) if log else 0, 0, 0, b"", device, attach_type, btf,
-                                      function, target, ctypes.addressof(array) if fds else 0))
+                                      ctypes.addressof(log) if log else 0, 0, 0, b"", device, attach_type, btf, 8,
+                                      ctypes.addressof(records), len(funcs), function, target, ctypes.addressof(array) if fds else 0))
 
 
 def raw_tracepoint(prog, name=b"sched_switch"):
@@ -121,6 +124,11 @@ def ioctl(fd, number, arg=0):
 
 # One integer, its name at the end.
 BTF = struct.pack("<HBB5I", 0xeb9f, 1, 0, 24, 0, 16, 16, 5) + struct.pack("<4I", 1, 1 << 24, 4, 32) + b"\0int\0"
+
+
+# int, int (void), and a static and a global function of that: numbers 3 and 4
+FUNCS = struct.pack("<HBB5I", 0xeb9f, 1, 0, 24, 0, 52, 52, 12) + struct.pack(
+    "<4I3I3I3I", 1, 1 << 24, 4, 1 << 24 | 32, 0, 13 << 24, 1, 5, 12 << 24, 2, 7, 12 << 24 | 1, 2) + b"\0int\0f\0main\0"
 
 
 def btf_load(data=BTF):

@@ -35,6 +35,9 @@ asks = dict(
     probe=lambda: load(bpf.KPROBE, bpf.NOTHING),
     unset=lambda: load(bpf.KPROBE, bpf.EXIT),
     writable=lambda: load(WRITABLE, bpf.NOTHING),
+    # *(u64 *)(r10 - 8) = 0; r1 = 0; then with xadd, with and without the old number
+    fetches=lambda: load(WRITABLE, bpf.insn(0x7a, 10, off=-8) + bpf.insn(0xb7, 1) + bpf.insn(0xdb, 10, 1, -8, 1) + bpf.NOTHING),
+    adds=lambda: load(WRITABLE, bpf.insn(0x7a, 10, off=-8) + bpf.insn(0xb7, 1) + bpf.insn(0xdb, 10, 1, -8, 0) + bpf.NOTHING),
     stack=lambda: print(tried(load(bpf.RAW_TRACEPOINT, read_stack(10)))),
     stack_below=lambda: print(tried(load(bpf.RAW_TRACEPOINT, bpf.insn(0x85, src=1, imm=1) + bpf.EXIT + read_stack(10)))),
     stack_of_socket=lambda: load(bpf.SOCKET_FILTER, read_stack(10)),
@@ -86,6 +89,24 @@ answered()
 	asked '{"prog_types": ["raw_tracepoint_writable"], "verifier": "user"}' writable
 	answered writable ENOTSUP
 	grep -qx 'not supported by this verifier: program type 24' "$DIR/out"
+}
+
+@test "what ours does not cover may not fetch from memory, which the kernel does not follow" {
+	local policy
+	for policy in '' ', "verifier": "both"'; do
+		asked "{\"prog_types\": [\"raw_tracepoint_writable\"]$policy}" fetches adds
+		answered fetches ENOTSUP
+		answered adds ok
+		grep -qx "2: an atomic operation that fetches, in a program that bpfshim's verifier did not check: the kernel's is mistaken about such" "$DIR/out"
+		grep -q 'an atomic operation that fetches' "$DIR/err"
+	done
+	asked '{"prog_types": ["raw_tracepoint_writable"], "verifier": "kernel"}' fetches
+	answered fetches ok
+	# Where the verifier fails on a program that it would cover, too.
+	cp /bin/false "$DIR/bpfshim-worker"
+	asked '{"prog_types": ["raw_tracepoint_writable"]}' fetches adds
+	answered fetches ENOTSUP
+	answered adds ok
 }
 
 @test "what ours alone refuses is refused, in its words" {

@@ -124,6 +124,30 @@ EOF
 	diff "$DIR/real" "$DIR/inside"
 }
 
+@test "where programs are only verified: functions that end where the packet does" {
+	cp "$BATS_TEST_DIRNAME/bpf.py" "$DIR/"
+	cat >"$DIR/functions" <<'PY'
+import bpf, ctypes, struct
+def run(fd, size):
+    data = ctypes.create_string_buffer(bytes(range(100, 164)), 64)
+    attr = ctypes.create_string_buffer(struct.pack("4IQ", fd, 0, size, 0, ctypes.addressof(data)).ljust(80, b"\0"), 80)
+    result = bpf.bpf(bpf.PROG_TEST_RUN, attr)
+    return hex(struct.unpack_from("I", attr, 4)[0]) if result == 0 else result
+btf = bpf.btf_load(bpf.FUNCS)
+# r7 = 7; r0 = f(ctx); r0 += r7, where f has a byte at 20, and 1000 more when there is one
+byte = bpf.insn(0xbf, 6, 1) + bpf.insn(0x30, imm=20) + bpf.insn(0x07, 0, imm=1000) + bpf.EXIT
+fd = bpf.prog_load(bpf.SOCKET_FILTER, bpf.insn(0xb7, 7, imm=7) + bpf.insn(0x85, 0, 1, imm=2) + bpf.insn(0x0f, 0, 7) + bpf.EXIT + byte,
+                   btf=btf, funcs=[(0, 4), (4, 3)])
+print(bpf.said(fd), [run(fd, size) for size in (14, 33, 34, 35, 64)])
+PY
+	real python3 "$DIR/functions" >"$DIR/real"
+	cat "$DIR/real"
+	timeout -k 5 150 "$BPFSHIMD" --run --unprivileged --verify-only -- python3 "$DIR/functions" >"$DIR/inside" 2>"$DIR/err"
+	cat "$DIR/inside" "$DIR/err"
+	diff "$DIR/real" "$DIR/inside"
+	[ "$(grep -c ok "$DIR/real")" -eq 1 ]
+}
+
 @test "what the tool had is gone with it, while its tree lives on" {
 	inside sh -c "$DIR/test_run who >/dev/null; touch $DIR/ran; sleep 8" 2>"$DIR/err" &
 	daemon=$!

@@ -11,7 +11,7 @@ teardown() { common_teardown; }
 PROGRAM="71 10 02 00 00 00 00 00  0f 20 00 00 00 00 00 00  95 00 00 00 00 00 00 00"
 
 @test "each engine runs a program on memory" {
-	for engine in interp jit kernel; do
+	for engine in interp jit orc kernel; do
 		run timeout 30 "$BPFSHIMCTL" vm --engine $engine "0102 fe 04" <<<"$PROGRAM"
 		echo "$output"
 		[ "$status" -eq 0 ]
@@ -24,7 +24,7 @@ PROGRAM="71 10 02 00 00 00 00 00  0f 20 00 00 00 00 00 00  95 00 00 00 00 00 00 
 @test "may_goto ends after as many passes as in Linux 6.12" {
 	# r0 = 0; while (may_goto) r0++
 	local loop="b7 00 00 00 00 00 00 00  e5 00 02 00 00 00 00 00  07 00 00 00 01 00 00 00  05 00 fd ff 00 00 00 00  95 00 00 00 00 00 00 00"
-	for engine in interp jit; do
+	for engine in interp jit orc; do
 		run timeout 60 "$BPFSHIMCTL" vm --engine $engine <<<"$loop"
 		echo "$output"
 		[ "$output" = 800000 ]
@@ -33,19 +33,20 @@ PROGRAM="71 10 02 00 00 00 00 00  0f 20 00 00 00 00 00 00  95 00 00 00 00 00 00 
 
 @test "without privilege" {
 	cp "$BPFSHIMCTL" "${BPFSHIMCTL%ctl}-vm" "$DIR/"
-	for engine in interp jit; do
+	for engine in interp jit orc; do
 		run timeout 30 setpriv --reuid 65534 --clear-groups "$DIR/bpfshimctl" vm --engine $engine 000005 <<<"$PROGRAM"
 		echo "$output"
 		[ "$output" = 8 ]
 	done
 }
 
-@test "the conformance cases pass on interpreter, compiler, and those that its verifier lets through on the kernel" {
+@test "the conformance cases pass on interpreter, compiler with either linker, and those that its verifier lets through on the kernel" {
 	run timeout 100 "$BPFSHIMCTL" vm --check "$BATS_TEST_DIRNAME/../conformance/cases.tsv"
 	echo "$output"
 	[ "$status" -eq 0 ]
 	[ "$output" = "interp: 240 passed, 0 failed
-jit: 240 passed, 0 failed" ]
+jit: 240 passed, 0 failed
+orc: 240 passed, 0 failed" ]
 	run timeout 100 "$BPFSHIMCTL" vm --engine kernel --check "$BATS_TEST_DIRNAME/../conformance/cases.tsv"
 	[ "$status" -eq 1 ]
 	grep -q '^kernel: 22[0-9] passed, ' <<<"$output"
@@ -62,14 +63,16 @@ jit: 240 passed, 0 failed" ]
 	INPUT="95zz000000000000" bad "the program is not in hex"
 	INPUT=$PROGRAM bad "the memory is not in hex" 0g
 	INPUT=$PROGRAM bad "none: no such engine" --engine none
-	for engine in interp jit; do
+	for engine in interp jit orc; do
 		# Reads behind its memory, ends nowhere, jumps out, has no such helper, has no such instruction.
 		INPUT="85 00 00 00 c8 00 00 00 95 00 00 00 00 00 00 00" bad "helper" --engine $engine
 		INPUT="05 00 09 00 00 00 00 00 95 00 00 00 00 00 00 00" bad "out of the program" --engine $engine
 		INPUT="ff 00 09 00 00 00 00 00 95 00 00 00 00 00 00 00" bad "instruction 0" --engine interp
 	done
 	INPUT="79 10 00 00 00 00 00 00 95 00 00 00 00 00 00 00" bad "a read of 8 bytes" --engine interp 01
-	INPUT="b7 01 00 00 00 00 00 00 79 10 00 00 00 00 00 00 95 00 00 00 00 00 00 00" bad "it died of signal 11" --engine jit
+	for engine in jit orc; do
+		INPUT="b7 01 00 00 00 00 00 00 79 10 00 00 00 00 00 00 95 00 00 00 00 00 00 00" bad "it died of signal 11" --engine $engine
+	done
 	INPUT="05 00 ff ff 00 00 00 00" bad "budget" --engine interp & local one=$!
 	INPUT="05 00 ff ff 00 00 00 00" bad "did not end within" --engine jit
 	wait $one
@@ -91,7 +94,7 @@ more_than() { [ "$(pgrep -c bpfshim-vm || true)" -gt "$1" ]; }
 	before=$(pgrep -c bpfshim-vm || true)
 	# Wherever it runs out: before it has begun, in the compiler, or not at all.
 	for mb in 20 120 180 190 195 200 205 210 220 240 400; do
-		for engine in interp jit; do
+		for engine in interp jit orc; do
 			run timeout 30 prlimit --as=$((mb * 1000000)) "$BPFSHIMCTL" vm --engine $engine 0102fe04 <<<"$PROGRAM"
 			echo "$mb MB, $engine: $status: $output"
 			if [ "$status" -eq 0 ]; then

@@ -8,6 +8,7 @@
 #include <linux/btf.h>
 
 #include "base/sys.h"
+#include "tests/unit/func_types.h"
 #include "tests/unit/engines_side.h"
 #include "tests/unit/ring_reader.h"
 
@@ -23,36 +24,6 @@ struct kernel_side {
 static inline struct kernel_side *kernel_side(struct side *side)
 {
 	return container_of(side, struct kernel_side, side);
-}
-
-/* Types of functions, without which the kernel takes no callbacks. 4: the first, 3: others. */
-static inline int kernel_side_btf(void)
-{
-	static const char names[] = "\0int\0f\0main";
-	struct {
-		struct btf_header header;
-		struct btf_type integer;
-		uint32_t encoding;
-		struct btf_type proto, function, first;
-		char names[sizeof(names)];
-	} btf = {
-		.header = {.magic = 0xeb9f,
-			   .version = 1,
-			   .hdr_len = sizeof(struct btf_header),
-			   .type_len = 4 * sizeof(struct btf_type) + 4,
-			   .str_off = 4 * sizeof(struct btf_type) + 4,
-			   .str_len = sizeof(names)},
-		.integer = {.name_off = 1, .info = BTF_KIND_INT << 24, .size = 4},
-		.encoding = BTF_INT_SIGNED << 24 | 32,
-		.proto = {.info = BTF_KIND_FUNC_PROTO << 24, .type = 1},
-		.function = {.name_off = 5, .info = BTF_KIND_FUNC << 24, .type = 2},
-		.first = {.name_off = 7, .info = BTF_KIND_FUNC << 24 | 1, .type = 2},
-	};
-	union bpf_attr attr = {.btf = (uintptr_t)&btf,
-			       .btf_size = offsetof(__typeof__(btf), names) + sizeof(names)};
-
-	memcpy(btf.names, names, sizeof(names));
-	return sys_bpf(BPF_BTF_LOAD, &attr, sizeof(attr));
 }
 
 static inline void kernel_side_close(struct kernel_side *k)
@@ -72,7 +43,7 @@ static inline void kernel_side_init(struct kernel_side *k)
 {
 	memset(k->fds, -1, sizeof(k->fds));
 	k->prog_fd = k->ring.fd = -1;
-	k->btf_fd = kernel_side_btf();
+	k->btf_fd = func_types_load();
 	reader_check(k->btf_fd >= 0, "types of functions");
 }
 
@@ -123,19 +94,6 @@ static inline void kernel_side_reset(struct side *side)
 	}
 }
 
-static inline uint32_t kernel_side_funcs(const struct mix *mix, struct bpf_func_info *ret)
-{
-	bool starts[MIX_INSNS] = {true};
-	uint32_t cnt = 0;
-
-	for (uint32_t i = 0; i < mix->call_cnt; i++)
-		starts[mix->calls[i].at + 1 + mix->insns[mix->calls[i].at].imm] = true;
-	for (uint32_t i = 0; i < mix->cnt; i++)
-		if (starts[i])
-			ret[cnt++] = (struct bpf_func_info){.insn_off = i, .type_id = i ? 3 : 4};
-	return cnt;
-}
-
 static inline int kernel_side_load(struct side *side, const struct mix *mix,
 				   const struct verifier_facts *facts)
 {
@@ -143,14 +101,15 @@ static inline int kernel_side_load(struct side *side, const struct mix *mix,
 	struct kernel_side *k = kernel_side(side);
 	struct bpf_func_info funcs[1 + MIX_FUNCS];
 	struct bpf_insn insns[MIX_INSNS];
-	union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_RAW_TRACEPOINT,
-			       .insns = (uintptr_t)insns,
-			       .insn_cnt = mix->cnt,
-			       .license = (uintptr_t) "GPL",
-			       .prog_btf_fd = (uint32_t)k->btf_fd,
-			       .func_info = (uintptr_t)funcs,
-			       .func_info_rec_size = sizeof(funcs[0]),
-			       .func_info_cnt = kernel_side_funcs(mix, funcs)};
+	union bpf_attr attr = {
+		.prog_type = BPF_PROG_TYPE_RAW_TRACEPOINT,
+		.insns = (uintptr_t)insns,
+		.insn_cnt = mix->cnt,
+		.license = (uintptr_t) "GPL",
+		.prog_btf_fd = (uint32_t)k->btf_fd,
+		.func_info = (uintptr_t)funcs,
+		.func_info_rec_size = sizeof(funcs[0]),
+		.func_info_cnt = func_records(mix->insns, mix->cnt, funcs, ARRAY_SIZE(funcs))};
 
 	(void)facts;
 	memcpy(insns, mix->insns, mix->cnt * sizeof(*insns));

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/func_types.h"
 #include "tests/unit/verifier_cases.h"
 #include "tests/unit/verifier_dynptr.h"
 #include "tests/unit/verifier_flow.h"
@@ -24,7 +25,9 @@
 static int check(const struct verifier_case *test, char *text, uint32_t size,
 		 struct verifier_facts *facts)
 {
+	struct bpf_func_info funcs[8];
 	const struct verifier_prog prog = {
+		.info = func_info(test->insns, case_cnt(test), funcs, ARRAY_SIZE(funcs)),
 		.insns = test->insns,
 		.cnt = case_cnt(test),
 		.type = BPF_PROG_TYPE_KPROBE,

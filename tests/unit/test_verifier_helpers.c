@@ -25,6 +25,7 @@ static const uint32_t types[] = {
 	BPF_PROG_TYPE_KPROBE,	      BPF_PROG_TYPE_TRACEPOINT,	   BPF_PROG_TYPE_PERF_EVENT,
 	BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_SOCKET_FILTER, BPF_PROG_TYPE_SCHED_CLS,
 	BPF_PROG_TYPE_SCHED_ACT,      BPF_PROG_TYPE_XDP,	   BPF_PROG_TYPE_CGROUP_SKB,
+	BPF_PROG_TYPE_SYSCALL,
 };
 
 static char text[1 << 14];
@@ -41,6 +42,7 @@ static bool kernel_keeps_out(uint32_t type, const struct bpf_insn *insns, uint32
 			       .insns = (uintptr_t)insns,
 			       .insn_cnt = cnt,
 			       .license = (uintptr_t) "GPL",
+			       .prog_flags = type == BPF_PROG_TYPE_SYSCALL ? BPF_F_SLEEPABLE : 0,
 			       .log_level = 1,
 			       .log_buf = (uintptr_t)text,
 			       .log_size = sizeof(text)};
@@ -55,7 +57,11 @@ static bool kernel_keeps_out(uint32_t type, const struct bpf_insn *insns, uint32
 
 static bool we_keep_out(uint32_t type, const struct bpf_insn *insns, uint32_t cnt)
 {
-	const struct verifier_prog prog = {.insns = insns, .cnt = cnt, .type = type, .gpl = true};
+	const struct verifier_prog prog = {.insns = insns,
+					   .cnt = cnt,
+					   .type = type,
+					   .gpl = true,
+					   .sleepable = type == BPF_PROG_TYPE_SYSCALL};
 	struct verifier_log log = {.level = 1, .buf = text, .size = sizeof(text)};
 	struct verifier_facts facts;
 

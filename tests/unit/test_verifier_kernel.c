@@ -18,9 +18,9 @@
 #include <time.h>
 
 #include <cmocka.h>
-#include <linux/btf.h>
 
 #include "base/sys.h"
+#include "tests/unit/func_types.h"
 #include "tests/unit/verifier_cases.h"
 #include "tests/unit/verifier_dynptr.h"
 #include "tests/unit/verifier_flow.h"
@@ -38,63 +38,7 @@ static int map_fds[CASE_MAPS];
 static int btf_fd;
 static char kernel_log[LOG_SIZE], own_log[1u << 16];
 
-/* Types for functions: the kernel takes callbacks only with them. 4: of the first, 3: static ones.
- */
-static int make_btf(void)
-{
-	static const char names[] = "\0int\0f\0main";
-	const struct {
-		struct btf_header header;
-		struct btf_type integer;
-		uint32_t encoding;
-		struct btf_type proto, function, first;
-		char names[sizeof(names)];
-	} btf = {
-		.header = {.magic = BTF_MAGIC,
-			   .version = BTF_VERSION,
-			   .hdr_len = sizeof(struct btf_header),
-			   .type_len = 4 * sizeof(struct btf_type) + 4,
-			   .str_off = 4 * sizeof(struct btf_type) + 4,
-			   .str_len = sizeof(names)},
-		.integer = {.name_off = 1, .info = BTF_KIND_INT << 24, .size = 4},
-		.encoding = BTF_INT_SIGNED << 24 | 32,
-		.proto = {.info = BTF_KIND_FUNC_PROTO << 24, .type = 1},
-		.function = {.name_off = 5, .info = BTF_KIND_FUNC << 24, .type = 2},
-		.first = {.name_off = 7, .info = BTF_KIND_FUNC << 24 | 1, .type = 2},
-		.names = "\0int\0f\0main",
-	};
-	union bpf_attr attr = {.btf = (uintptr_t)&btf,
-			       .btf_size = offsetof(__typeof__(btf), names) + sizeof(names)};
-
-	return sys_bpf(BPF_BTF_LOAD, &attr, sizeof(attr));
-}
-
 #define FUNCS_MAX 8u
-
-/* Return: functions of a program whose types matter, 0 for another one. */
-static uint32_t find_funcs(const struct bpf_insn *insns, uint32_t cnt, struct bpf_func_info *ret)
-{
-	bool starts[GEN_INSNS] = {true}, named = false;
-	uint32_t found = 0;
-
-	for (uint32_t i = 0; i < cnt; i++) {
-		bool func = insns[i].code == (BPF_LD | BPF_IMM | BPF_DW) &&
-			    insns[i].src_reg == BPF_PSEUDO_FUNC;
-		int64_t to = (int64_t)i + 1 + insns[i].imm;
-
-		/* Of functions that make tail calls it wants to know what they return. */
-		named |= func || (insns[i].code == (BPF_JMP | BPF_CALL) && !insns[i].src_reg &&
-				  insns[i].imm == BPF_FUNC_tail_call);
-		if ((func || (insns[i].code == (BPF_JMP | BPF_CALL) &&
-			      insns[i].src_reg == BPF_PSEUDO_CALL)) &&
-		    to >= 0 && to < cnt)
-			starts[to] = true;
-	}
-	for (uint32_t i = 0; named && i < cnt && found < FUNCS_MAX; i++)
-		if (starts[i])
-			ret[found++] = (struct bpf_func_info){.insn_off = i, .type_id = i ? 3 : 4};
-	return found;
-}
 
 static void fill_and_freeze(int fd, const unsigned char *contents)
 {
@@ -142,7 +86,7 @@ static int make_maps(void **state)
 		if (map->contents)
 			fill_and_freeze(map_fds[i], map->contents);
 	}
-	btf_fd = make_btf();
+	btf_fd = func_types_load();
 	assert_true(btf_fd >= 0);
 	return 0;
 }
@@ -174,8 +118,8 @@ static int ask_kernel(const struct bpf_insn *insns, uint32_t cnt, bool gpl, uint
 
 	assert_true(cnt <= GEN_INSNS);
 	memcpy(copy, insns, cnt * sizeof(*copy));
-	attr.func_info_cnt = find_funcs(insns, cnt, funcs);
-	if (attr.func_info_cnt) {
+	if (func_records_matter(insns, cnt)) {
+		attr.func_info_cnt = func_records(insns, cnt, funcs, FUNCS_MAX);
 		attr.prog_btf_fd = (uint32_t)btf_fd;
 		attr.func_info = (uintptr_t)funcs;
 		attr.func_info_rec_size = sizeof(funcs[0]);
@@ -194,6 +138,7 @@ static int ask_kernel(const struct bpf_insn *insns, uint32_t cnt, bool gpl, uint
 
 static int ask_verifier(const struct bpf_insn *insns, uint32_t cnt, bool gpl)
 {
+	struct bpf_func_info funcs[FUNCS_MAX];
 	const struct verifier_prog prog = {
 		.insns = insns,
 		.cnt = cnt,
@@ -201,6 +146,7 @@ static int ask_verifier(const struct bpf_insn *insns, uint32_t cnt, bool gpl)
 		.gpl = gpl,
 		.maps = case_maps,
 		.map_cnt = CASE_MAPS,
+		.info = func_info(insns, cnt, funcs, FUNCS_MAX),
 	};
 	struct verifier_log log = {.level = 1, .buf = own_log, .size = sizeof(own_log)};
 	struct verifier_facts facts;

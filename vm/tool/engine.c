@@ -22,6 +22,7 @@
 #include "base/sys.h"
 #include "kernel-bridge/insn_build.h"
 #include "vm/interp/interp.h"
+#include "vm/jit_orc.h"
 #include "vm/jit_unit.h"
 
 #define SECONDS_MAX 10
@@ -64,38 +65,35 @@ static uint64_t resolve(const char *name, void *data)
 	return strcmp(name, "rt_ktime_get_ns") == 0 ? HELPER_AT : 0;
 }
 
-/* The program with "r2 = length" before it. */
-static int compile(const struct engine_input *input, struct link_result *ret_result,
-		   struct reason *reason)
-{
-	const struct jit_runtime runtime = {.resolve = resolve};
-	struct bpf_insn *insns = malloc((input->cnt + 1ul) * sizeof(*insns));
-	const struct jit_prog prog = {
-		.insns = insns,
-		.cnt = input->cnt + 1,
-		.tier = JIT_FULL,
-	};
-	int r;
+typedef uint64_t (*entry_fn)(const void *ctx, struct rt_run *run);
 
-	if (!insns)
-		return -ENOMEM;
-	insns[0] = (struct bpf_insn)INSN_MOV64_IMM(BPF_REG_2, (int32_t)input->memory_len);
-	memcpy(insns + 1, input->insns, input->cnt * sizeof(*insns));
-	r = jit_compile_for(&prog, &runtime, ret_result, reason);
-	free(insns);
-	return r;
+/* What is compiled: the program with "r2 = length" before it; .insns is the caller's to free, NULL:
+ * out of memory. */
+static struct jit_prog compiled(const struct engine_input *input)
+{
+	struct bpf_insn *insns = malloc((input->cnt + 1ul) * sizeof(*insns));
+
+	if (insns) {
+		insns[0] = (struct bpf_insn)INSN_MOV64_IMM(BPF_REG_2, (int32_t)input->memory_len);
+		memcpy(insns + 1, input->insns, input->cnt * sizeof(*insns));
+	}
+	return (struct jit_prog){.insns = insns, .cnt = input->cnt + 1, .tier = JIT_FULL};
 }
 
+/* Compiled and laid out as for a target. */
 static int run_jit(const struct engine_input *input, uint64_t *ret_r0, struct reason *reason)
 {
 	const int rw = PROT_READ | PROT_WRITE;
-	uint64_t (*entry)(const void *ctx, struct rt_run *run);
+	const struct jit_runtime runtime = {.resolve = resolve};
+	const struct jit_prog prog = compiled(input);
 	struct rt_run run = {0};
 	unsigned char *base;
 	struct link_result result;
 	int r;
 
-	r = compile(input, &result, reason);
+	if (!prog.insns)
+		return -ENOMEM;
+	r = jit_compile_for(&prog, &runtime, &result, reason);
 	if (r == 0)
 		r = code_place(result.code, result.len, result.relocs, result.reloc_cnt,
 			       CODE_OFFSET, NULL, 0);
@@ -111,8 +109,33 @@ static int run_jit(const struct engine_input *input, uint64_t *ret_r0, struct re
 	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) < 0)
 		return -errno;
 	run.base = base;
-	entry = (uint64_t(*)(const void *, struct rt_run *))(base + CODE_OFFSET);
-	*ret_r0 = entry(input->memory, &run);
+	*ret_r0 = ((entry_fn)(base + CODE_OFFSET))(input->memory, &run);
+	return 0;
+}
+
+static uint64_t helper(uint64_t r1)
+{
+	return r1;
+}
+
+/* The same object by LLVM's own linker. What it allocates ends with the process. */
+static int run_orc(const struct engine_input *input, uint64_t *ret_r0, struct reason *reason)
+{
+	static const struct jit_orc_symbol symbols[] = {{"rt_ktime_get_ns", (const void *)helper}};
+	const struct jit_prog prog = compiled(input);
+	struct rt_run run = {0};
+	struct jit_orc *orc;
+	void *entry;
+	int r;
+
+	if (!prog.insns)
+		return -ENOMEM;
+	r = jit_orc_load(&prog, symbols, ARRAY_SIZE(symbols), &orc, &entry, reason);
+	if (r < 0)
+		return r;
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) < 0)
+		return -errno;
+	*ret_r0 = ((entry_fn)entry)(input->memory, &run);
 	return 0;
 }
 
@@ -168,6 +191,7 @@ static int run_kernel(const struct engine_input *input, uint64_t *ret_r0, struct
 static const struct engine engines[] = {
 	{"interp", run_interp},
 	{"jit", run_jit},
+	{"orc", run_orc},
 	{"kernel", run_kernel},
 };
 

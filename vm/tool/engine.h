@@ -31,7 +31,7 @@ struct engine {
 	int (*run)(const struct engine_input *input, uint64_t *ret_r0, struct reason *reason);
 };
 
-/** engine_by_name() - interp, jit or kernel; NULL for any other */
+/** engine_by_name() - interp, jit, orc or kernel; NULL for any other */
 const struct engine *engine_by_name(const char *name);
 
 /**

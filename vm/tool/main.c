@@ -155,19 +155,21 @@ static int check_file(struct buffers *b, const struct engine *engine, const char
 
 static void usage(FILE *stream)
 {
-	fputs("Usage: bpfshimctl vm [--engine interp|jit|kernel] [HEX MEMORY] < PROGRAM.HEX\n"
-	      "       bpfshimctl vm --check FILE.tsv [--engine interp|jit|kernel]\n",
+	fputs("Usage: bpfshimctl vm [--engine interp|jit|orc|kernel] [HEX MEMORY] < PROGRAM.HEX\n"
+	      "       bpfshimctl vm --check FILE.tsv [--engine interp|jit|orc|kernel]\n",
 	      stream);
 }
 
 static int check_engines(struct buffers *b, const struct engine *engine, const char *path)
 {
-	int r;
+	static const char *const names[] = {"interp", "jit", "orc"};
+	int r = EXIT_SUCCESS;
 
 	if (engine)
 		return check_file(b, engine, path);
-	r = check_file(b, engine_by_name("interp"), path);
-	return check_file(b, engine_by_name("jit"), path) || r;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		r |= check_file(b, engine_by_name(names[i]), path);
+	return r;
 }
 
 /* The memory may stand in several arguments. */
@@ -203,7 +205,7 @@ int main(int argc, char **argv)
 		case 'e':
 			engine = engine_by_name(optarg);
 			if (!engine)
-				return fail(optarg, "no such engine: interp, jit or kernel");
+				return fail(optarg, "no such engine: interp, jit, orc or kernel");
 			break;
 		case 'c':
 			check = optarg;
