@@ -278,7 +278,7 @@ static int one_round(pid_t pid, int target_fd, const char *how, unsigned int del
 	return counted == expected && (tracepoint >= 0) == !traced;
 }
 
-#define PAGE	 4096ul
+#define PAGE	   4096ul
 #define LATE_CALLS 2000
 
 /* Maps the function's page of a file that it has opened, some time after it was told to, and calls
@@ -343,10 +343,13 @@ int main(int argc, char **argv)
 
 	calls = argc > 2 ? atoi(argv[2]) : 0;
 	if (rounds < 1 || calls < 1)
-		return fprintf(stderr, "usage: moves ROUNDS CALLS [link | traced | arrays | late FILE]\n"), 2;
+		return fprintf(stderr,
+			       "usage: moves ROUNDS CALLS [link | traced | arrays | late FILE]\n"),
+		       2;
 	if (argc > 4 && strcmp(argv[3], "late") == 0) {
 		for (int i = 0; i < rounds; i++)
-			right += late_round(argv[4], (uint32_t)calls, 20000u * (unsigned int)(i + 1));
+			right += late_round(argv[4], (uint32_t)calls,
+					    20000u * (unsigned int)(i + 1));
 		printf("rounds %d, right %d\n", rounds, right);
 		return right != rounds;
 	}

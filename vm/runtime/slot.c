@@ -25,7 +25,7 @@
 #define SLEEP_MAX_NS   1000000
 #define ALL_NS	       100000 /* for all slots together: many times a run */
 #define ALL_SPINS      64u
-#define DEAD_ROUNDS    16 /* owners' lives are checked every so many rounds */
+#define DEAD_ROUNDS    16	   /* owners' lives are checked every so many rounds */
 #define LOOK_NS	       10000000ull /* between checks where nobody is waited for */
 #define OWNER_NS_SHIFT 20
 #define OWNER_NS_MASK  0xfffull
