@@ -99,6 +99,10 @@ EOF
 	done
 }
 
+plain()
+{
+	timeout -k 5 60 "$BPFSHIMD" --run -- "$@"
+}
 
 @test "/proc/self/exe is the caller's program: the probe is in it" {
 	gcc -O1 -o "$DIR/itself" -x c - <<'EOF'
