@@ -43,7 +43,7 @@
 #define REGION_CONFIG	   0x20000000ull
 #define REGION_CACHE	   0x20001000ull
 #define REGION_SHADOW	   0x20002000ull
-#define REGION_SHADOW_SIZE 0x0040000ull /* 256 KiB, touched as used */
+#define REGION_SHADOW_SIZE 0x0040000ull	 /* 256 KiB, touched as used */
 #define REGION_STACKS	   0x20042000ull /* where targets need them */
 #define REGION_STACKS_SIZE 0x0200000ull	 /* 2 MiB, touched as used */
 #define REGION_SIZE	   0x20242000ull
@@ -373,6 +373,8 @@ static_assert(sizeof(struct region_config) <= REGION_CACHE - REGION_CONFIG, "a p
  * @pid_ns_dev, @pid_ns_ino: as in struct region_config, found out by a process that was not
  * injected
  * @stacks: bit N: the N-th of the stacks at REGION_STACKS is in use
+ * @waited: time (monotonic, ns) until which long waits are not repaid; @charged: until when they
+ *were counted (runtime/patience.h)
  * @looked: when dead owners of slots were last looked for although nobody was worth waiting for
  *	(monotonic, ns)
  */
@@ -387,6 +389,7 @@ struct region_cache {
 	uint64_t pid_ns_dev, pid_ns_ino;
 	uint32_t stacks, pad;
 	uint64_t looked;
+	uint64_t waited, charged;
 };
 #define REGION_STACK_SIZE (REGION_STACKS_SIZE / 32u)
 

@@ -8,11 +8,13 @@
  *
  * Another process may write to a lock all the time. Waits that were in vain, or ended by taking the
  * lock from whoever had it, are a debt of the process that is paid back many times over by time
- * that passes; while it lasts, waits are shorter. Whoever waits its turn among honest users owes
- * nothing and has all the patience there is.
+ * that passes; while it lasts, waits are shorter. Long waits that were not in vain count, too, by a
+ * lower rate (patience.h). Whoever waits its turn among honest users owes nothing and has all the
+ * patience there is.
  */
 #include "vm/runtime/lock.h"
 
+#include "vm/runtime/patience.h"
 #include "vm/runtime/slot.h"
 
 #define BUSY	     0x80000000u
@@ -114,6 +116,8 @@ static bool is_over(struct lock_wait *wait, uint64_t time)
 
 		wait->first = time;
 		wait->limit = less < LIMIT_NS - FLOOR_NS ? LIMIT_NS - less : FLOOR_NS;
+		less = patience_left(wait->cache, time, LIMIT_NS, FLOOR_NS);
+		wait->limit = less < wait->limit ? less : wait->limit;
 	}
 	return time - wait->first >= wait->limit;
 }
@@ -189,8 +193,11 @@ bool lock_take_slow(unsigned char *base, uint64_t *lock, uint32_t holder, uint64
 		    holder_gone(base, other, holder)) {
 			*ret_word = (uint32_t)word | (uint64_t)holder << 32;
 			if (__atomic_compare_exchange_n(lock, &word, *ret_word, false,
-							__ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+							__ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+				if (wait.first)
+					patience_charge(wait.cache, wait.first, rt_monotonic());
 				return true;
+			}
 			if (!may_try_again(&wait))
 				return false;
 			continue;

@@ -13,14 +13,17 @@
 #include "vm/runtime/slot.h"
 
 #include <errno.h>
-#include <linux/time.h>
 #include <linux/fcntl.h>
+#include <linux/time.h>
+
+#include "vm/runtime/patience.h"
 
 #define WAIT_NS	       500000000ull /* without any slot changing hands */
 #define WAIT_MOST      8	    /* times that, whatever happens */
-#define STALLS_MAX     7	    /* waits halve after each that was in vain, down to 4 ms */
-#define NESTED_NS      50000ull	    /* in all, in a signal handler that interrupted a run */
-#define YIELDS	       32	    /* rounds before sleeping */
+#define WAIT_LEAST     4000000ull
+#define STALLS_MAX     7	/* waits halve after each that was in vain, down to 4 ms */
+#define NESTED_NS      50000ull /* in all, in a signal handler that interrupted a run */
+#define YIELDS	       32	/* rounds before sleeping */
 #define SLEEP_NS       50000
 #define SLEEP_MAX_NS   1000000
 #define ALL_NS	       100000 /* for all slots together: many times a run */
@@ -40,7 +43,8 @@ struct slot_claim {
 };
 
 struct wait {
-	uint64_t start;	   /* when the last change was seen, 0: not waiting yet */
+	uint64_t first;	   /* when it began, 0: not waiting yet */
+	uint64_t start;	   /* when the last change was seen */
 	uint64_t limit;	   /* end of patience in any case */
 	uint64_t budget;   /* ns without change */
 	uint64_t progress; /* sum of all episodes at start */
@@ -256,8 +260,16 @@ static bool wait_turn(unsigned char *base, struct wait *wait)
 	}
 	time = rt_monotonic();
 	sum = progress(base);
-	if (!wait->start)
-		wait->limit = time + wait->budget * WAIT_MOST;
+	if (!wait->first) {
+		wait->first = time;
+		wait->limit =
+			patience_left(region_cache(base), time, WAIT_NS * WAIT_MOST, WAIT_LEAST);
+		if (wait->budget > wait->limit)
+			wait->budget = wait->limit;
+		if (wait->limit > wait->budget * WAIT_MOST)
+			wait->limit = wait->budget * WAIT_MOST;
+		wait->limit += time;
+	}
 	if (!wait->start || sum != wait->progress) {
 		wait->start = time;
 		wait->progress = sum;
@@ -317,19 +329,25 @@ uint32_t slot_claim_slow(unsigned char *base, uint32_t first, uint64_t sp)
 	struct wait wait = {.budget = WAIT_NS >> (stalls < STALLS_MAX ? stalls : STALLS_MAX)};
 	struct slot_claim claim = {.word = own_word(base) | slot_thread(header->features),
 				   .sp = sp};
-	bool waited;
+	bool waited, claimed;
+	uint64_t time;
 
 	if (!header->slots)
 		return SLOT_NONE;
 	claim.slot = first % header->slots;
-	if (claim_waiting(base, &wait, &claim, &waited)) {
-		if (stalls)
-			rt_store(&cache->stalls, 0);
-		return claim.slot;
+	claimed = claim_waiting(base, &wait, &claim, &waited);
+	if (wait.first) {
+		time = rt_monotonic();
+		patience_charge(cache, wait.first, time);
+		/* What was had after so long says nothing about the next time. */
+		if (claimed && time - wait.first >= PATIENCE_FREE_NS)
+			return claim.slot;
 	}
-	if (waited)
+	if (claimed && stalls)
+		rt_store(&cache->stalls, 0);
+	else if (!claimed && waited)
 		rt_store(&cache->stalls, stalls + 1);
-	return SLOT_NONE;
+	return claimed ? claim.slot : SLOT_NONE;
 }
 
 void slot_wait_all(unsigned char *base)
