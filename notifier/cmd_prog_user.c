@@ -204,6 +204,16 @@ static void check_helpers(struct call *call, struct prog_user *user)
 	}
 }
 
+const char *prog_user_is_odd(const struct abi_prog_load *attr)
+{
+	/* The kernel would change instructions by them. libbpf does that itself. */
+	if (attr->core_relo_cnt)
+		return "it has CO-RE relocations for the kernel to do";
+	if (attr->prog_flags & BPF_F_STRICT_ALIGNMENT)
+		return "it wants its alignment to be checked";
+	return NULL;
+}
+
 bool prog_user_fits(const struct tenant *tenant, uint32_t type)
 {
 	switch (type) {
@@ -238,9 +248,8 @@ int prog_user_load(struct call *call, const struct abi_prog_load *attr,
 		return r;
 	memcpy(copy, insns, attr->insn_cnt * sizeof(*copy));
 	r = -EOPNOTSUPP;
-	if (attr->core_relo_cnt) {
-		/* The kernel would change instructions by them. libbpf does that itself. */
-		reason_set(&ret_user->why, 0, "it has CO-RE relocations for the kernel to do");
+	if (prog_user_is_odd(attr)) {
+		reason_set(&ret_user->why, 0, "%s", prog_user_is_odd(attr));
 	} else if (prog_user_fits(call->tenant, attr->prog_type)) {
 		reason_clear(&ret_user->why);
 		r = ask(call, attr, copy, fd_array, license, info, log, ret_user);

@@ -30,6 +30,10 @@ struct prog_user {
  * where they are only verified, those that can be asked for without the kernel */
 bool prog_user_fits(const struct tenant *tenant, uint32_t type);
 
+/** prog_user_is_odd() - what a program asks of the verifier that ours does not do, NULL for nothing
+ */
+const char *prog_user_is_odd(const struct abi_prog_load *attr);
+
 /**
  * prog_user_load() - have a program verified and compiled, where its type and maps allow
  * @insns: @attr->insn_cnt instructions with our own descriptors; only read

@@ -158,8 +158,8 @@ static int ask(struct gate *gate, uint32_t log_level, uint32_t log_size)
 		judge(gate, &gate->user->answer);
 		return 0;
 	}
-	if (gate->request->attr.core_relo_cnt) {
-		reason_set(&gate->why, 0, "it has CO-RE relocations for the kernel to do");
+	if (prog_user_is_odd(&gate->request->attr)) {
+		reason_set(&gate->why, 0, "%s", prog_user_is_odd(&gate->request->attr));
 		fail(gate, -EOPNOTSUPP);
 		return 0;
 	}

@@ -234,7 +234,7 @@ int stack_store(struct walk *walk, const struct reg *at, uint32_t regno, int ins
 		return r;
 	if (size != 8 && value && reg_is_pointer(value))
 		return walk_fail(walk, -EACCES, "invalid size of register spill\n");
-	if (value && value->type == REG_STACK && value->frame > place.frame)
+	if (value && value->type == REG_STACK && place.frame != walk->state.caller_cnt)
 		return walk_fail(walk, -EINVAL,
 				 "cannot spill pointers to stack into stack frame of the caller\n");
 	if (place.min != place.max) {
