@@ -210,8 +210,13 @@ only()
 }
 
 @test "--verify-only: tools load and attach, and nothing they wrote runs but what they ask for" {
-	only -- timeout --preserve-status -s INT 3 bpftrace -e 'BEGIN { printf("began\n"); } tracepoint:raw_syscalls:sys_enter { @ = count(); }
-		interval:s:1 { printf("ticked\n"); } END { printf("ended\n"); }' >"$DIR/out" 2>&1
+	cat >"$DIR/script.bt" <<'EOF'
+BEGIN { printf("began\n"); }
+tracepoint:raw_syscalls:sys_enter { @ = count(); }
+interval:s:1 { printf("ticked\n"); }
+END { printf("ended\n"); }
+EOF
+	only -- sh -c "bpftrace $DIR/script.bt & tool=\$!; sleep 3; $STOP_TOOL" >"$DIR/out" 2>&1
 	cat "$DIR/out"
 	grep -q '^Attaching 4 probes' "$DIR/out"
 	# BEGIN and END are asked for.
