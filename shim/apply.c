@@ -4,20 +4,17 @@
  */
 #include "shim/apply.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/sys.h"
+#include "shim/apply_internal.h"
 #include "shim/inject.h"
 #include "shim/steady.h"
 #include "shim/stub.h"
@@ -25,7 +22,6 @@
 #include "shim/test_run.h"
 #include "shim/unwind.h"
 
-#define JUMP_SIZE     5u
 #define SIBLING_MS    500
 #define STOP_TRIES    4
 #define OUTSIDE_TRIES 5000u /* of some ten microseconds each */
@@ -35,77 +31,10 @@
 #define UNWINDER_BUDGET (4u << 20)
 #define UNWINDERS_MAX	16u
 
-/* One application on its way. @maps is read again after something was mapped. */
-struct work {
-	struct tracee tracee;
-	struct maps maps;
-	const struct shim_plan *plan;
-	bool late;	 /* caught while it loads what it needs */
-	bool unwindable; /* all unwinders that are known there pass return probes */
-	bool no_returns; /* some return probes were left out */
-	uint64_t base;
-	bool injected; /* this time */
-	bool prepared; /* to make calls */
-	bool hold;     /* it need make none */
-	struct steady steady;
-};
-
 static bool is_32bit(const struct maps *maps)
 {
 	/* Nothing of a 32-bit process lies above 4 GiB, and something of any other does. */
 	return maps->cnt && maps->entries[maps->cnt - 1].end <= 1ull << 32;
-}
-
-static unsigned int filters_in(const char *status)
-{
-	const char *line = strstr(status, "\nSeccomp_filters:");
-	unsigned int filters;
-
-	return line && sscanf(line, "\nSeccomp_filters: %u", &filters) == 1 ? filters : 0;
-}
-
-/* Whether a thread is inside of the call that gives it a filter. */
-static bool gets_filter(pid_t pid, const char *tid)
-{
-	cleanup_free char *text = NULL;
-	unsigned long op, mode;
-	char path[300];
-	long nr;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%s/syscall", pid, tid);
-	if (read_file(AT_FDCWD, path, 4096, &text, NULL) < 0 ||
-	    sscanf(text, "%ld %lx %lx", &nr, &op, &mode) != 3)
-		return false;
-	return (nr == SYS_seccomp && (uint32_t)op == SECCOMP_SET_MODE_FILTER) ||
-	       (nr == SYS_prctl && (uint32_t)op == PR_SET_SECCOMP && mode == SECCOMP_MODE_FILTER);
-}
-
-static bool thread_has_filters(pid_t pid, const char *tid, uint32_t limit)
-{
-	cleanup_free char *text = NULL;
-	char path[300];
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%s/status", pid, tid);
-	if (read_file(AT_FDCWD, path, 65536, &text, NULL) < 0)
-		return false;
-	return filters_in(text) > limit || gets_filter(pid, tid);
-}
-
-bool shim_has_filters(pid_t pid, uint32_t limit)
-{
-	struct dirent *entry;
-	bool found = false;
-	char path[40];
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	dir = limit ? opendir(path) : NULL;
-	if (!dir)
-		return false;
-	while (!found && (entry = readdir(dir)))
-		found = entry->d_name[0] != '.' && thread_has_filters(pid, entry->d_name, limit);
-	closedir(dir);
-	return found;
 }
 
 static int refuse_filters(struct reason *reason)
@@ -156,7 +85,7 @@ static int check_status(pid_t pid, const struct shim_plan *plan, bool borrowed,
 	return 0;
 }
 
-static int reread_maps(struct work *work)
+int work_reread_maps(struct work *work)
 {
 	maps_deinit(&work->maps);
 	return maps_read(work->tracee.pid, &work->maps);
@@ -174,7 +103,7 @@ static int ensure_calls(struct work *work, struct reason *reason)
 	return r;
 }
 
-static int ensure_region(struct work *work, struct reason *reason)
+int work_ensure_region(struct work *work, struct reason *reason)
 {
 	int r;
 
@@ -187,186 +116,8 @@ static int ensure_region(struct work *work, struct reason *reason)
 	if (r < 0)
 		return r;
 	work->injected = true;
-	r = reread_maps(work);
+	r = work_reread_maps(work);
 	return r < 0 ? r : steady_add(&work->tracee, &work->maps, work->base, &work->steady);
-}
-
-/* Threads that stand between the first and the last of the displaced instructions go on in the
- * stub. */
-static int move_threads(struct work *work, uint64_t site, uint64_t moved,
-			const struct move_map *map)
-{
-	for (uint32_t i = 0; i < work->tracee.cnt; i++) {
-		uint64_t ip = tracee_thread_ip(&work->tracee, i);
-
-		if (ip <= site || ip >= site + JUMP_SIZE)
-			continue;
-		/* Asleep there for a page of memory. */
-		if (!work->tracee.threads[i].stopped)
-			return -EBUSY;
-		for (uint32_t k = 0; k < map->cnt; k++) {
-			int r = 0;
-
-			if (ip == site + map->at[k].from)
-				r = tracee_set_ip(&work->tracee, i, moved + map->at[k].to);
-			if (r < 0)
-				return r;
-		}
-	}
-	return 0;
-}
-
-/* The record that this process gets. */
-static uint64_t record_of(struct work *work, const struct shim_want *want)
-{
-	if (want->site == want->without_returns || work->unwindable)
-		return want->site;
-	work->no_returns = true;
-	return want->without_returns;
-}
-
-static int patch(struct work *work, const struct shim_want *want, uint64_t site, uint64_t record,
-		 struct reason *reason)
-{
-	unsigned char jump[JUMP_SIZE];
-	struct move_map map;
-	uint64_t moved;
-	int r;
-
-	r = ensure_region(work, reason);
-	if (r < 0)
-		return r;
-	r = stub_new(&work->tracee, &work->maps, site, want, work->base,
-		     work->base + (want->check_len ? work->plan->region.enter_small
-						   : work->plan->region.enter),
-		     work->base + record, jump, &moved, &map);
-	/* An area may have been mapped. */
-	if (r == 0)
-		r = reread_maps(work);
-	if (r == 0)
-		r = move_threads(work, site, moved, &map);
-	if (r == 0)
-		r = tracee_write(&work->tracee, site, jump, sizeof(jump));
-	if (r < 0 && r != -ESRCH && r != -ERESTART)
-		return reason_set(reason, -EOPNOTSUPP, "no stub can be made near its code: %s",
-				  strerrordesc_np(-r));
-	return r;
-}
-
-/* Where the process has the semaphore. Source: valid_ref_ctr_vma(), kernel/events/uprobes.c, 6.18.
- */
-static uint64_t semaphore_address(const struct work *work, const struct shim_want *want)
-{
-	for (uint32_t i = 0; i < work->maps.cnt; i++) {
-		const struct map_entry *entry = &work->maps.entries[i];
-		uint64_t at = want->semaphore - entry->offset;
-
-		if (entry->ino && entry->writable && !entry->shared &&
-		    want->semaphore >= entry->offset &&
-		    at + sizeof(uint16_t) <= entry->end - entry->start &&
-		    maps_is_file(&work->maps, entry, want->dev, want->ino))
-			return entry->start + at;
-	}
-	return 0;
-}
-
-static int add_semaphore(const struct work *work, uint64_t address, int change)
-{
-	uint16_t value;
-	int r = tracee_read(&work->tracee, address, &value, sizeof(value));
-
-	/* The program may have written to it; what it made of it is not turned around. */
-	if (r < 0 || (change < 0 ? value == 0 : value == UINT16_MAX))
-		return r;
-	value = (uint16_t)(value + change);
-	return tracee_write(&work->tracee, address, &value, sizeof(value));
-}
-
-/* Once for each stub: children that inherit the stub inherit the semaphore as it is then. */
-static int raise_semaphore(const struct work *work, const struct shim_want *want, uint64_t site,
-			   enum shim_state *state)
-{
-	unsigned char jump[JUMP_SIZE];
-	struct region_stub stub;
-	uint64_t address, semaphore;
-	int r;
-
-	if (!want->semaphore)
-		return 0;
-	r = tracee_read(&work->tracee, site, jump, sizeof(jump));
-	if (r < 0 || !stub_behind(&work->tracee, &work->maps, site, jump, &address, &stub) ||
-	    stub.semaphore)
-		return r;
-	semaphore = semaphore_address(work, want);
-	if (!semaphore) {
-		*state = SHIM_EARLY;
-		return 0;
-	}
-	r = add_semaphore(work, semaphore, 1);
-	return r < 0 ? r : stub_set_semaphore(&work->tracee, address, semaphore);
-}
-
-static int unpatch(struct work *work, const struct shim_want *want, uint64_t site, uint64_t address,
-		   const struct region_stub *stub)
-{
-	int r = stub_set_record(&work->tracee, address, 0);
-
-	if (r == 0)
-		r = tracee_write(&work->tracee, site, want->original, JUMP_SIZE);
-	if (r < 0 || !stub->semaphore)
-		return r;
-	r = stub_set_semaphore(&work->tracee, address, 0);
-	/* The library that it was in may have gone. */
-	if (r == 0 && semaphore_address(work, want) == stub->semaphore)
-		r = add_semaphore(work, stub->semaphore, -1);
-	return r;
-}
-
-/* One want in one mapping. */
-static int apply_at(struct work *work, const struct shim_want *want, uint64_t site,
-		    enum shim_state *state, struct reason *reason)
-{
-	unsigned char bytes[sizeof(want->original)];
-	uint64_t address, record = record_of(work, want);
-	struct region_stub stub;
-	int r = 0;
-
-	if (tracee_read(&work->tracee, site, bytes, want->original_len) < 0)
-		return -EFAULT;
-	if (memcmp(bytes, want->original, want->original_len) == 0) {
-		r = record ? patch(work, want, site, record, reason) : 0;
-	} else if (stub_behind(&work->tracee, &work->maps, site, bytes, &address, &stub)) {
-		if (record)
-			r = ensure_region(work, reason);
-		if (r == 0)
-			r = record ? stub_set_record(&work->tracee, address, work->base + record)
-				   : unpatch(work, want, site, address, &stub);
-	} else {
-		*state = SHIM_FOREIGN;
-		return 0;
-	}
-	if (r == 0 && *state == SHIM_ABSENT)
-		*state = SHIM_DONE;
-	return r == 0 && record ? raise_semaphore(work, want, site, state) : r;
-}
-
-/* One want in every executable mapping of its file. */
-static int apply_want(struct work *work, const struct shim_want *want, enum shim_state *state,
-		      struct reason *reason)
-{
-	int r = 0;
-
-	*state = SHIM_ABSENT;
-	for (uint32_t i = 0; i < work->maps.cnt && r == 0; i++) {
-		const struct map_entry entry = work->maps.entries[i];
-		uint64_t site = maps_at(&work->maps, i, want->offset);
-
-		if (site && maps_is_file(&work->maps, &entry, want->dev, want->ino))
-			r = apply_at(work, want, site, state, reason);
-	}
-	if (r < 0)
-		*state = SHIM_FAILED;
-	return r;
 }
 
 /* The unwinder of one executable mapping; it stays changed as long as the process lives. */
@@ -391,7 +142,8 @@ static int hook_unwinder(struct work *work, uint32_t index, struct reason *reaso
 	r = shim_unwind_check(&file, &want, reason);
 	elf_file_close(&file);
 	if (r == 0 && maps_at(&work->maps, index, want.offset))
-		r = apply_at(work, &want, maps_at(&work->maps, index, want.offset), &state, reason);
+		r = work_want_at(work, &want, maps_at(&work->maps, index, want.offset), &state,
+				 reason);
 	return r < 0 || state != SHIM_FOREIGN ? r : -EBUSY;
 }
 
@@ -447,7 +199,7 @@ static int apply_wants(struct work *work, bool unwinders, enum shim_state *ret_s
 
 		if (want->unwinder != unwinders)
 			continue;
-		r = apply_want(work, want, &ret_states[i], reason);
+		r = work_want(work, want, &ret_states[i], reason);
 		if (r == -ESRCH || r == -ERESTART)
 			return r;
 		if (r < 0)
@@ -479,8 +231,8 @@ static void release_arrays(struct work *work)
 	bool all;
 
 	/* Hardly anybody has any. */
-	if (!work->base || work->hold || !inject_has_arrays(&work->tracee, plan, work->base, true) ||
-	    reread_maps(work) < 0)
+	if (!work->base || work->hold ||
+	    !inject_has_arrays(&work->tracee, plan, work->base, true) || work_reread_maps(work) < 0)
 		return;
 	all = !plan->test_run && !is_wanted(work, plan->wants, plan->want_cnt) &&
 	      !is_wanted(work, plan->rest, plan->rest_cnt);
@@ -492,7 +244,7 @@ static void release_arrays(struct work *work)
 /* What became of the probes is then only said by @reason, if anything is. */
 static int test_run(struct work *work, struct reason *reason)
 {
-	int r = ensure_region(work, reason);
+	int r = work_ensure_region(work, reason);
 
 	return r < 0 ? r : shim_test_run(&work->tracee, work->base, work->plan->test_run, reason);
 }
@@ -562,63 +314,6 @@ static void all_absent(const struct shim_plan *plan, enum shim_state *ret_states
 {
 	for (uint32_t i = 0; i < plan->want_cnt; i++)
 		ret_states[i] = SHIM_ABSENT;
-}
-
-/* Make idle what stands at one unwanted site. */
-static void disable_at(const struct tracee *tracee, const struct maps *maps, uint64_t site)
-{
-	struct region_stub stub;
-	unsigned char jump[JUMP_SIZE];
-	uint64_t address;
-
-	if (tracee_read(tracee, site, jump, sizeof(jump)) == 0 &&
-	    stub_behind(tracee, maps, site, jump, &address, &stub))
-		stub_set_record(tracee, address, 0);
-}
-
-/*
- * Unwanted probes stop running programs at once, whether the process can be stopped or not: a
- * debugger may have it. Putting the bytes back comes later.
- */
-static void disable_unwanted(pid_t pid, const struct shim_plan *plan)
-{
-	struct tracee tracee = {.pid = pid, .mem_fd = -1};
-	struct maps maps;
-	char path[40];
-
-	if (maps_read(pid, &maps) < 0)
-		return;
-	snprintf(path, sizeof(path), "/proc/%d/mem", maps.pid);
-	tracee.mem_fd = open(path, O_RDWR | O_CLOEXEC);
-	if (tracee.mem_fd >= 0) {
-		for (uint32_t i = 0; i < maps.cnt; i++)
-			for (uint32_t k = 0; k < plan->want_cnt; k++) {
-				const struct shim_want *want = &plan->wants[k];
-
-				if (!want->site && maps_at(&maps, i, want->offset) &&
-				    maps_is_file(&maps, &maps.entries[i], want->dev, want->ino))
-					disable_at(&tracee, &maps, maps_at(&maps, i, want->offset));
-			}
-	}
-	maps_deinit(&maps);
-	close_fd(tracee.mem_fd);
-}
-
-uint32_t shim_lower_semaphores(pid_t pid)
-{
-	struct tracee tracee = {.pid = pid};
-	uint32_t lowered = 0;
-	struct maps maps;
-	char path[40];
-
-	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
-	tracee.mem_fd = open(path, O_RDWR | O_CLOEXEC);
-	if (tracee.mem_fd >= 0 && maps_read(pid, &maps) == 0) {
-		lowered = stub_lower_semaphores(&tracee, &maps);
-		maps_deinit(&maps);
-	}
-	close_fd(tracee.mem_fd);
-	return lowered;
 }
 
 static pid_t status_number(pid_t pid, const char *key)
@@ -701,7 +396,7 @@ int shim_apply(pid_t pid, const struct shim_plan *plan, enum shim_state *ret_sta
 	all_absent(plan, ret_states);
 	if (!plan->test_run && !concerns(pid, plan))
 		return 0;
-	disable_unwanted(pid, plan);
+	idle_unwanted(pid, plan);
 	find_steady(&work, pid);
 	r = stop(&work, pid, reason);
 	if (r < 0)

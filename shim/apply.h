@@ -42,8 +42,8 @@ struct shim_segment {
  *(device and inode of its descriptor)
  * @enter, @enter_small: offsets of rt_enter and rt_enter_small (struct region_header)
  * @mapped: number of these segments as a whole, see struct region_config
- * @void_ino: of a file of zeros; mapped privately it stands where an array was, because a thread may
- *	still be in a program that uses it. Asked for as the segment at REGION_SIZE
+ * @void_ino: of a file of zeros; mapped privately it stands where an array was, because a thread
+ *may still be in a program that uses it. Asked for as the segment at REGION_SIZE
  */
 struct shim_region {
 	const struct shim_segment *segments;
