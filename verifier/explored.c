@@ -247,6 +247,16 @@ static bool is_turn(const struct walk *walk, const struct explored *known)
 				     insn_is_may_goto(&walk->prog->insns[walk->at]);
 }
 
+/* Turns of a loop mostly differ in a register that counts; that is seen without looking at all. */
+static bool surely_differ(const struct frame *a, const struct frame *b)
+{
+	for (uint32_t i = 0; i < REGS; i++)
+		if (a->regs[i].type != b->regs[i].type ||
+		    (a->regs[i].type != REG_NONE && a->regs[i].r64.umin != b->regs[i].r64.umin))
+			return true;
+	return false;
+}
+
 /* Return: 1 when it covers the state at hand, 0, or -errno for a loop without an end. */
 static int meet_unfinished(struct walk *walk, struct explored *known, bool *ret_loop)
 {
@@ -259,6 +269,7 @@ static int meet_unfinished(struct walk *walk, struct explored *known, bool *ret_
 	*ret_loop = true;
 	if (known->state.unrolled != state->unrolled ||
 	    known->state.may_gotos != state->may_gotos ||
+	    surely_differ(&known->state.top, &state->top) ||
 	    !state_covers(&walk->origins, &known->state, state, COVERS_SAME))
 		return 0;
 	return walk_fail(walk, -EINVAL, "infinite loop detected at insn %u\n", walk->at);
