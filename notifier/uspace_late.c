@@ -81,7 +81,10 @@ static int patch_stopped(const struct late_stop *stop, struct reason *reason, vo
 	enum shim_state state;
 	int r;
 
-	if (!plan || stop->fds[0] < 0)
+	/* The first one is about to come: files are watched before. */
+	if (!plan)
+		return reason_set(reason, 0, STALE);
+	if (stop->fds[0] < 0)
 		return -EBADF;
 	plan->segments[0].fd = stop->fds[0];
 	/* A fresh program has its memory to itself. */

@@ -32,8 +32,9 @@
 #include "shim/tracee.h"
 
 /* Processes forked while the others were visited are found by looking again, so many times. */
-#define ROUNDS	     8
-#define EXECUTING_MS 5 /* for execve() to come to its end before the process is visited again */
+#define ROUNDS	       8
+#define EXECUTING_MS   5 /* for execve() to come to its end before the process is visited again */
+#define UNMAPPED_TRIES 4 /* looks at a process that does not map the file yet */
 
 static struct uspace_site *find_site(struct uspace *uspace, const struct shim_want *want)
 {
@@ -264,8 +265,8 @@ static void visit_next(struct uspace_plan *plan, uint32_t site_cnt, struct visit
 						   : "other code stands at the site");
 }
 
-/* The same for all that are left, in the child of a hold: they stay stopped until the pipe is closed
- * whose end is @fd, or the daemon that has the other ends. */
+/* The same for all that are left, in the child of a hold: they stay stopped until the pipe is
+ * closed whose end is @fd, or the daemon that has the other ends. */
 static void visit_and_hold(struct uspace_plan *plan, uint32_t site_cnt, struct visit *visit, int fd)
 {
 	struct shim_held **held = calloc(visit->cnt, sizeof(struct shim_held *));
@@ -466,7 +467,9 @@ static void revisit_run(struct pool_job *job)
 	pthread_mutex_lock(&uspace->apply);
 	if (uspace->plan)
 		visit_targets(uspace->plan, uspace->plan->site_cnt, &set, 0, NULL, &reach);
-	again = reach.executing;
+	/* Caught when it opened the file, it maps it in a moment. */
+	again = reach.executing ||
+		(!reach.targets && !reach.failed && revisit->tries < UNMAPPED_TRIES);
 	pthread_mutex_unlock(&uspace->apply);
 	if (reach.failed)
 		log_notice("tenant=%s: %s runs on without its latest probes", uspace->tenant->name,
