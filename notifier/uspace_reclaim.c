@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "notifier/cgroup.h"
+#include "notifier/pid_set.h"
 #include "notifier/pool.h"
 #include "notifier/tenant.h"
 #include "notifier/uspace.h"
@@ -21,56 +22,29 @@
 #include "shim/quiet.h"
 #include "shim/targets.h"
 
-#define PROCESSES_MAX 65536u
-#define ROUNDS	      16
-
-/* Processes with the region; the first @seen of them were looked at. */
-struct processes {
-	pid_t *pids;
-	uint32_t cnt, cap, seen;
-};
-
-static int add_process(pid_t pid, void *data)
-{
-	struct processes *all = data;
-
-	for (uint32_t i = 0; i < all->cnt; i++)
-		if (all->pids[i] == pid)
-			return 0;
-	if (all->cnt == PROCESSES_MAX)
-		return -E2BIG;
-	if (all->cnt == all->cap) {
-		const uint32_t cap = all->cap ? all->cap * 2 : 64;
-		pid_t *grown = realloc(all->pids, cap * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		all->pids = grown;
-		all->cap = cap;
-	}
-	all->pids[all->cnt++] = pid;
-	return 0;
-}
+#define ROUNDS 16
 
 /* In a child, which becomes their tracer for a moment. One that is gone is nowhere. */
-static bool look_at(struct uspace_plan *plan, const struct processes *all,
+static bool look_at(struct uspace_plan *plan, const struct pid_set *all, uint32_t seen,
 		    const struct shim_extent *extents, uint32_t cnt)
 {
 	const struct shim_region region = uspace_plan_region(plan);
 
-	for (uint32_t i = all->seen; i < all->cnt; i++) {
+	for (uint32_t i = seen; i < all->cnt; i++) {
 		struct reason reason = {0};
 		bool quiet = false;
 		int r = shim_is_quiet(all->pids[i], &region, extents, cnt, plan->cgroup_fd, &quiet,
 				      &reason);
 
-		if (r != -ESRCH && (r < 0 || !quiet))
+		if (r == -ESRCH && !targets_living(all->pids[i]))
+			continue;
+		if (r < 0 || !quiet)
 			return false;
 	}
 	return true;
 }
 
-static bool look(struct uspace_plan *plan, const struct processes *all,
+static bool look(struct uspace_plan *plan, const struct pid_set *all, uint32_t seen,
 		 const struct shim_extent *extents, uint32_t cnt)
 {
 	int status;
@@ -78,7 +52,7 @@ static bool look(struct uspace_plan *plan, const struct processes *all,
 
 	if (child == 0) {
 		uspace_targets_child(plan, NULL);
-		_exit(look_at(plan, all, extents, cnt) ? 0 : 1);
+		_exit(look_at(plan, all, seen, extents, cnt) ? 0 : 1);
 	}
 	if (child < 0)
 		return false;
@@ -94,7 +68,8 @@ static bool look(struct uspace_plan *plan, const struct processes *all,
  */
 static bool are_quiet(struct uspace *uspace, const struct shim_extent *extents, uint32_t cnt)
 {
-	struct processes all = {0};
+	struct pid_set all = {0};
+	uint32_t seen = 0;
 	struct stat code;
 	bool quiet = true;
 
@@ -102,12 +77,12 @@ static bool are_quiet(struct uspace *uspace, const struct shim_extent *extents, 
 		return false;
 	for (int round = 0; quiet; round++) {
 		quiet = round < ROUNDS && targets_find(uspace->tenant->cgroup->fd, code.st_dev,
-						       code.st_ino, add_process, &all) == 0;
-		if (all.cnt == all.seen)
+						       code.st_ino, pid_set_add, &all) == 0;
+		if (all.cnt == seen)
 			break;
 		/* Nobody has the region before there is a plan. */
-		quiet = quiet && uspace->plan && look(uspace->plan, &all, extents, cnt);
-		all.seen = all.cnt;
+		quiet = quiet && uspace->plan && look(uspace->plan, &all, seen, extents, cnt);
+		seen = all.cnt;
 	}
 	free(all.pids);
 	return quiet;

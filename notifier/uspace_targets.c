@@ -24,6 +24,7 @@
 #include "notifier/call.h"
 #include "base/sys.h"
 #include "notifier/cgroup.h"
+#include "notifier/pid_set.h"
 #include "notifier/tenant.h"
 #include "notifier/uspace_callers.h"
 #include "notifier/uspace_late.h"
@@ -151,32 +152,6 @@ struct visit {
 	struct reason reason;
 	pid_t pids[];
 };
-
-/* Processes found in one round; those visited before are left out. */
-struct pid_set {
-	pid_t *pids;
-	uint32_t cnt, cap;
-};
-
-static int pid_set_add(pid_t pid, void *data)
-{
-	struct pid_set *set = data;
-
-	for (uint32_t i = 0; i < set->cnt; i++)
-		if (set->pids[i] == pid)
-			return 0;
-	if (set->cnt == set->cap) {
-		uint32_t cap = set->cap ? set->cap * 2 : 64;
-		pid_t *grown = realloc(set->pids, cap * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		set->pids = grown;
-		set->cap = cap;
-	}
-	set->pids[set->cnt++] = pid;
-	return 0;
-}
 
 /* Take a process out of those from @from on. Return: whether it was among them. */
 static bool take_pid(struct pid_set *set, uint32_t from, pid_t pid)

@@ -65,8 +65,8 @@ static void on_signal(int number)
 	wait_for_ever();
 }
 
-/* A handler on a stack of its own, which came when the thread was in the region. */
-static void *interrupted(void *arg)
+/* In a moment a signal comes, whose handler has a stack of its own and stays there. */
+static void expect_signal(void)
 {
 	static char other[65536];
 	const stack_t stack = {.ss_sp = other, .ss_size = sizeof(other)};
@@ -75,6 +75,11 @@ static void *interrupted(void *arg)
 	sigaltstack(&stack, NULL);
 	sigaction(SIGALRM, &action, NULL);
 	ualarm(20000, 0);
+}
+
+static void *interrupted(void *arg)
+{
+	expect_signal();
 	((void (*)(void))(void *)(code + LOOP))();
 	return arg;
 }
@@ -82,16 +87,8 @@ static void *interrupted(void *arg)
 /* The same when it was in a function that the region called. */
 static void *interrupted_below(void *arg)
 {
-	static char other[65536];
-	const stack_t stack = {.ss_sp = other, .ss_size = sizeof(other)};
-	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
-
-	sigaltstack(&stack, NULL);
-	sigaction(SIGALRM, &action, NULL);
-	ualarm(20000, 0);
-	*there = 0;
-	((act_fn)(void *)(code + CALL))((void (*)(void))spin);
-	return arg;
+	expect_signal();
+	return region_call((void *)spin);
 }
 
 static void *call_and_wait(void *arg)
@@ -110,7 +107,9 @@ static void *stay_out(void *arg)
 	return arg;
 }
 
-static bool is_quiet(void *(*where)(void *), bool in_thread, uint64_t at, uint64_t size)
+enum { IN_MAIN, IN_THREAD, IN_THREAD_ALONE, PLACES };
+
+static bool is_quiet(void *(*where)(void *), int place, uint64_t at, uint64_t size)
 {
 	const struct shim_segment segment = {.offset = REGION_TEXT,
 					     .size = REGION_CODE_FILE_SIZE,
@@ -133,9 +132,11 @@ static bool is_quiet(void *(*where)(void *), bool in_thread, uint64_t at, uint64
 		pthread_t thread;
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (!in_thread)
+		if (place == IN_MAIN)
 			where(NULL);
 		pthread_create(&thread, NULL, where, NULL);
+		if (place == IN_THREAD_ALONE)
+			pthread_exit(NULL);
 		for (;;)
 			pause();
 	}
@@ -157,15 +158,15 @@ static void test_places(void **state)
 						  interrupted, interrupted_below};
 
 	for (size_t i = 0; i < ARRAY_SIZE(inside); i++)
-		for (int in_thread = 0; in_thread < 2; in_thread++) {
-			if (is_quiet(inside[i], in_thread, LOOP, 0x200))
-				fail_msg("place %zu, thread %d: not seen", i, in_thread);
+		for (int place = 0; place < PLACES; place++) {
+			if (is_quiet(inside[i], place, LOOP, 0x200))
+				fail_msg("place %zu, %d: not seen", i, place);
 			/* Elsewhere it may be. */
-			if (!is_quiet(inside[i], in_thread, FAR, 64))
-				fail_msg("place %zu, thread %d: seen elsewhere", i, in_thread);
+			if (!is_quiet(inside[i], place, FAR, 64))
+				fail_msg("place %zu, %d: seen elsewhere", i, place);
 		}
-	assert_true(is_quiet(stay_out, false, LOOP, 0x200));
-	assert_true(is_quiet(stay_out, true, LOOP, 0x200));
+	assert_true(is_quiet(stay_out, IN_MAIN, LOOP, 0x200));
+	assert_true(is_quiet(stay_out, IN_THREAD, LOOP, 0x200));
 }
 
 static void test_gone(void **state)
